@@ -1,0 +1,3 @@
+//! The HTTP contract.
+
+pub mod port;

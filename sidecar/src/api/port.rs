@@ -1,0 +1,75 @@
+//! What the API needs of whoever drives the core. The runtime implements it; a test may.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::watch;
+
+use crate::core::command::{
+    Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Waited, Write,
+    Written,
+};
+use crate::core::identity::{Kind, ObjectId};
+use crate::core::time::UnixMillis;
+use crate::core::token::Token;
+
+/// A wait under way.
+pub type Waiting<'a> = Pin<Box<dyn Future<Output = Waited> + Send + 'a>>;
+
+/// The node as the API sees it. Everything but [`wait`](Port::wait) answers at once.
+pub trait Port: Send + Sync + 'static {
+    /// Reads an object.
+    fn look_up(&self, object: &ObjectId) -> Lookup;
+    /// The token of what a read of this object has seen.
+    fn read_token(&self, object: &ObjectId) -> Token;
+    /// Writes.
+    fn write(&self, write: &Write) -> Result<Written, Refusal>;
+    /// Whether everything the tokens name has been applied here.
+    fn seen(&self, tokens: &[Token]) -> bool;
+    /// Waits, at most this long.
+    fn wait(&self, wait: Wait, millis_max: u64) -> Waiting<'_>;
+    /// Lists keys.
+    fn list(&self, kind: Kind, prefix: &str, after: Option<&str>, limit: usize) -> Page;
+    /// Where everything stored of an object came from; `None` when nothing is stored.
+    fn explain(&self, object: &ObjectId) -> Option<Explanation>;
+    /// Paths with more than one value.
+    fn conflicts(&self, object: &ObjectId) -> Vec<Conflict>;
+    /// The journal after a cursor, for one kind or all, under a prefix.
+    fn changes(&self, after: u64, kind: Option<Kind>, prefix: &str, limit: usize) -> Changes;
+    /// Tells when the journal grows.
+    fn changed(&self) -> watch::Receiver<u64>;
+    /// This node.
+    fn status(&self) -> NodeStatus;
+    /// The members.
+    fn members(&self) -> Vec<MemberStatus>;
+    /// The wall clock.
+    fn now(&self) -> UnixMillis;
+    /// Rehearses failures; `None` unless the node was started for that.
+    fn chaos(&self) -> Option<&dyn Chaos>;
+    /// Figures in the Prometheus text format.
+    fn metrics(&self) -> String;
+}
+
+/// Rehearses failures between this node and its peers.
+pub trait Chaos: Send + Sync {
+    /// Replaces all faults.
+    ///
+    /// # Errors
+    /// Names a peer that is not a member.
+    fn set(&self, faults: Vec<(String, Fault)>) -> Result<(), String>;
+    /// Ends all faults.
+    fn clear(&self);
+    /// The faults in force.
+    fn faults(&self) -> Vec<(String, Fault)>;
+}
+
+/// What happens to all traffic with one peer, gossip and stream alike, in both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fault {
+    /// Nothing passes.
+    pub blocked: bool,
+    /// Everything is this late, each way.
+    pub delay_millis: u64,
+    /// This share of messages is dropped, 0.0 to 1.0.
+    pub loss: f64,
+}

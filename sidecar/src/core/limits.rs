@@ -1,0 +1,34 @@
+//! Every bound of the core in one place. Authors check them; a receiver applies what was admitted elsewhere.
+
+/// Bytes of a key, at most.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Bytes of one HTTP body, and of one object written by it, at most.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Levels of nesting in a body, at most. `{}` is one level.
+pub const DEPTH_MAX: usize = 64;
+
+/// Path operations in one PATCH, at most.
+pub const PATH_OPS_MAX: usize = 10_000;
+
+/// Bytes of one member of a set, at most.
+pub const MEMBER_BYTES_MAX: usize = 4_096;
+
+/// Milliseconds a stamp may be ahead of the local clock before it is an alarm: ten seconds.
+pub const DRIFT_MILLIS_MAX: u64 = 10_000;
+
+/// The longest a lease may run: ten years.
+pub const TTL_MILLIS_MAX: u64 = 10 * 366 * 24 * 3_600 * 1_000;
+
+/// The lease of a session whose writer names none: one day, as connect-redis has it.
+pub const TTL_MILLIS_DEFAULT: u64 = 24 * 3_600 * 1_000;
+
+/// The longest a request may wait for tokens, peers or acknowledgements.
+pub const WAIT_MILLIS_MAX: u64 = 30_000;
+
+/// Tokens in one `Sidetalk-After`, at most.
+pub const TOKENS_MAX: usize = 64;
+
+/// Dots in one token, at most.
+pub const TOKEN_DOTS_MAX: usize = 64;

@@ -1,0 +1,150 @@
+//! What nodes say to each other. The core makes and takes these values; `wire` turns them into bytes.
+//!
+//! None of it relies on order or on arrival: a link may drop, repeat or delay any message, and comparison mends
+//! what is missing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, ShardId};
+use super::op::Op;
+use super::shard::ShardState;
+use super::time::{MonoMicros, UnixMillis};
+
+/// One message from a peer to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// The first message on a link, both ways.
+    Hello(Hello),
+    /// Who counts as a member, sent when it changes.
+    Roster(Vec<RosterEntry>),
+    /// Operations to apply.
+    Ops(Vec<Arc<Op>>),
+    /// How far the sender has applied, where that has changed. Acknowledges.
+    Applied(Vec<Progress>),
+    /// How far the sender has applied, in every shard that is not empty.
+    Clocks(Vec<ShardClock>),
+    /// A few of the sender's shards, to be compared with the receiver's.
+    Digests {
+        /// Over all shards.
+        total: ShardDigest,
+        /// Single shards, in rotation, where the last totals differed.
+        shards: Vec<(ShardId, ShardDigest)>,
+    },
+    /// Asks for shards whole: the receiver cannot be caught up by operations.
+    WantStates(Vec<ShardId>),
+    /// One shard, whole, with the clock it was read under.
+    State(Box<ShardState>),
+    /// Asks for whatever is known about an object whose shard the asker may lag in.
+    Ask {
+        /// Pairs the answer with it.
+        id: u64,
+        /// The object.
+        object: ObjectId,
+        /// The asker's clock of the object's shard.
+        clock: Clock,
+    },
+    /// Everything the asker lacked in that shard, and what the answerer remembers besides.
+    Answer {
+        /// The question.
+        id: u64,
+        /// What the asker's clock lacked.
+        missing: Missing,
+        /// The answerer remembers that a life of this object ended here.
+        ended: bool,
+    },
+    /// Measures the round trip and the clocks; reports the sender's time.
+    Ping {
+        /// Comes back in the answer.
+        sent: Micros,
+        /// The sender's wall clock, uncorrected.
+        wall: UnixMillis,
+        /// The sender's time for deadlines.
+        now: UnixMillis,
+        /// The sum of the sender's clocks: tells whether the receiver knows them all.
+        clock_sum: u64,
+    },
+    /// Answers a ping.
+    Pong {
+        /// From the ping.
+        sent: Micros,
+        /// The answerer's wall clock, uncorrected.
+        wall: UnixMillis,
+        /// What the answerer thought of the ping's clock sum.
+        clocks_known: bool,
+    },
+    /// The sender stops: it has said all it had to say, and will not say more.
+    Leave,
+}
+
+/// A monotonic stamp of the process that made it; means nothing to any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Micros(pub u64);
+
+impl From<MonoMicros> for Micros {
+    fn from(moment: MonoMicros) -> Self {
+        Self(moment.0)
+    }
+}
+
+/// Who speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The speaker.
+    pub replica: Replica,
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// Started without memory and not caught up yet: it has nothing to give.
+    pub fresh: bool,
+    /// The cluster history it has joined; 0 while fresh. Two histories meet by exchanging whole states.
+    pub lineage: u64,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RosterEntry {
+    /// Who.
+    pub replica: Replica,
+    /// It has left in order, having handed over all it had.
+    pub left: bool,
+}
+
+/// The sender has applied everything up to this dot, by its author, in this shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The shard.
+    pub shard: ShardId,
+    /// The author and its highest applied sequence.
+    pub dot: Dot,
+}
+
+/// A shard's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardClock {
+    /// The shard.
+    pub shard: ShardId,
+    /// How far it has got.
+    pub clock: Clock,
+}
+
+/// Stands for a clock and the content under it, read together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardDigest {
+    /// Equal clocks have equal sums.
+    pub clock_sum: u64,
+    /// Equal contents have equal sums.
+    pub content_sum: u128,
+}
+
+/// What a peer lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// These operations (none: the asker lacks nothing).
+    Ops(Vec<Arc<Op>>),
+    /// More than the log still holds: the whole shard.
+    State(Box<ShardState>),
+}
+
+/// A peer, as the core names it: the process at the other end of a link.
+pub type PeerId = ReplicaId;

@@ -1,0 +1,343 @@
+//! JSON as it is stored: the canonical text of single values, and the tree that a body is.
+//!
+//! A number is kept as it was written: a reader that goes through a double loses digits that it never had to
+//! look at. Duplicate keys in one object are an error: RFC 8259 leaves them open, and two readers that disagree
+//! about them are a security hole.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// One JSON value as minified text. Equal strings are equal values; numbers keep their spelling.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct JsonText(Box<str>);
+
+impl JsonText {
+    /// Parses any JSON value, objects and arrays among them, as one value.
+    ///
+    /// # Errors
+    /// See [`BadJson`].
+    pub fn parse(text: &str, depth_max: usize) -> Result<Self, BadJson> {
+        let mut out = String::with_capacity(text.len());
+        write_canonical(check_syntax(text.as_bytes())?, depth_max, &mut out)?;
+        Ok(Self(out.into()))
+    }
+
+    /// `null`.
+    #[must_use]
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+
+    /// A JSON string.
+    #[must_use]
+    pub fn string(plain: &str) -> Self {
+        let mut out = Vec::with_capacity(plain.len() + 2);
+        write_string(plain, &mut out);
+        Self(String::from_utf8_lossy(&out).into())
+    }
+
+    /// An integer.
+    #[must_use]
+    pub fn integer(value: i64) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        &*self.0 == "null"
+    }
+}
+
+/// The value of an integer of at most 64 bits: what a counter may stand on.
+#[must_use]
+pub fn as_integer(json: &str) -> Option<i64> {
+    // `parse` would take a leading plus, which no JSON has.
+    json.parse().ok()
+}
+
+impl fmt::Debug for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// What a peer sends is embedded in answers as it stands, so it must be JSON.
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        check_syntax(text.as_bytes()).map_err(de::Error::custom)?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// A parsed body: objects as trees, everything else as one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// Anything but an object.
+    Value(JsonText),
+    /// An object: unique keys in byte order.
+    Object(Vec<(Box<str>, Tree)>),
+}
+
+impl Tree {
+    /// `{}`.
+    pub const EMPTY: Self = Self::Object(Vec::new());
+
+    /// Parses a body.
+    ///
+    /// # Errors
+    /// See [`BadJson`].
+    pub fn parse(body: &[u8], depth_max: usize) -> Result<Self, BadJson> {
+        Self::from_raw(check_syntax(body)?, depth_max)
+    }
+
+    fn from_raw(raw: &str, depth_left: usize) -> Result<Self, BadJson> {
+        if !raw.starts_with('{') {
+            let mut text = String::with_capacity(raw.len());
+            write_canonical(raw, depth_left, &mut text)?;
+            return Ok(Self::Value(JsonText(text.into())));
+        }
+        let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
+        let members = unique_members(raw)?;
+        let mut object = Vec::with_capacity(members.len());
+        for (key, value) in members {
+            object.push((Box::from(key), Self::from_raw(value.get(), below)?));
+        }
+        Ok(Self::Object(object))
+    }
+
+    /// Whether this is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Value(text) if text.is_null())
+    }
+}
+
+/// Why a text is no JSON that can be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadJson {
+    /// Not JSON at all.
+    Syntax {
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// Two members of one object have this key.
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// More levels than allowed.
+    TooDeep,
+}
+
+impl fmt::Display for BadJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { message } => write!(f, "not JSON: {message}"),
+            Self::DuplicateKey { key } => write!(f, "the key {key:?} stands twice in one object"),
+            Self::TooDeep => f.write_str("nested too deeply"),
+        }
+    }
+}
+
+impl std::error::Error for BadJson {}
+
+impl From<serde_json::Error> for BadJson {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Syntax { message: error.to_string() }
+    }
+}
+
+fn check_syntax(body: &[u8]) -> Result<&str, BadJson> {
+    Ok(serde_json::from_slice::<&RawValue>(body)?.get().trim())
+}
+
+type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+/// The members of an object, sorted by key.
+fn unique_members(raw: &str) -> Result<Members<'_>, BadJson> {
+    let mut members = serde_json::from_str::<MembersAsWritten<'_>>(raw)?.0;
+    members.sort_by(|a, b| a.0.cmp(&b.0));
+    match members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(BadJson::DuplicateKey { key: pair[0].0.to_string() }),
+        None => Ok(members),
+    }
+}
+
+struct MembersAsWritten<'a>(Members<'a>);
+
+impl<'de> Deserialize<'de> for MembersAsWritten<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<MaybeBorrowed<'de>, &'de RawValue>()? {
+                    members.push((key.0, value));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Collect).map(Self)
+    }
+}
+
+/// A string that is borrowed where it holds no escapes; serde's own `Cow` never borrows.
+struct MaybeBorrowed<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for MaybeBorrowed<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    elements.push(element);
+                }
+                Ok(elements)
+            }
+        }
+        deserializer.deserialize_seq(Collect).map(Self)
+    }
+}
+
+/// Appends the minified form of a value whose syntax is known to be right.
+fn write_canonical(raw: &str, depth_left: usize, out: &mut String) -> Result<(), BadJson> {
+    match raw.as_bytes().first() {
+        Some(b'{') => {
+            let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
+            let members = unique_members(raw)?;
+            out.push('{');
+            for (at, (key, value)) in members.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                push_string(&key, out);
+                out.push(':');
+                write_canonical(value.get(), below, out)?;
+            }
+            out.push('}');
+        }
+        Some(b'[') => {
+            let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
+            let elements = serde_json::from_str::<Elements<'_>>(raw)?.0;
+            out.push('[');
+            for (at, element) in elements.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_canonical(element.get(), below, out)?;
+            }
+            out.push(']');
+        }
+        Some(b'"') if raw.contains('\\') => push_string(&serde_json::from_str::<String>(raw)?, out),
+        _ => out.push_str(raw),
+    }
+    Ok(())
+}
+
+fn push_string(plain: &str, out: &mut String) {
+    let mut quoted = Vec::with_capacity(plain.len() + 2);
+    write_string(plain, &mut quoted);
+    out.push_str(&String::from_utf8_lossy(&quoted));
+}
+
+/// Appends a JSON string.
+pub(crate) fn write_string(plain: &str, out: &mut Vec<u8>) {
+    if plain.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(out, plain);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(plain.as_bytes());
+        out.push(b'"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> Result<String, BadJson> {
+        JsonText::parse(text, 8).map(|json| json.as_str().to_owned())
+    }
+
+    #[test]
+    fn values_are_minified_and_numbers_keep_their_spelling() {
+        assert_eq!(
+            canonical(" [ 1 , 1.50, 123456789012345678901234567890 , \"a b\" ] ").unwrap(),
+            "[1,1.50,123456789012345678901234567890,\"a b\"]"
+        );
+        assert_eq!(canonical(r#"{"b":1,"a":"\u0041\n"}"#).unwrap(), r#"{"a":"A\n","b":1}"#);
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused_at_every_level() {
+        for text in [r#"{"a":1,"a":2}"#, r#"{"x":[{"k":1,"k":1}]}"#, r#"{"a":1,"\u0061":2}"#] {
+            assert!(matches!(Tree::parse(text.as_bytes(), 8), Err(BadJson::DuplicateKey { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_objects_and_arrays() {
+        assert!(Tree::parse(br#"{"a":[1]}"#, 2).is_ok());
+        assert_eq!(Tree::parse(br#"{"a":[1]}"#, 1), Err(BadJson::TooDeep));
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(Tree::parse(deep.as_bytes(), 64).is_err());
+    }
+
+    #[test]
+    fn rubbish_is_an_error_that_says_where() {
+        for text in ["", "{", "{\"a\":}", "nul", "\"\\ud800\"", "1 2", "{\"a\":\"\\ud800\"}"] {
+            assert!(matches!(Tree::parse(text.as_bytes(), 8), Err(BadJson::Syntax { .. })), "{text}");
+        }
+    }
+}
