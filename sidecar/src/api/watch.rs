@@ -110,20 +110,19 @@ impl Watcher {
     async fn watch(&mut self, after: Option<Cursor>, initial: bool) -> Result<(), Over> {
         let newest = *self.grown.borrow_and_update();
         let mut cursor = match after {
-            None => newest,
+            None if initial => {
+                self.send_state(newest).await?;
+                newest
+            }
+            None => self.begin(newest).await?,
             Some(cursor) if cursor.replica != self.api.replica => {
                 self.reset("restarted", "the node has started anew since", newest).await?
             }
             Some(cursor) if cursor.at > newest => {
                 self.reset("unknown", "this node has not given out this cursor", newest).await?
             }
-            Some(cursor) => cursor.at,
+            Some(cursor) => self.begin(cursor.at).await?,
         };
-        match after {
-            None if initial => self.send_state(cursor).await?,
-            // At once, so that a client that hears nothing for a while has a cursor to come back with.
-            _ => self.send(Page::default().mark(self.name(cursor), "watching")).await?,
-        }
         loop {
             // Before the journal is read: what grows while it is read wakes the wait below.
             self.grown.borrow_and_update();
@@ -173,6 +172,12 @@ impl Watcher {
             sent = self.pages.send(page.into_bytes()) => sent.map_err(|_| Over),
             _ = self.closing.wait_for(|closing| *closing) => Err(Over),
         }
+    }
+
+    /// Tells the client where it is: one that hears nothing for a while has a cursor to come back with.
+    async fn begin(&mut self, cursor: u64) -> Result<u64, Over> {
+        self.send(Page::default().mark(self.name(cursor), "watching")).await?;
+        Ok(cursor)
     }
 
     async fn reset(&mut self, reason: &str, detail: &str, cursor: u64) -> Result<u64, Over> {
