@@ -133,6 +133,11 @@ impl Object {
         visible
     }
 
+    /// Whether it holds accumulators that are fully covered.
+    pub(crate) fn has_residue(&self) -> bool {
+        self.lives.iter().any(|life| life.records.iter(life.origin()).any(|record| !record.is_live()))
+    }
+
     /// Everything of this object, as one ledger.
     pub(crate) fn sums(&self, object_hash: u64) -> Ledger {
         let mut ledger = Ledger::default();
