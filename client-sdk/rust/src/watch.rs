@@ -41,6 +41,9 @@ pub struct Change {
     /// To be sent with calls that must see this change.
     #[serde(default)]
     pub token: Option<Token>,
+    /// All of this as the node sent it: every digit of a number is still there.
+    #[serde(skip)]
+    pub text: String,
 }
 
 impl Change {
@@ -148,7 +151,7 @@ impl Watch {
             match message.event.as_str() {
                 "change" => {
                     return serde_json::from_str(&message.data)
-                        .map(|change| Some(Event::Change(change)))
+                        .map(|change| Some(Event::Change(Change { text: message.data, ..change })))
                         .map_err(|error| Error::Unintelligible { status: 200, reason: error.to_string() });
                 }
                 "reset" => return Ok(Some(Event::Reset)),
