@@ -70,8 +70,8 @@ pub(super) struct DevArgs {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(super) nodes: u16,
-    /// Node 0 has its API here and gossips on the next port; every further node ten ports on
-    #[arg(long, default_value_t = 7411, value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    /// Node 0 has its API here and gossips on the next port; every further node ten ports on. 0: any free ports
+    #[arg(long, default_value_t = 7411)]
     pub(super) base_port: u16,
 }
 

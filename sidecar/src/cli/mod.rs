@@ -8,6 +8,7 @@ mod call;
 mod dev;
 mod failure;
 mod keygen;
+mod listening;
 mod run;
 mod show;
 mod status;

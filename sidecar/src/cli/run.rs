@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::args::RunArgs;
 use super::failure::Failure;
+use super::listening::Listening;
 use super::show;
 use crate::config::Config;
 use crate::telemetry;
@@ -22,13 +23,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {
     let stop = told_to_stop(stop_with_stdin)?;
-    let _ = (config, stop, ready_line("", "", ""), show::text);
+    let ready = Listening { node: config.node_id, api: String::new(), gossip: String::new() };
+    show::text(&ready.line())?;
+    drop(stop);
     Err(Failure::Failed("this build has no node".to_owned()))
-}
-
-/// The one line on standard output that says where a node listens: programs that start one wait for it.
-pub(super) fn ready_line(node: &str, api: &str, gossip: &str) -> String {
-    format!("sidetalk ready-to-accept node={node} api=http://{api} gossip={gossip}\n")
 }
 
 /// Ends at SIGTERM, at SIGINT, or when whoever started this process is gone.

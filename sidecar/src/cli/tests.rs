@@ -3,7 +3,8 @@ use serde_json::json;
 
 use super::args::{Command, Line};
 use super::failure::Failure;
-use super::{call, run, show, status};
+use super::listening::Listening;
+use super::{call, show, status};
 
 fn parse(line: &str) -> Result<Command, String> {
     Line::try_parse_from(line.split(' ')).map(|line| line.command).map_err(|error| error.to_string())
@@ -60,6 +61,10 @@ fn tables_take_their_columns_from_the_answer() {
 
 #[test]
 fn the_line_that_programs_wait_for_stays_as_it_is() {
-    let line = run::ready_line("n1", "127.0.0.1:7411", "127.0.0.1:7412");
-    assert_eq!(line, "sidetalk ready-to-accept node=n1 api=http://127.0.0.1:7411 gossip=127.0.0.1:7412\n");
+    let listening =
+        Listening { node: "n1".into(), api: "127.0.0.1:7411".into(), gossip: "127.0.0.1:7412".into() };
+    let line = "sidetalk ready-to-accept node=n1 api=http://127.0.0.1:7411 gossip=127.0.0.1:7412";
+    assert_eq!(listening.line(), format!("{line}\n"));
+    assert_eq!(Listening::parse(&format!("{line} more=later")), Some(listening));
+    assert_eq!(Listening::parse("sidetalk ready-to-accept node=n1"), None);
 }

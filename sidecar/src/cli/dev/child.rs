@@ -10,54 +10,44 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{ChildStdin, Command};
 
 use super::super::failure::Failure;
+use super::super::listening::Listening;
 use super::Seat;
 
 /// A node that runs. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Child {
-    name: String,
+    listening: Listening,
     process: tokio::process::Child,
     /// The node lives as long as this pipe.
     lifeline: Option<ChildStdin>,
 }
 
 impl Child {
-    /// Starts the node of a seat; it joins the nodes before it.
-    pub(super) fn start(seat: &Seat, all: &[Seat]) -> Result<Self, Failure> {
+    /// Starts the node of a seat, which joins those that run already, and waits until it listens.
+    pub(super) async fn start(seat: &Seat, running: &[Self]) -> Result<Self, Failure> {
         let failed =
             |error: std::io::Error| Failure::Failed(format!("{} cannot be started: {error}", seat.name()));
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        for (variable, _) in std::env::vars_os() {
-            // What is set for a node that runs here must not leak into these.
-            if variable.to_string_lossy().starts_with("SIDETALK_") {
-                command.env_remove(variable);
-            }
-        }
-        command.args([
-            "run",
-            "--chaos",
-            "--stop-with-stdin",
-            "--cluster=dev",
-            "--log=warn",
-            "--drain-millis=2000",
-        ]);
-        command.args([format!("--node-id={}", seat.name())]);
-        command.args([format!("--api={}", seat.api()), format!("--gossip={}", seat.gossip())]);
-        command.args(
-            all.iter().take_while(|other| *other != seat).map(|other| format!("--join={}", other.gossip())),
-        );
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().map_err(failed)?;
+        let mut process = command(seat, running).map_err(failed)?.spawn().map_err(failed)?;
         let lifeline = process.stdin.take();
         if let Some(log) = process.stderr.take() {
             tokio::spawn(pass_on(seat.name(), log));
         }
-        Ok(Self { name: seat.name(), process, lifeline })
+        let line = match process.stdout.take() {
+            Some(out) => BufReader::new(out).lines().next_line().await.map_err(failed)?,
+            None => None,
+        };
+        match line.as_deref().and_then(Listening::parse) {
+            Some(listening) => Ok(Self { listening, process, lifeline }),
+            None => {
+                let end = process.wait().await.map_err(failed)?;
+                Err(Failure::Failed(format!("{} did not start: {end}", seat.name())))
+            }
+        }
     }
 
-    /// The node's name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Who it is and where it listens.
+    pub(super) fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// The process's number; 0 when it has ended.
@@ -89,6 +79,29 @@ impl Child {
         // An error means that it has ended already.
         let _ = self.process.kill().await;
     }
+}
+
+fn command(seat: &Seat, running: &[Child]) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    for (variable, _) in std::env::vars_os() {
+        // What is set for a node that runs here must not leak into these.
+        if variable.to_string_lossy().starts_with("SIDETALK_") {
+            command.env_remove(variable);
+        }
+    }
+    command.args([
+        "run",
+        "--chaos",
+        "--stop-with-stdin",
+        "--cluster=dev",
+        "--log=warn",
+        "--drain-millis=2000",
+    ]);
+    command.arg(format!("--node-id={}", seat.name()));
+    command.args([format!("--api={}", seat.api()), format!("--gossip={}", seat.gossip())]);
+    command.args(running.iter().map(|child| format!("--join={}", child.listening.gossip)));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    Ok(command)
 }
 
 /// Waits until one of them ends; gives its place and how it ended.

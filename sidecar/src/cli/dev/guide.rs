@@ -2,20 +2,25 @@
 
 use std::path::Path;
 
+use super::super::listening::Listening;
 use super::super::show;
-use super::Seat;
 
 const JSON: &str = "-H content-type:application/json";
 
-/// The table of nodes and what to try with them.
-pub(super) fn guide(seats: &[Seat], pids: &[u32], sidetalk: &str) -> String {
+/// The table of nodes, each with its process, and what to try with them. There is at least one.
+pub(super) fn guide(nodes: &[(Listening, u32)], sidetalk: &str) -> String {
     let mut rows = vec![["NODE", "API", "GOSSIP", "PROCESS"].map(str::to_owned).to_vec()];
-    for (seat, pid) in seats.iter().zip(pids) {
-        rows.push(vec![seat.name(), format!("http://{}", seat.api()), seat.gossip(), pid.to_string()]);
+    for (node, pid) in nodes {
+        rows.push(vec![
+            node.node.clone(),
+            format!("http://{}", node.api),
+            node.gossip.clone(),
+            pid.to_string(),
+        ]);
     }
-    let (first, last) = (&seats[0], &seats[seats.len() - 1]);
-    let (a, z) = (first.api(), last.api());
     let mut text = format!("\n{}\n", show::table(&rows));
+    let ([(first, _), ..], [.., (last, _)]) = (nodes, nodes) else { return text };
+    let (a, z) = (&first.api, &last.api);
     text += &format!(
         "Try in another terminal:\n\n\
          # A session, written on {first_name}, read on {last_name}\n\
@@ -23,11 +28,11 @@ pub(super) fn guide(seats: &[Seat], pids: &[u32], sidetalk: &str) -> String {
          curl http://{z}/v1/sessions/s1\n\
          {sidetalk} patch sessions/s1 '{{\"cart\":{{\"pears\":2}}}}' --api {z}\n\
          {sidetalk} get sessions/s1 --api {a}\n",
-        first_name = first.name(),
-        last_name = last.name(),
+        first_name = first.node,
+        last_name = last.node,
     );
-    if seats.len() > 1 {
-        text += &partition(seats, sidetalk);
+    if nodes.len() > 1 {
+        text += &partition(&nodes[..nodes.len() - 1], a, last, sidetalk);
     }
     text += &format!(
         "\n# Log out anywhere: it is gone everywhere, for good\n\
@@ -41,11 +46,9 @@ pub(super) fn guide(seats: &[Seat], pids: &[u32], sidetalk: &str) -> String {
     text
 }
 
-fn partition(seats: &[Seat], sidetalk: &str) -> String {
-    let (last, others) = (&seats[seats.len() - 1], &seats[..seats.len() - 1]);
-    let (a, z) = (others[0].api(), last.api());
+fn partition(others: &[(Listening, u32)], a: &str, last: &Listening, sidetalk: &str) -> String {
     let blocked: Vec<_> =
-        others.iter().map(|seat| format!("\"{}\":{{\"blocked\":true}}", seat.name())).collect();
+        others.iter().map(|(node, _)| format!("\"{}\":{{\"blocked\":true}}", node.node)).collect();
     format!(
         "\n# Cut {name} off, count on both sides, heal: nothing is lost\n\
          curl -X PUT http://{z}/v1/chaos {JSON} -d '{{\"peers\":{{{blocked}}}}}'\n\
@@ -53,7 +56,8 @@ fn partition(seats: &[Seat], sidetalk: &str) -> String {
          {sidetalk} incr counters/visits 3 --api {z}\n\
          curl -X DELETE http://{z}/v1/chaos\n\
          {sidetalk} get counters/visits --api {a}\n",
-        name = last.name(),
+        name = last.node,
+        z = last.api,
         blocked = blocked.join(","),
     )
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use sidetalk_client::Client;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::args::DevArgs;
 use super::failure::Failure;
+use super::listening::Listening;
 use super::show;
 use child::Child;
 use plan::Seat;
@@ -32,16 +33,12 @@ pub(super) async fn dev(args: DevArgs) -> Result<(), Failure> {
     let seats = plan::seats(args)?;
     plan::check_free(&seats)?;
     let mut children = Vec::new();
-    for seat in &seats {
-        children.push(Child::start(seat, &seats)?);
-    }
     tokio::select! {
-        started = ready(&seats, &mut children) => started?,
+        started = start(&seats, &mut children) => started?,
         _ = interrupt.recv() => return stop(children).await,
         _ = terminate.recv() => return stop(children).await,
     }
-    let pids: Vec<_> = children.iter().map(Child::pid).collect();
-    show::text(&guide::guide(&seats, &pids, &guide::own_name()))?;
+    show::text(&guide::guide(&nodes(&children), &guide::own_name()))?;
     tokio::select! {
         () = bury(&mut children) => Err(Failure::Failed("no node is left".to_owned())),
         _ = interrupt.recv() => stop(children).await,
@@ -49,25 +46,32 @@ pub(super) async fn dev(args: DevArgs) -> Result<(), Failure> {
     }
 }
 
-/// Waits until every node serves.
-async fn ready(seats: &[Seat], children: &mut [Child]) -> Result<(), Failure> {
-    let deadline = Instant::now() + START_MAX;
-    for (seat, child) in seats.iter().zip(children) {
-        let client = Client::new(&seat.api())?;
-        let serving = async {
-            loop {
-                if let Some(end) = child.ended()? {
-                    return Err(Failure::Failed(format!("{} did not start: {end}", seat.name())));
-                }
-                if client.ready().await.is_ok() {
-                    return Ok(());
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout_at(deadline, serving).await.unwrap_or_else(|_| {
-            Err(Failure::Failed(format!("{} was not ready within {START_MAX:?}", seat.name())))
-        })?;
+fn nodes(children: &[Child]) -> Vec<(Listening, u32)> {
+    children.iter().map(|child| (child.listening().clone(), child.pid())).collect()
+}
+
+/// Starts the nodes one after the other, since each joins those before it, and waits until all serve.
+async fn start(seats: &[Seat], children: &mut Vec<Child>) -> Result<(), Failure> {
+    let starting = async {
+        for seat in seats {
+            children.push(Child::start(seat, children).await?);
+        }
+        for child in children {
+            serving(child).await?;
+        }
+        Ok(())
+    };
+    let late = |_| Err(Failure::Failed(format!("the cluster was not ready within {START_MAX:?}")));
+    timeout(START_MAX, starting).await.unwrap_or_else(late)
+}
+
+async fn serving(child: &mut Child) -> Result<(), Failure> {
+    let client = Client::new(&child.listening().api)?;
+    while client.ready().await.is_err() {
+        if let Some(end) = child.ended()? {
+            return Err(Failure::Failed(format!("{} did not start: {end}", child.listening().node)));
+        }
+        sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
@@ -76,7 +80,7 @@ async fn ready(seats: &[Seat], children: &mut [Child]) -> Result<(), Failure> {
 async fn bury(children: &mut Vec<Child>) {
     while !children.is_empty() {
         let (place, end) = child::first_end(children).await;
-        let name = children.remove(place).name().to_owned();
+        let name = children.remove(place).listening().node.clone();
         // Whoever closed standard error does not want to know.
         let _ = writeln!(std::io::stderr(), "sidetalk: {name} has ended ({end}); {} left", children.len());
     }

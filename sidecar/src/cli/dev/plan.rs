@@ -1,4 +1,4 @@
-//! Who sits where: names and ports of the nodes.
+//! Who sits where: names and ports of the nodes, as they are wished for.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
@@ -8,7 +8,7 @@ use super::super::failure::Failure;
 /// Room for more ports of one node, and easy to remember.
 const PORTS_PER_NODE: u16 = 10;
 
-/// One node's place.
+/// One node's place. Port 0 stands for any free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seat {
     index: u16,
@@ -21,23 +21,26 @@ impl Seat {
         format!("n{}", self.index)
     }
 
-    /// Where its API listens.
+    /// Where its API is to listen.
     pub(super) fn api(&self) -> String {
         format!("127.0.0.1:{}", self.api_port)
     }
 
-    /// Where it gossips.
+    /// Where it is to gossip.
     pub(super) fn gossip(&self) -> String {
         format!("127.0.0.1:{}", self.gossip_port())
     }
 
     fn gossip_port(&self) -> u16 {
-        self.api_port + 1
+        if self.api_port == 0 { 0 } else { self.api_port + 1 }
     }
 }
 
-/// Node i has its API on base + 10 i and gossips on the port after that.
+/// Node i has its API on base + 10 i and gossips on the port after that. Base 0: any free ports.
 pub(super) fn seats(args: DevArgs) -> Result<Vec<Seat>, Failure> {
+    if args.base_port == 0 {
+        return Ok((0..args.nodes).map(|index| Seat { index, api_port: 0 }).collect());
+    }
     let last = u32::from(args.base_port) + u32::from(PORTS_PER_NODE) * u32::from(args.nodes - 1) + 1;
     if last > u32::from(u16::MAX) {
         let highest = u16::MAX - PORTS_PER_NODE * (args.nodes - 1) - 1;

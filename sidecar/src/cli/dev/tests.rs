@@ -21,6 +21,7 @@ fn ports_that_do_not_exist_are_refused() {
     };
     assert_eq!(told, "--base-port must be at most 65514 for 3 nodes");
     assert!(plan::seats(DevArgs { nodes: 3, base_port: 65_514 }).is_ok());
+    assert!(seats(3, 0).iter().all(|seat| seat.api() == "127.0.0.1:0" && seat.gossip() == "127.0.0.1:0"));
 }
 
 #[test]
@@ -31,12 +32,21 @@ fn every_port_that_is_taken_is_told() {
     assert!(told.contains(&format!("port {port} (API of n0)")) && told.contains("--base-port"), "{told}");
 }
 
+fn nodes(count: u32) -> Vec<(Listening, u32)> {
+    let node = |n| {
+        let (api, gossip) = (format!("127.0.0.1:{}", 7411 + 10 * n), format!("127.0.0.1:{}", 7412 + 10 * n));
+        (Listening { node: format!("n{n}"), api, gossip }, n + 1)
+    };
+    (0..count).map(node).collect()
+}
+
 #[test]
 fn the_guide_names_every_node_and_cuts_off_the_last() {
-    let text = guide::guide(&seats(3, 7411), &[1, 2, 3], "target/debug/sidetalk");
+    let text = guide::guide(&nodes(3), "target/debug/sidetalk");
     assert!(text.contains("n2    http://127.0.0.1:7431  127.0.0.1:7432  3"), "{text}");
-    let chaos = r#"curl -X PUT http://127.0.0.1:7431/v1/chaos -H content-type:application/json -d '{"peers":{"n0":{"blocked":true},"n1":{"blocked":true}}}'"#;
-    assert!(text.contains(chaos), "{text}");
+    let cut = r#"curl -X PUT http://127.0.0.1:7431/v1/chaos -H content-type:application/json "#;
+    let peers = r#"-d '{"peers":{"n0":{"blocked":true},"n1":{"blocked":true}}}'"#;
+    assert!(text.contains(&[cut, peers].concat()), "{text}");
     assert!(text.lines().all(|line| line.len() <= 160), "{text}");
-    assert!(!guide::guide(&seats(1, 7411), &[1], "sidetalk").contains("chaos"));
+    assert!(!guide::guide(&nodes(1), "sidetalk").contains("chaos"));
 }
