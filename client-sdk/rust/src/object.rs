@@ -145,12 +145,12 @@ pub struct Members {
     pub members: Vec<String>,
 }
 
-/// What a change of a set did.
+/// How many members a change of a set named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct MembersChanged {
-    /// So many were not there before.
+    /// To be added, those that were in already among them.
     pub added: usize,
-    /// So many were there before.
+    /// To be removed, those that were not in among them.
     pub removed: usize,
 }
 

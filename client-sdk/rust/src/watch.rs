@@ -20,8 +20,11 @@ use crate::sse;
 pub enum Event {
     /// An object has changed. A slow reader gets the latest state of each object, not every one between.
     Change(Change),
-    /// The node no longer knows what changed since the cursor: read the state anew; what changes from now on follows.
+    /// The node no longer knows what changed since the cursor: forget what you know. The state of all keys follows as
+    /// changes, then [`Event::Current`].
     Reset,
+    /// The state of all keys has been told. What changes from now on follows.
+    Current,
 }
 
 /// A visible change of one object.
@@ -92,6 +95,12 @@ impl WatchCall {
         self
     }
 
+    /// The state of all keys first, then [`Event::Current`].
+    pub fn with_state(mut self) -> Self {
+        self.call = self.call.query("initial", true);
+        self
+    }
+
     /// What has changed since this [cursor](Watch::cursor) of the same node first.
     pub fn since(mut self, cursor: &str) -> Self {
         self.call = self.call.header("last-event-id", cursor);
@@ -155,6 +164,7 @@ impl Watch {
                         .map_err(|error| Error::Unintelligible { status: 200, reason: error.to_string() });
                 }
                 "reset" => return Ok(Some(Event::Reset)),
+                "current" => return Ok(Some(Event::Current)),
                 // A newer node may tell more than this client knows of.
                 _ => (),
             }

@@ -19,7 +19,8 @@ pub(super) async fn watch(args: WatchArgs) -> Result<(), Failure> {
     while let Some(event) = watch.next().await? {
         match event {
             Event::Change(change) => show::text(&(change.text + "\n"))?,
-            Event::Reset => show::text("{\"reset\":true}\n")?,
+            // Only a resumed watch is reset, and only one that asked for the state is told that it has it.
+            Event::Reset | Event::Current => (),
         }
     }
     Err(Failure::Unreachable("the node has ended the watch".to_owned()))

@@ -1,5 +1,8 @@
 //! What Sidetalk promises, held against the real binary: nodes as processes, real sockets, real signals.
 
+// All of it is tests, the helpers among them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod catch_up;
 mod command_line;
 mod counters;
