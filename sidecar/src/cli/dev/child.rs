@@ -29,9 +29,7 @@ impl Child {
             |error: std::io::Error| Failure::Failed(format!("{} cannot be started: {error}", seat.name()));
         let mut process = command(seat, running).map_err(failed)?.spawn().map_err(failed)?;
         let lifeline = process.stdin.take();
-        if let Some(log) = process.stderr.take() {
-            tokio::spawn(pass_on(seat.name(), log));
-        }
+        let log = process.stderr.take().map(|log| tokio::spawn(pass_on(seat.name(), log)));
         let line = match process.stdout.take() {
             Some(out) => BufReader::new(out).lines().next_line().await.map_err(failed)?,
             None => None,
@@ -40,6 +38,10 @@ impl Child {
             Some(listening) => Ok(Self { listening, process, lifeline }),
             None => {
                 let end = process.wait().await.map_err(failed)?;
+                if let Some(log) = log {
+                    // What it said of its end comes before what is said here.
+                    let _ = log.await;
+                }
                 Err(Failure::Failed(format!("{} did not start: {end}", seat.name())))
             }
         }
