@@ -63,17 +63,20 @@ fn start(api: &Arc<Api>, call: &Call) -> Outcome {
         let detail = format!("{} watches are open", api.settings.watchers_max);
         return Err(Problem::new(Code::TooManyWatchers, detail));
     };
+    let mut grown = api.port.changed();
+    // Before the answer begins: what changes once the client has its head is told.
+    let newest = *grown.borrow_and_update();
     let (pages, body) = mpsc::channel(1);
     let watcher = Watcher {
         kind: call.query.kind,
         prefix: call.query.prefix.clone().into(),
-        grown: api.port.changed(),
+        grown,
         closing: api.closing.clone(),
         api: Arc::clone(api),
         pages,
         _place: place,
     };
-    tokio::spawn(watcher.run(after, call.query.initial));
+    tokio::spawn(watcher.run(newest, after, call.query.initial));
     let mut answer = Response::new(ApiBody::Events(body));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -102,13 +105,12 @@ struct Watcher {
 struct Over;
 
 impl Watcher {
-    async fn run(mut self, after: Option<Cursor>, initial: bool) {
+    async fn run(mut self, newest: u64, after: Option<Cursor>, initial: bool) {
         // Ends with an error always: a watch has no other end.
-        let _ = self.watch(after, initial).await;
+        let _ = self.watch(newest, after, initial).await;
     }
 
-    async fn watch(&mut self, after: Option<Cursor>, initial: bool) -> Result<(), Over> {
-        let newest = *self.grown.borrow_and_update();
+    async fn watch(&mut self, newest: u64, after: Option<Cursor>, initial: bool) -> Result<(), Over> {
         let mut cursor = match after {
             None if initial => {
                 self.send_state(newest).await?;
