@@ -25,6 +25,7 @@ pub mod op;
 pub mod path;
 mod read;
 mod records;
+mod render;
 pub mod shard;
 pub mod time;
 pub mod token;

@@ -12,6 +12,7 @@ use super::records::{Origin, Records};
 use super::time::{Hlc, UnixMillis};
 
 /// One existence of an object.
+#[expect(clippy::box_collection, reason = "rare: one word in every life, not three")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
     pub(crate) id: LifeId,
@@ -68,6 +69,7 @@ impl Life {
 }
 
 /// Everything stored under one name.
+#[expect(clippy::box_collection, reason = "rare: one word in every object, not three")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Object {
     /// In the order of their ids.

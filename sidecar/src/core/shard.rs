@@ -638,14 +638,14 @@ impl EndedLately {
     fn remember(&mut self, object_hash: u64) {
         self.order.push_back(object_hash);
         *self.times.entry(object_hash).or_default() += 1;
-        if self.order.len() > ENDED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                if let Some(times) = self.times.get_mut(&oldest) {
-                    *times -= 1;
-                    if *times == 0 {
-                        self.times.remove(&oldest);
-                    }
-                }
+        if self.order.len() <= ENDED_MAX {
+            return;
+        }
+        let Some(oldest) = self.order.pop_front() else { return };
+        if let Some(times) = self.times.get_mut(&oldest) {
+            *times -= 1;
+            if *times == 0 {
+                self.times.remove(&oldest);
             }
         }
     }

@@ -253,7 +253,7 @@ fn a_majority_counts_the_dead() {
     let mut net = three();
     let counter = ObjectId::new(Kind::Counter, "c");
     let token = net.write(0, &Write::new(counter.clone(), add(1))).token;
-    let majority = Wait::Acks { token: token.clone(), need: Acks::Majority };
+    let majority = Wait::Acks { token, need: Acks::Majority };
     assert_eq!(net.wait(0, majority, 100), Waited::Acks { have: 2, need: 2 });
     net.cut_off(0);
     let token = net.write(0, &Write::new(counter, add(1))).token;
