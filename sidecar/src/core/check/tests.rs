@@ -1,0 +1,3 @@
+//! The checkers, checked by hand.
+
+mod spec;
