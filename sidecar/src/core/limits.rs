@@ -6,11 +6,17 @@ pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of one HTTP body, and of one object written by it, at most.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of one set, at most.
+pub const SET_BYTES_MAX: usize = 64 << 20;
+
 /// Levels of nesting in a body, at most. `{}` is one level.
 pub const DEPTH_MAX: usize = 64;
 
 /// Path operations in one PATCH, at most.
-pub const PATH_OPS_MAX: usize = 10_000;
+pub const PATH_OPS_MAX: usize = 1_000;
+
+/// Members added to and removed from a set by one request, at most.
+pub const MEMBERS_PER_WRITE_MAX: usize = 10_000;
 
 /// Bytes of one member of a set, at most.
 pub const MEMBER_BYTES_MAX: usize = 4_096;

@@ -3,16 +3,27 @@
 //! No socket, no clock, no thread, no randomness that is not handed in, no iteration over a hash map. The exact
 //! rules, and the histories that broke each simpler one, stand in `docs/protocol.md`.
 
+mod apply;
+mod author;
 #[cfg(any(test, feature = "mutants"))]
 pub mod check;
 pub mod command;
+#[cfg(any(test, feature = "mutants"))]
+pub mod contents;
+mod digest;
+mod draft;
 pub mod identity;
 pub mod limits;
+mod log;
+mod merge;
 pub mod message;
 pub mod mutant;
 pub mod node;
+mod object;
 pub mod op;
 pub mod path;
+mod read;
+mod records;
 pub mod shard;
 pub mod time;
 pub mod token;

@@ -12,6 +12,9 @@ const SEGMENT: u8 = 0x10;
 const END: [u8; 2] = [0, 0];
 const ESCAPED_ZERO: [u8; 2] = [0, 0xff];
 
+/// No author writes deeper than `DEPTH_MAX`; this is what a reader's stack is safe with.
+const DEPTH_CEILING: usize = 256;
+
 /// A place in a JSON tree: zero or more object keys, the root first.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Vec<u8>);
@@ -75,10 +78,15 @@ impl Path {
     /// When the bytes are not an encoded path, or a segment is not UTF-8.
     pub fn from_encoded(bytes: &[u8]) -> Result<Self, MalformedPath> {
         let mut rest = bytes;
+        let mut depth = 0;
         while !rest.is_empty() {
             let (segment, tail) = split_segment(rest).ok_or(MalformedPath)?;
             unescape(segment).ok_or(MalformedPath)?;
             rest = tail;
+            depth += 1;
+        }
+        if depth > DEPTH_CEILING {
+            return Err(MalformedPath);
         }
         Ok(Self(bytes.to_vec()))
     }

@@ -53,6 +53,16 @@ impl JsonText {
         &self.0
     }
 
+    /// Text that was canonical when it was stored.
+    pub(crate) fn stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether this text is JSON.
+    pub(crate) fn is_json(text: &str) -> bool {
+        check_syntax(text.as_bytes()).is_ok()
+    }
+
     /// Whether this is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {

@@ -1,0 +1,147 @@
+//! Objects and their lives, as stored.
+//!
+//! Entries belong to the life they were written in, and end with it, seen or not: that is "logout wins" without a
+//! tombstone to keep (semantics findings 1 to 6).
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
+use super::identity::{Dot, LifeId, UNLEASED, dot_order};
+use super::op::Lease;
+use super::records::{Origin, Records};
+use super::time::{Hlc, UnixMillis};
+
+/// One existence of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Life {
+    pub(crate) id: LifeId,
+    pub(crate) created: Hlc,
+    pub(crate) lease: Lease,
+    /// The barriers its creator knew: they do not hide it.
+    pub(crate) barriers_seen: Option<Box<Vec<Dot>>>,
+    pub(crate) records: Records,
+}
+
+impl Life {
+    pub(crate) fn new(id: LifeId, created: Hlc, lease: Lease, barriers_seen: &[Dot]) -> Self {
+        let barriers_seen = (!barriers_seen.is_empty()).then(|| Box::new(barriers_seen.to_vec()));
+        Self { id, created, lease, barriers_seen, records: Records::default() }
+    }
+
+    /// The life of an object without a lease.
+    pub(crate) fn unleased() -> Self {
+        Self::new(UNLEASED, Hlc(0), Lease::FOREVER, &[])
+    }
+
+    pub(crate) fn is_leased(&self) -> bool {
+        self.id != UNLEASED
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { life: self.id, created: self.created }
+    }
+
+    pub(crate) fn expired(&self, now: UnixMillis) -> bool {
+        self.lease.ends() <= now
+    }
+
+    /// The order in which concurrent lives rank: new entries go to the greatest that is visible.
+    pub(crate) fn rank(&self) -> (Hlc, impl Ord + use<>) {
+        (self.created, dot_order(&self.id))
+    }
+
+    /// Adds this life to a ledger, or takes it out.
+    fn book(&self, object_hash: u64, ledger: &mut Ledger, add: bool) {
+        let seed = LifeSeed::new(object_hash, &self.id);
+        if self.is_leased() {
+            let hash = life_hash(seed, &self.lease);
+            if add { ledger.add(hash) } else { ledger.subtract(hash) }
+        }
+        for record in self.records.iter(self.origin()) {
+            if add {
+                ledger.add_record(seed, &record);
+            } else {
+                ledger.subtract_record(seed, &record);
+            }
+        }
+    }
+}
+
+/// Everything stored under one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Object {
+    /// In the order of their ids.
+    pub(crate) lives: Vec<Life>,
+    /// Each hides the lives created up to a time by authors who had not seen it. In the order of their dots.
+    pub(crate) barriers: Option<Box<Vec<(Dot, Hlc)>>>,
+}
+
+impl Object {
+    /// Nothing is stored: the name can go.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.barriers.is_none() && self.lives.iter().all(|life| !life.is_leased() && life.records.is_empty())
+    }
+
+    pub(crate) fn life(&self, id: &LifeId) -> Option<&Life> {
+        self.lives.iter().find(|life| life.id == *id)
+    }
+
+    pub(crate) fn life_mut(&mut self, id: &LifeId) -> Option<&mut Life> {
+        self.lives.iter_mut().find(|life| life.id == *id)
+    }
+
+    pub(crate) fn add_life(&mut self, life: Life) {
+        if self.lives.is_empty() {
+            self.lives.reserve_exact(1);
+        }
+        let at = self.lives.partition_point(|known| dot_order(&known.id) < dot_order(&life.id));
+        self.lives.insert(at, life);
+    }
+
+    /// Takes a life out, with all that is in it.
+    pub(crate) fn end_life(&mut self, id: &LifeId, object_hash: u64, ledger: &mut Ledger) -> bool {
+        let Some(at) = self.lives.iter().position(|life| life.id == *id) else { return false };
+        self.lives.remove(at).book(object_hash, ledger, false);
+        true
+    }
+
+    pub(crate) fn barriers(&self) -> &[(Dot, Hlc)] {
+        self.barriers.as_ref().map_or(&[], |barriers| barriers.as_slice())
+    }
+
+    pub(crate) fn set_barriers(&mut self, barriers: Vec<(Dot, Hlc)>) {
+        self.barriers = (!barriers.is_empty()).then(|| Box::new(barriers));
+    }
+
+    /// A barrier hides the life: somebody destroyed the session before hearing of it.
+    pub(crate) fn hides(&self, life: &Life) -> bool {
+        life.is_leased()
+            && self.barriers().iter().any(|(barrier, until)| {
+                life.created <= *until
+                    && !life.barriers_seen.as_ref().is_some_and(|seen| seen.contains(barrier))
+            })
+    }
+
+    pub(crate) fn sees(&self, life: &Life, now: UnixMillis) -> bool {
+        !life.expired(now) && !self.hides(life)
+    }
+
+    /// The lives a reader sees, the lowest rank first.
+    pub(crate) fn visible(&self, now: UnixMillis) -> Vec<&Life> {
+        let mut visible: Vec<&Life> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
+        visible.sort_by_key(|life| life.rank());
+        visible
+    }
+
+    /// Everything of this object, as one ledger.
+    pub(crate) fn sums(&self, object_hash: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (barrier, until) in self.barriers() {
+            ledger.add(barrier_hash(object_hash, barrier, *until));
+        }
+        for life in &self.lives {
+            life.book(object_hash, &mut ledger, true);
+        }
+        ledger
+    }
+}
