@@ -10,10 +10,13 @@
 //! Nothing here is part of a node, and nothing here shares code with what it checks.
 
 pub mod json;
+pub mod promise;
 pub mod reading;
+pub mod replica;
 pub mod rng;
 pub mod shrink;
 pub mod spec;
+pub mod world;
 
 #[cfg(test)]
 mod tests;

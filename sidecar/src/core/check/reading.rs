@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::spec::{DotKey, Life, Object, Slot};
+use super::spec::{Life, Object, Slot};
+use crate::core::contents::DotKey;
 use crate::core::identity::{Kind, UNLEASED, dot_order};
 use crate::core::time::{Hlc, UnixMillis};
 

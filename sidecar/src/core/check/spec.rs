@@ -8,13 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::core::contents::{DotKey, EntryKey, LifeContents, ObjectContents};
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, UNLEASED, dot_order};
-use crate::core::op::{Action, Clear, Content, Edit, Lease, Op, Removal};
+use crate::core::op::{Action, Clear, Content, Edit, Increment, Lease, Op, Removal};
 use crate::core::path::Path;
 use crate::core::time::{Hlc, UnixMillis};
-
-/// A dot that sorts.
-pub type DotKey = (ReplicaId, u64);
 
 /// An operation and everything its author had applied before it.
 #[derive(Clone, Debug)]
@@ -79,7 +77,29 @@ pub struct Count {
     pub latest: (Hlc, DotKey),
 }
 
+impl Object {
+    /// What of this a shard stores, in the form in which it says so.
+    #[must_use]
+    pub fn stored(&self) -> ObjectContents {
+        let lives = self.lives.iter().map(|(id, life)| (*id, life.stored())).collect();
+        ObjectContents { lives, barriers: self.barriers.clone() }
+    }
+}
+
 impl Life {
+    fn stored(&self) -> LifeContents {
+        let entries = self.entries.iter().map(|((path, slot, dot), hlc)| {
+            let content = match slot {
+                Slot::Register(text) => format!("={text}"),
+                Slot::Marker => String::new(),
+                Slot::Member(member) => format!("+{member}"),
+            };
+            (EntryKey { path: path.clone(), content, dot: *dot }, *hlc)
+        });
+        let counts = self.counts.iter().map(|(path, count)| (path.clone(), count.sum));
+        LifeContents { lease: self.lease, entries: entries.collect(), counts: counts.collect() }
+    }
+
     fn new(created: Hlc, barriers_seen: &[Dot], lease: Lease) -> Self {
         Self {
             created,
@@ -113,10 +133,10 @@ fn object(ops: &[&Known]) -> Object {
     let mut lives = living(ops);
     for known in ops {
         extend(&mut lives, &known.op.action);
-        if let Some((life, edit)) = addition(&known.op)
-            && let Some(life) = lives.get_mut(&dot_order(&life))
+        if let Some((life_id, edit)) = addition(&known.op)
+            && let Some(life) = lives.get_mut(&dot_order(&life_id))
         {
-            add(life, &known.op, edit, ops);
+            add(life, life_id, &known.op, edit, ops);
         }
     }
     lives.retain(|id, life| *id != dot_order(&UNLEASED) || !life.is_empty());
@@ -186,7 +206,7 @@ fn removal(op: &Op) -> Option<&Removal> {
     }
 }
 
-fn add(life: &mut Life, op: &Op, edit: &Edit, ops: &[&Known]) {
+fn add(life: &mut Life, id: LifeId, op: &Op, edit: &Edit, ops: &[&Known]) {
     let dot = dot_order(&op.dot);
     for put in &edit.puts {
         let slot = Slot::from(&put.content);
@@ -195,7 +215,8 @@ fn add(life: &mut Life, op: &Op, edit: &Edit, ops: &[&Known]) {
         }
     }
     for increment in &edit.increments {
-        if removed(&op.dot, &increment.path, Target::Counted, ops) {
+        let covered = covered(&op.dot, dot_order(&id), increment, ops);
+        if covered || removed(&op.dot, &increment.path, Target::Counted, ops) {
             continue;
         }
         let latest = (op.hlc, dot_order(&increment.accumulator));
@@ -203,6 +224,21 @@ fn add(life: &mut Life, op: &Op, edit: &Edit, ops: &[&Known]) {
         count.sum += i128::from(increment.delta);
         count.latest = count.latest.max(latest);
     }
+}
+
+/// Whether an operation that had the increment in its history names it as seen. An author leaves out a scope in
+/// which only counters go, and names these instead.
+fn covered(dot: &Dot, life: DotKey, increment: &Increment, ops: &[&Known]) -> bool {
+    ops.iter().filter(|later| later.history.get(&dot.actor) >= dot.counter).any(|later| {
+        removal(&later.op).is_some_and(|removal| {
+            removal.covers.iter().any(|cover| {
+                dot_order(&cover.life) == life
+                    && cover.path == increment.path
+                    && cover.accumulator == increment.accumulator
+                    && cover.counted >= dot.counter
+            })
+        })
+    })
 }
 
 /// What may be in the scope of a removal.

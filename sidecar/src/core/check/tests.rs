@@ -1,3 +1,4 @@
 //! The checkers, checked by hand.
 
 mod spec;
+mod world;
