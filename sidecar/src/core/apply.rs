@@ -117,7 +117,7 @@ impl Change<'_> {
         for increment in &edit.increments {
             self.count(dot, hlc, id, increment);
         }
-        if self.mutants.lacks(Rule::NoResidue) {
+        if self.mutants.lacks(Rule::NoResidue) || self.mutants.lacks(Rule::EagerResidue) {
             self.drop_all_residue();
         }
     }
@@ -192,7 +192,7 @@ impl Change<'_> {
             },
             _ => Accumulator {
                 counted: dot.counter,
-                total: increment.delta,
+                total: increment.total,
                 covered: 0,
                 covered_total: 0,
                 cover: None,

@@ -5,7 +5,7 @@
 //! result is what RFC 7396 says and a hidden shape never comes back (semantics finding 16).
 
 use super::command::{Change, Precondition, Refusal, Write};
-use super::draft::Draft;
+use super::draft::{Draft, Ground};
 use super::identity::{Dot, Kind, LifeId, UNLEASED};
 use super::limits::{BODY_BYTES_MAX, DRIFT_MILLIS_MAX, SET_BYTES_MAX, TTL_MILLIS_DEFAULT};
 use super::mutant::{Mutants, Rule};
@@ -154,8 +154,8 @@ impl Author<'_> {
         }
         let target = if exists { self.target_of_patch(write, visible)? } else { self.target(write, visible) };
         let mut draft = self.draft(visible, target);
-        if !exists && kind == Kind::Document && target == UNLEASED {
-            draft.mark_root();
+        if kind == Kind::Document && target == UNLEASED {
+            draft.mark(&Path::ROOT);
         }
         match &write.change {
             Change::MergePatch(Tree::Object(members)) if matches!(kind, Kind::Session | Kind::Document) => {
@@ -176,7 +176,15 @@ impl Author<'_> {
     }
 
     fn draft<'b>(&'b self, visible: &[&'b Life], target: LifeId) -> Draft<'b> {
-        Draft::new(self.object, self.object_hash, visible, target, self.dot, self.hlc, self.now)
+        let ground = Ground {
+            object: self.object,
+            object_hash: self.object_hash,
+            dot: self.dot,
+            hlc: self.hlc,
+            now: self.now,
+            mutants: self.mutants,
+        };
+        Draft::new(ground, visible.to_vec(), target)
     }
 
     fn finish(&self, write: &Write, visible: &[&Life], draft: Draft<'_>, fresh: bool) -> Option<Action> {
@@ -237,7 +245,16 @@ impl Author<'_> {
         Ok(Composed::change(Action::Touch { lives, idle: self.padded(ttl) }))
     }
 
+    /// Where a session is to be seen, its lives end. Where it is not, a life may be on its way from a node that the
+    /// caller has heard of and this one has not: a barrier waits for it (semantics finding 3).
     fn destroy(&self, write: &Write, visible: &[&Life]) -> Composed {
+        if write.object.kind == Kind::Session && visible.is_empty() {
+            let until = self.hlc.wall().max(self.now).plus(2 * DRIFT_MILLIS_MAX);
+            return match self.mutants.lacks(Rule::NoBarrier) {
+                true => Composed::NOTHING,
+                false => Composed::change(Action::Barrier { until: Hlc::end_of(until) }),
+            };
+        }
         let mut draft = self.draft(visible, UNLEASED);
         draft.clear(Clear::Subtree(Path::ROOT));
         let leased: Vec<LifeId> =
@@ -246,19 +263,11 @@ impl Author<'_> {
             let removal = draft.finish_outside_leases();
             return Composed::change(Action::Destroy { lives: leased, removal });
         }
-        if write.object.kind != Kind::Session {
-            let edit = draft.finish();
-            let changes = edit != Edit::default();
-            return match changes {
-                true => Composed::change(Action::Edit { life: UNLEASED, idle: None, edit }),
-                false => Composed::NOTHING,
-            };
+        let edit = draft.finish();
+        match edit == Edit::default() {
+            true => Composed::NOTHING,
+            false => Composed::change(Action::Edit { life: UNLEASED, idle: None, edit }),
         }
-        if self.ended() || self.mutants.lacks(Rule::NoBarrier) {
-            return Composed::NOTHING;
-        }
-        let until = self.hlc.wall().max(self.now).plus(2 * DRIFT_MILLIS_MAX);
-        Composed::change(Action::Barrier { until: Hlc::end_of(until) })
     }
 
     /// Limits are checked by authors only: what was admitted once applies everywhere.

@@ -7,7 +7,7 @@ use super::apply::{Change, in_scope, scope_prefix};
 use super::command::{PathOp, Refusal, Shape};
 use super::digest::Ledger;
 use super::identity::{Dot, Kind, LifeId};
-use super::mutant::Mutants;
+use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
 use super::op::{Clear, Content, Cover, Edit, Increment, Put, Removal};
 use super::path::Path;
@@ -16,40 +16,29 @@ use super::records::{ACCUMULATOR, Body, Record};
 use super::time::{Hlc, UnixMillis};
 use super::value::Tree;
 
+/// What a draft is made on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) object: &'a Object,
+    pub(crate) object_hash: u64,
+    /// The dot and the stamp that the operation will have.
+    pub(crate) dot: Dot,
+    pub(crate) hlc: Hlc,
+    pub(crate) now: UnixMillis,
+    pub(crate) mutants: Mutants,
+}
+
 pub(crate) struct Draft<'a> {
-    object: &'a Object,
-    object_hash: u64,
+    ground: Ground<'a>,
     visible: Vec<&'a Life>,
     target: LifeId,
-    dot: Dot,
-    hlc: Hlc,
-    now: UnixMillis,
     clears: Vec<Clear>,
     edit: Edit,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(
-        object: &'a Object,
-        object_hash: u64,
-        visible: &[&'a Life],
-        target: LifeId,
-        dot: Dot,
-        hlc: Hlc,
-        now: UnixMillis,
-    ) -> Self {
-        let visible = visible.to_vec();
-        Self {
-            object,
-            object_hash,
-            visible,
-            target,
-            dot,
-            hlc,
-            now,
-            clears: Vec::new(),
-            edit: Edit::default(),
-        }
+    pub(crate) fn new(ground: Ground<'a>, visible: Vec<&'a Life>, target: LifeId) -> Self {
+        Self { ground, visible, target, clears: Vec::new(), edit: Edit::default() }
     }
 
     pub(crate) fn target(&self) -> LifeId {
@@ -58,6 +47,13 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn clear(&mut self, clear: Clear) {
         self.clears.push(clear);
+    }
+
+    /// A path that reads as an object loses what is hidden under that.
+    fn clear_ancestor(&mut self, path: Path) {
+        if !self.ground.mutants.lacks(Rule::AncestorsStay) {
+            self.clear(Clear::NonObject(path));
+        }
     }
 
     fn put(&mut self, path: &Path, content: Content) {
@@ -88,7 +84,9 @@ impl<'a> Draft<'a> {
         match tree {
             Tree::Value(text) => self.put(path, Content::Register(text.clone())),
             Tree::Object(members) => {
-                self.put(path, Content::Marker);
+                if members.is_empty() || !self.ground.mutants.lacks(Rule::NoMarker) {
+                    self.put(path, Content::Marker);
+                }
                 self.put_members(path, members, with_nulls);
             }
         }
@@ -116,7 +114,7 @@ impl<'a> Draft<'a> {
             path.push(name);
             match value {
                 Tree::Object(members) if self.shape(path) == Some(Shape::Object) => {
-                    self.clear(Clear::NonObject(path.clone()));
+                    self.clear_ancestor(path.clone());
                     self.mark(path);
                     self.merge_members(path, members);
                 }
@@ -132,7 +130,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Puts a marker at a path that reads as an object and has none.
-    fn mark(&mut self, path: &Path) {
+    pub(crate) fn mark(&mut self, path: &Path) {
+        if self.ground.mutants.lacks(Rule::NoMarker) {
+            return;
+        }
         let marked = self.visible.iter().any(|life| {
             life.records
                 .range(life.origin(), path.as_bytes())
@@ -197,7 +198,7 @@ impl<'a> Draft<'a> {
     fn open_ancestors(&mut self, path: &Path) {
         for above in path.proper_ancestors() {
             if self.shape(&above) == Some(Shape::Object) {
-                self.clear(Clear::NonObject(above.clone()));
+                self.clear_ancestor(above.clone());
                 self.mark(&above);
             } else {
                 self.clear(Clear::Subtree(above.clone()));
@@ -210,7 +211,7 @@ impl<'a> Draft<'a> {
         for above in path.proper_ancestors() {
             match self.shape(&above) {
                 Some(Shape::Object) => {
-                    self.clear(Clear::NonObject(above.clone()));
+                    self.clear_ancestor(above.clone());
                     self.mark(&above);
                 }
                 // Nothing to remove below a value.
@@ -245,7 +246,7 @@ impl<'a> Draft<'a> {
         self.clear(Clear::NonNumber { path: path.clone(), base });
         let (accumulator, total) = match self.own_accumulator(path) {
             Some((name, total)) => (name, total.checked_add(by).ok_or(overflow)?),
-            None => (self.dot, by),
+            None => (self.ground.dot, by),
         };
         self.edit.increments.push(Increment { path: path.clone(), accumulator, delta: by, total });
         Ok(())
@@ -255,9 +256,9 @@ impl<'a> Draft<'a> {
     fn own_accumulator(&self, path: &Path) -> Option<(Dot, i64)> {
         let mut key = path.as_bytes().to_vec();
         key.push(ACCUMULATOR);
-        let life = self.object.life(&self.target)?;
+        let life = self.ground.object.life(&self.target)?;
         life.records.range(life.origin(), &key).find_map(|record| match &record.body {
-            Body::Accumulator(known) if record.dot.actor == self.dot.actor && !known.is_covered() => {
+            Body::Accumulator(known) if record.dot.actor == self.ground.dot.actor && !known.is_covered() => {
                 Some((record.dot, known.total))
             }
             _ => None,
@@ -275,16 +276,21 @@ impl<'a> Draft<'a> {
 
     fn remove(&mut self, path: &Path, member: &str, at: usize) -> Result<(), Refusal> {
         self.expect_shape(path, Shape::Set, at)?;
-        self.clear(Clear::Member { path: path.clone(), member: member.into() });
+        if self.shape(path).is_some() {
+            // As with a value that is taken away: nothing hidden may show when the last member is gone.
+            self.open_ancestors(path);
+            self.clear(Clear::NonSet(path.clone()));
+            self.clear(Clear::Member { path: path.clone(), member: member.into() });
+        }
         Ok(())
     }
 
     /// Runs operations on a copy, one by one, and keeps what is left of them.
     fn sequence(&mut self, kind: Kind, ops: &[PathOp]) -> Result<(), Refusal> {
-        let mut copy = self.object.clone();
-        if self.target == self.dot && copy.life(&self.dot).is_none() {
+        let mut copy = self.ground.object.clone();
+        if self.target == self.ground.dot && copy.life(&self.ground.dot).is_none() {
             let barriers: Vec<Dot> = copy.barriers().iter().map(|(barrier, _)| *barrier).collect();
-            copy.add_life(Life::new(self.dot, self.hlc, super::op::Lease::FOREVER, &barriers));
+            copy.add_life(Life::new(self.ground.dot, self.ground.hlc, super::op::Lease::FOREVER, &barriers));
         }
         for (at, op) in ops.iter().enumerate() {
             let mut step = self.step_on(&copy);
@@ -294,24 +300,25 @@ impl<'a> Draft<'a> {
             let mut ledger = Ledger::default();
             let mut change = Change {
                 object: &mut copy,
-                object_hash: self.object_hash,
+                object_hash: self.ground.object_hash,
                 ledger: &mut ledger,
                 mutants: Mutants::NONE,
             };
-            change.edit(self.dot, self.hlc, &self.target, &edit);
-            self.absorb(clears, edit);
+            change.edit(self.ground.dot, self.ground.hlc, &self.target, &edit);
+            self.absorb(clears, edit).ok_or(Refusal::Overflow { at })?;
         }
         Ok(())
     }
 
     fn step_on<'b>(&self, copy: &'b Object) -> Draft<'b> {
-        let visible = copy.visible(self.now);
-        Draft::new(copy, self.object_hash, &visible, self.target, self.dot, self.hlc, self.now)
+        let ground = Ground { object: copy, ..self.ground };
+        Draft::new(ground, copy.visible(self.ground.now), self.target)
     }
 
     /// Adds a later step's edit: what it removes of this operation's own goes here and now.
-    fn absorb(&mut self, clears: Vec<Clear>, step: Edit) {
-        self.edit.puts.retain(|put| !clears.iter().any(|clear| put.is_in(clear, self.dot)));
+    /// `None` when what is counted in one operation leaves 64 bits.
+    fn absorb(&mut self, clears: Vec<Clear>, step: Edit) -> Option<()> {
+        self.edit.puts.retain(|put| !clears.iter().any(|clear| put.is_in(clear, self.ground.dot)));
         for cover in &step.removal.covers {
             self.edit
                 .increments
@@ -329,12 +336,13 @@ impl<'a> Draft<'a> {
             };
             match self.edit.increments.iter_mut().find(same) {
                 Some(known) => {
-                    known.delta = known.delta.wrapping_add(increment.delta);
+                    known.delta = known.delta.checked_add(increment.delta)?;
                     known.total = increment.total;
                 }
                 None => self.edit.increments.push(increment),
             }
         }
+        Some(())
     }
 
     /// The edit, with what it removes named from what is stored now.
@@ -354,7 +362,7 @@ impl<'a> Draft<'a> {
         for clear in &self.clears {
             let prefix = scope_prefix(clear);
             let mut found = false;
-            for life in self.object.lives.iter().filter(|life| of(life)) {
+            for life in self.ground.object.lives.iter().filter(|life| of(life)) {
                 let records = life.records.range(life.origin(), &prefix);
                 for record in records.filter(|record| in_scope(clear, record)) {
                     found |= remember(&mut removal, life, &record);

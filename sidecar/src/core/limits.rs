@@ -36,5 +36,5 @@ pub const WAIT_MILLIS_MAX: u64 = 30_000;
 /// Tokens in one `Sidetalk-After`, at most.
 pub const TOKENS_MAX: usize = 64;
 
-/// Dots in one token, at most.
-pub const TOKEN_DOTS_MAX: usize = 64;
+/// Dots in one token, at most: as many as processes may write to one shard at once.
+pub const TOKEN_DOTS_MAX: usize = 1_024;

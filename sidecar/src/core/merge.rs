@@ -37,13 +37,13 @@ impl Join<'_> {
             &ours.lives,
             &theirs.lives,
             |life| super::identity::dot_order(&life.id),
-            |side| self.life(side),
+            |side| self.life(&side),
         );
         joined
     }
 
-    fn life(&self, side: Side<'_, Life>) -> Option<Life> {
-        match side {
+    fn life(&self, side: &Side<'_, Life>) -> Option<Life> {
+        match *side {
             Side::Both(ours, theirs) => Some(self.both(ours, theirs)),
             Side::Ours(life) if !life.is_leased() => Some(self.both(life, &Life::unleased())),
             Side::Theirs(life) if !life.is_leased() => Some(self.both(&Life::unleased(), life)),

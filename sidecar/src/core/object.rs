@@ -12,6 +12,7 @@ use super::records::{Origin, Records};
 use super::time::{Hlc, UnixMillis};
 
 /// One existence of an object.
+#[expect(clippy::box_collection, reason = "rare: one word in every life, not three")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
     pub(crate) id: LifeId,
@@ -68,6 +69,7 @@ impl Life {
 }
 
 /// Everything stored under one name.
+#[expect(clippy::box_collection, reason = "rare: one word in every object, not three")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Object {
     /// In the order of their ids.
@@ -131,6 +133,11 @@ impl Object {
         let mut visible: Vec<&Life> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
         visible.sort_by_key(|life| life.rank());
         visible
+    }
+
+    /// Whether it holds accumulators that are fully covered.
+    pub(crate) fn has_residue(&self) -> bool {
+        self.lives.iter().any(|life| life.records.iter(life.origin()).any(|record| !record.is_live()))
     }
 
     /// Everything of this object, as one ledger.

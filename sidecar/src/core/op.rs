@@ -75,6 +75,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it covers what was counted: resets leave residue.
+    pub(crate) fn covers(&self) -> bool {
+        match self {
+            Self::Create { edit, .. } | Self::Edit { edit, .. } => !edit.removal.covers.is_empty(),
+            Self::Destroy { removal, .. } => !removal.covers.is_empty(),
+            Self::Touch { .. } | Self::Barrier { .. } | Self::Unbarrier { .. } => false,
+        }
+    }
+}
+
 /// The two deadlines of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {

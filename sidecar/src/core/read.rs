@@ -79,7 +79,7 @@ pub(crate) fn resolve<'a>(records: &[Record<'a>], depth: usize) -> Resolved<'a> 
         let rank = rank(record);
         match &record.body {
             Body::Register(_) if register.is_none_or(|(best, _)| rank > best) => {
-                register = Some((rank, record))
+                register = Some((rank, record));
             }
             Body::Register(_) => {}
             Body::Marker => object = object.max(Some(rank)),
@@ -253,7 +253,7 @@ pub(crate) fn conflicts(lives: &[&Life]) -> Vec<Conflict> {
         if values.len() < 2 {
             continue;
         }
-        values.sort_by(|a, b| b.0.cmp(&a.0));
+        values.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
         let Ok(path) = Path::from_encoded(siblings[0].path()) else { continue };
         let siblings = values.into_iter().filter_map(|(_, record)| sibling(record)).collect();
         conflicts.push(Conflict { path, siblings });

@@ -147,7 +147,7 @@ fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec
         Body::Accumulator(accumulator) => accumulator.cover,
         _ => None,
     };
-    out.push(u8::from(born) * BORN | u8::from(cover.is_some()) * HAS_COVER);
+    out.push(if born { BORN } else { 0 } | if cover.is_some() { HAS_COVER } else { 0 });
     if !born {
         put_dot(&mut out, dot);
         out.extend_from_slice(&hlc.0.to_le_bytes());
@@ -265,6 +265,7 @@ pub(crate) struct Records {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "many runs are rare: their header must not make every life larger")]
 enum Runs {
     One(Box<[u8]>),
     Many(Box<Vec<Box<[u8]>>>),

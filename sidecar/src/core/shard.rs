@@ -4,7 +4,7 @@
 //! holes; an entry whose dot is within the clock and not in the store was removed. That is what makes tombstones
 //! unnecessary, and it is why nothing may ever leave the store except by an operation (semantics finding 8).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,6 +50,10 @@ pub struct Shard {
     clock_sum: u64,
     content_bytes: u64,
     objects_by_kind: [u64; Kind::ALL.len()],
+    /// The latest stamp of any operation applied here.
+    latest: Hlc,
+    /// Objects that hold covered accumulators, waiting to be collected.
+    residue: BTreeSet<ObjectId>,
     #[cfg(any(test, feature = "mutants"))]
     rebuilt: BTreeMap<ReplicaId, BTreeMap<ReplicaId, u64>>,
 }
@@ -64,6 +68,7 @@ pub struct ShardState {
     /// Forgotten replica ids and their final sequences.
     retired: Vec<Dot>,
     frontier: Vec<Dot>,
+    latest: Hlc,
     objects: Vec<(ObjectId, Object)>,
     content_sum: u128,
 }
@@ -128,6 +133,8 @@ impl Shard {
             clock_sum: 0,
             content_bytes: 0,
             objects_by_kind: [0; Kind::ALL.len()],
+            latest: Hlc::default(),
+            residue: BTreeSet::new(),
             #[cfg(any(test, feature = "mutants"))]
             rebuilt: BTreeMap::new(),
         }
@@ -137,11 +144,6 @@ impl Shard {
     #[must_use]
     pub fn id(&self) -> ShardId {
         self.id
-    }
-
-    /// Which rules hold.
-    pub(crate) fn mutants(&self) -> Mutants {
-        self.mutants
     }
 
     /// How far it has got.
@@ -181,6 +183,12 @@ impl Shard {
             || self.retired.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
     }
 
+    /// The latest stamp of any operation applied here.
+    #[must_use]
+    pub fn latest(&self) -> Hlc {
+        self.latest
+    }
+
     /// Bytes of stored entries.
     #[must_use]
     pub fn content_bytes(&self) -> u64 {
@@ -203,6 +211,37 @@ impl Shard {
     #[must_use]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Drops covered accumulators for which `goes` says, by owner and covering operation, that no message can still
+    /// need them.
+    pub(crate) fn collect_residue(&mut self, goes: impl Fn(ReplicaId, Option<&Dot>) -> bool) {
+        for id in std::mem::take(&mut self.residue) {
+            let mut ledger = Ledger::default();
+            let object_hash = id.hash();
+            let left = self.change(&id, |object, mutants| {
+                let lives: Vec<Dot> = object.lives.iter().map(|life| life.id).collect();
+                let mut change = Change { object, object_hash, ledger: &mut ledger, mutants };
+                for life in lives {
+                    change.drop_covered(&life, &[], |record, accumulator| {
+                        goes(record.dot.actor, accumulator.cover.as_ref())
+                    });
+                }
+                object.has_residue()
+            });
+            self.book(&ledger);
+            if left {
+                self.residue.insert(id);
+            }
+        }
+    }
+
+    /// Drops a life under an unchanged clock: what must never happen. A mutant does it.
+    pub(crate) fn purge(&mut self, id: &ObjectId, life: &Dot) {
+        let mut ledger = Ledger::default();
+        let object_hash = id.hash();
+        self.change(id, |object, _| object.end_life(life, object_hash, &mut ledger));
+        self.book(&ledger);
     }
 
     pub(crate) fn objects(&self) -> &BTreeMap<ObjectId, Object> {
@@ -305,6 +344,10 @@ impl Shard {
     fn apply_op(&mut self, op: &Arc<Op>) {
         self.mutate(op);
         self.raise(op.dot);
+        self.latest = self.latest.max(op.hlc);
+        if op.action.covers() {
+            self.residue.insert(op.object.clone());
+        }
         for dep in &op.deps {
             if self.frontier.get(&dep.actor).is_some_and(|counter| *counter <= dep.counter) {
                 self.frontier.remove(&dep.actor);
@@ -386,6 +429,7 @@ impl Shard {
             clock: self.clock.clone(),
             retired: self.retired.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect(),
             frontier: self.frontier().collect(),
+            latest: self.latest,
             objects: self.objects.iter().map(|(id, object)| (id.clone(), object.clone())).collect(),
             content_sum: self.content_sum,
         }
@@ -408,6 +452,7 @@ impl Shard {
         };
         self.merge_objects(state.objects, &they_have, &mut merged);
         self.merge_frontier(&state.frontier, &they_have);
+        self.latest = self.latest.max(state.latest);
         for (actor, counter) in &state.clock.dots {
             if *counter > self.clock.get(actor) && !self.retired.contains_key(actor) {
                 merged.raised.push(Dot::new(*actor, *counter));
@@ -472,6 +517,9 @@ impl Shard {
                 self.ended.remember(hash);
             }
             merged.changed.push(id.clone());
+            if joined.has_residue() {
+                self.residue.insert(id.clone());
+            }
         }
         (!joined.is_vacant()).then_some(joined)
     }
@@ -590,14 +638,14 @@ impl EndedLately {
     fn remember(&mut self, object_hash: u64) {
         self.order.push_back(object_hash);
         *self.times.entry(object_hash).or_default() += 1;
-        if self.order.len() > ENDED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                if let Some(times) = self.times.get_mut(&oldest) {
-                    *times -= 1;
-                    if *times == 0 {
-                        self.times.remove(&oldest);
-                    }
-                }
+        if self.order.len() <= ENDED_MAX {
+            return;
+        }
+        let Some(oldest) = self.order.pop_front() else { return };
+        if let Some(times) = self.times.get_mut(&oldest) {
+            *times -= 1;
+            if *times == 0 {
+                self.times.remove(&oldest);
             }
         }
     }

@@ -4,16 +4,35 @@
 //! Inputs are [`Input`] and the local calls; outputs are polled with [`Node::poll_output`]; [`Node::deadline`]
 //! names the one moment at which it wants a tick. A local call answers at once.
 
+mod ask;
+mod clock;
+mod collect;
+mod exchange;
+mod join;
+mod journal;
+mod local;
+mod peer;
+mod report;
+mod roster;
+mod waits;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::command::{
-    Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, WaitId, Waited,
-    Write, Written,
-};
-use super::identity::{Kind, ObjectId, Replica};
-use super::message::{Message, PeerId};
-use super::time::{MonoMicros, Now};
-use super::token::Token;
+use self::ask::Asks;
+use self::clock::HybridClock;
+use self::join::Joining;
+use self::journal::Journal;
+use self::peer::Peer;
+use self::roster::Roster;
+use self::waits::Waits;
+use super::command::{Figures, WaitId, Waited};
+use super::identity::{Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
+use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
+use super::mutant::Mutants;
+use super::op::{Action, Op};
+use super::shard::Shard;
+use super::time::{Hlc, MonoMicros, Now};
 
 /// How a node is set up. Everything has a default but who it is.
 #[derive(Clone, Debug)]
@@ -55,8 +74,10 @@ pub enum Input {
     Overflowed(PeerId),
     /// The deadline has come.
     Tick,
-    /// Stop being ready, hand over what peers lack.
+    /// Stop being ready; hand over what peers lack. [`Node::hand_over`] tells how far that is.
     Leave,
+    /// Say goodbye: nothing more will be written here.
+    Farewell,
 }
 
 /// What a node wants done.
@@ -82,12 +103,12 @@ pub enum Alarm {
         /// The peer.
         peer: Replica,
         /// The shard.
-        shard: super::identity::ShardId,
+        shard: ShardId,
     },
     /// A stamp from beyond the drift limit.
     Skewed {
         /// The author.
-        author: super::identity::ReplicaId,
+        author: ReplicaId,
         /// How far ahead of this node's time.
         ahead_millis: u64,
     },
@@ -107,71 +128,242 @@ pub struct HandOver {
     pub peers_behind: Vec<String>,
 }
 
+/// Between comparisons with one peer.
+const COMPARE_MILLIS: u64 = 250;
+
+/// Between looks at one shard for what can be collected; all shards take 256 times as long.
+const SWEEP_MILLIS: u64 = 100;
+
 /// One node of a cluster.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    config: NodeConfig,
+    shards: Vec<Shard>,
+    clock: HybridClock,
+    roster: Roster,
+    peers: BTreeMap<ReplicaId, Peer>,
+    joining: Joining,
+    lineage: u64,
+    leaving: bool,
+    waits: Waits,
+    asks: Asks,
+    journal: Journal,
+    /// The journal has grown since this was last put out.
+    journal_told: u64,
+    outbox: VecDeque<Output>,
+    figures: Figures,
+    diverged: BTreeSet<ShardId>,
+    sweep_at: MonoMicros,
+    sweep_next: ShardId,
+    sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
+    mutants: Mutants,
+}
 
-#[allow(unused_variables, clippy::unimplemented, missing_docs)]
 impl Node {
+    /// A node that has just started, without memory.
+    #[must_use]
     pub fn new(config: NodeConfig, now: Now) -> Self {
-        unimplemented!()
+        Self::with_mutants(config, now, Mutants::NONE)
     }
+
+    /// A node with rules of the core switched off.
+    #[must_use]
+    pub fn with_mutants(config: NodeConfig, now: Now, mutants: Mutants) -> Self {
+        let mut node = Self {
+            shards: ShardId::all().map(|id| Shard::with_mutants(id, mutants)).collect(),
+            clock: HybridClock::default(),
+            roster: Roster::default(),
+            peers: BTreeMap::new(),
+            joining: Joining::new(&config, now),
+            lineage: 0,
+            leaving: false,
+            waits: Waits::default(),
+            asks: Asks::new(now),
+            journal: Journal::default(),
+            journal_told: 0,
+            outbox: VecDeque::new(),
+            figures: Figures::default(),
+            diverged: BTreeSet::new(),
+            sweep_at: now.mono.plus_millis(SWEEP_MILLIS),
+            sweep_next: ShardId(0),
+            sweep_time: BTreeMap::new(),
+            mutants,
+            config,
+        };
+        node.roster.add(RosterEntry { replica: node.config.replica.clone(), left: false });
+        node.clock.advance(now);
+        if !node.config.joins {
+            node.start_alone(now);
+        }
+        node
+    }
+
+    /// This process's replica id.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.config.replica.id
+    }
+
+    /// One of its shards.
+    #[must_use]
+    pub fn shard(&self, id: ShardId) -> &Shard {
+        &self.shards[id.index()]
+    }
+
+    fn shard_mut(&mut self, id: ShardId) -> &mut Shard {
+        &mut self.shards[id.index()]
+    }
+
     /// Takes one input. Outputs are polled afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
-        unimplemented!()
+        self.clock.advance(now);
+        match input {
+            Input::LinkUp(peer) => self.link_up(now, peer),
+            Input::LinkDown(peer) => self.link_down(now, peer),
+            Input::Message(peer, message) => self.receive(now, peer, message),
+            Input::Liveness { replica, alive } => self.liveness(replica, alive),
+            Input::Overflowed(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.forget_sent();
+                }
+            }
+            Input::Tick => {}
+            Input::Leave => self.leaving = true,
+            Input::Farewell => self.say_farewell(),
+        }
+        self.tick(now);
     }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Now) {
+        self.join_tick(now);
+        for peer in self.linked() {
+            self.ping_if_due(now, peer);
+            self.compare_if_due(now, peer);
+        }
+        if self.sweep_at <= now.mono {
+            self.sweep_at = now.mono.plus_millis(SWEEP_MILLIS);
+            self.sweep(now);
+        }
+        self.expire_waits(now);
+    }
+
+    /// When it wants an [`Input::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> MonoMicros {
+        let peers = self.peers.values().filter(|peer| peer.linked);
+        let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
+        due.chain(self.waits.deadline()).chain(self.joining.deadline()).fold(self.sweep_at, MonoMicros::min)
+    }
+
     /// The next thing the node wants done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        unimplemented!()
+        let next = self.outbox.pop_front();
+        if next.is_none() && self.journal_told < self.journal.cursor() {
+            self.journal_told = self.journal.cursor();
+            return Some(Output::Changed(self.journal_told));
+        }
+        next
     }
-    /// When it wants a [`Input::Tick`].
-    pub fn deadline(&self) -> MonoMicros {
-        unimplemented!()
+
+    fn linked(&self) -> Vec<PeerId> {
+        self.peers.iter().filter(|(_, peer)| peer.linked).map(|(id, _)| *id).collect()
     }
-    /// What this node would say in a [`Message::Hello`].
-    pub fn hello(&self) -> super::message::Hello {
-        unimplemented!()
+
+    fn send(&mut self, to: PeerId, message: Message) {
+        self.outbox.push_back(Output::Send(to, Arc::new(message)));
     }
-    pub fn look_up(&self, now: Now, object: &ObjectId) -> Lookup {
-        unimplemented!()
+
+    fn broadcast(&mut self, message: Message) {
+        let message = Arc::new(message);
+        for peer in self.linked() {
+            self.outbox.push_back(Output::Send(peer, Arc::clone(&message)));
+        }
     }
-    pub fn read_token(&self, object: &ObjectId) -> Token {
-        unimplemented!()
+
+    /// What this node says first on a link.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        Hello {
+            replica: self.config.replica.clone(),
+            cluster: self.config.cluster.clone(),
+            fresh: self.is_fresh(),
+            lineage: self.lineage,
+        }
     }
-    pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
-        unimplemented!()
+
+    /// Makes an operation of this node's, applies it and gives it to everyone.
+    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> Arc<Op> {
+        let me = self.id();
+        let shard = object.shard();
+        let op = self.shard_mut(shard).author(me, stamp, object, action);
+        self.clock.observe(now, stamp);
+        self.figures.ops_authored += 1;
+        self.changed(now, shard, std::slice::from_ref(&op));
+        self.push(shard, &op);
+        op
     }
-    pub fn seen(&self, tokens: &[Token]) -> bool {
-        unimplemented!()
+
+    /// Gives an operation to every peer that can take it.
+    fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
+        let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
+            // Behind what it was sent before, it must wait for comparison in any case.
+            peer.sent.raise(shard, op.dot);
+            self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
+        }
     }
-    /// Starts to wait, at most `millis_max`. `Ok` when there is nothing to wait for.
-    pub fn wait(&mut self, now: Now, wait: Wait, millis_max: u64) -> Result<Waited, WaitId> {
-        unimplemented!()
+
+    /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
+    fn changed(&mut self, now: Now, shard: ShardId, ops: &[Arc<Op>]) {
+        let me = self.id();
+        for op in ops {
+            self.journal.push(op.object.clone());
+            if op.dot.actor != me {
+                self.progressed(shard, op.dot);
+                self.figures.ops_applied += 1;
+                if let Some(ahead_millis) = self.clock.observe(now, op.hlc) {
+                    self.figures.skew_alarms += 1;
+                    self.alarm(Alarm::Skewed { author: op.dot.actor, ahead_millis });
+                }
+            }
+            self.asked_object_changed(now, &op.object);
+        }
+        self.check_waits(shard);
+        let bytes_max = self.config.log_bytes_max / SHARDS as u64;
+        self.shard_mut(shard).truncate_log(bytes_max, |_| false);
     }
-    /// Nobody wants to know any more.
-    pub fn cancel(&mut self, id: WaitId) {
-        unimplemented!()
+
+    /// Notes what the peers are to be told of our progress.
+    fn progressed(&mut self, shard: ShardId, dot: Dot) {
+        for peer in self.peers.values_mut().filter(|peer| peer.linked) {
+            peer.untold.insert((shard, dot.actor), dot.counter);
+        }
     }
-    pub fn list(&self, now: Now, kind: Kind, prefix: &str, after: Option<&str>, limit: usize) -> Page {
-        unimplemented!()
+
+    fn tell_progress(&mut self, to: PeerId) {
+        let Some(peer) = self.peers.get_mut(&to).filter(|peer| !peer.untold.is_empty()) else { return };
+        let progress = std::mem::take(&mut peer.untold)
+            .into_iter()
+            .map(|((shard, actor), counter)| Progress { shard, dot: Dot::new(actor, counter) })
+            .collect();
+        self.send(to, Message::Applied(progress));
     }
-    pub fn explain(&self, now: Now, object: &ObjectId) -> Option<Explanation> {
-        unimplemented!()
+
+    fn alarm(&mut self, alarm: Alarm) {
+        self.outbox.push_back(Output::Alarm(alarm));
     }
-    pub fn conflicts(&self, now: Now, object: &ObjectId) -> Vec<Conflict> {
-        unimplemented!()
+
+    fn done(&mut self, wait: WaitId, how: Waited) {
+        self.outbox.push_back(Output::Done(wait, how));
     }
-    pub fn changes(&self, after: u64, kind: Option<Kind>, prefix: &str, limit: usize) -> Changes {
-        unimplemented!()
-    }
-    pub fn status(&self, now: Now) -> NodeStatus {
-        unimplemented!()
-    }
-    pub fn members(&self, now: Now) -> Vec<MemberStatus> {
-        unimplemented!()
-    }
-    /// What a leaving node has not handed over yet.
-    pub fn hand_over(&self) -> HandOver {
-        unimplemented!()
+
+    /// Destroys content behind the operations' back, as a bad disk or a bug would.
+    #[cfg(any(test, feature = "mutants"))]
+    pub fn corrupt(&mut self, object: &ObjectId) {
+        self.shard_mut(object.shard()).corrupt(object);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! This node's hybrid clock, and how far it is out of step.
+
+use std::collections::BTreeMap;
+
+use crate::core::identity::ReplicaId;
+use crate::core::limits::DRIFT_MILLIS_MAX;
+use crate::core::time::{Hlc, Now, UnixMillis};
+
+/// A token from further ahead than this is not believed: one day.
+const AFTER_MILLIS_MAX: u64 = 24 * 3_600 * 1_000;
+
+/// A correction that is in force moves only when it is off by more than this.
+const CORRECTION_STEP_MILLIS: u64 = 1_000;
+
+#[derive(Debug, Default)]
+pub(super) struct HybridClock {
+    last: Hlc,
+    /// Added to the wall clock.
+    correction_millis: i64,
+    /// Time for deadlines never steps back: others may have acted on what this node reported.
+    floor: UnixMillis,
+    /// Raw wall clocks of linked peers less ours.
+    offsets_millis: BTreeMap<ReplicaId, i64>,
+}
+
+impl HybridClock {
+    /// Time for deadlines.
+    pub(super) fn time(&self, now: Now) -> UnixMillis {
+        self.wall(now).max(self.floor)
+    }
+
+    /// Time for deadlines, from which it will not step back.
+    pub(super) fn advance(&mut self, now: Now) -> UnixMillis {
+        self.floor = self.time(now);
+        self.floor
+    }
+
+    /// Time for deadlines as of the last input.
+    pub(super) fn floor(&self) -> UnixMillis {
+        self.floor
+    }
+
+    fn wall(&self, now: Now) -> UnixMillis {
+        now.wall.offset(self.correction_millis)
+    }
+
+    /// The stamp that a write made now would get, later than what its client has seen.
+    pub(super) fn next_stamp(&self, now: Now, after: Option<Hlc>) -> Hlc {
+        let wall = self.wall(now);
+        let stamp = self.last.next().max(Hlc::from_wall(wall));
+        match after.filter(|after| after.wall() <= wall.plus(AFTER_MILLIS_MAX)) {
+            Some(after) => stamp.max(after.next()),
+            None => stamp,
+        }
+    }
+
+    /// A stamp has been used here, or seen. Gives by how much it is beyond the limit, if it is: such a stamp does
+    /// not move this clock.
+    pub(super) fn observe(&mut self, now: Now, stamp: Hlc) -> Option<u64> {
+        let ahead_millis = stamp.wall().since(self.wall(now));
+        if ahead_millis > DRIFT_MILLIS_MAX {
+            return Some(ahead_millis);
+        }
+        self.last = self.last.max(stamp);
+        None
+    }
+
+    /// A linked peer's wall clock less ours.
+    pub(super) fn measured(&mut self, peer: ReplicaId, offset_millis: i64) {
+        self.offsets_millis.insert(peer, offset_millis);
+    }
+
+    pub(super) fn forget(&mut self, peer: ReplicaId) {
+        self.offsets_millis.remove(&peer);
+    }
+
+    pub(super) fn offset_of(&self, peer: ReplicaId) -> Option<i64> {
+        self.offsets_millis.get(&peer).copied()
+    }
+
+    /// How far our wall clock is ahead of the middle of the cluster. With an even number it is half way between
+    /// the two in the middle, so that two nodes that disagree meet instead of changing places.
+    pub(super) fn skew_millis(&self) -> i64 {
+        let mut offsets: Vec<i64> = self.offsets_millis.values().copied().collect();
+        offsets.push(0);
+        offsets.sort_unstable();
+        let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
+        -(low / 2 + high / 2 + (low % 2 + high % 2) / 2)
+    }
+
+    pub(super) fn correction_millis(&self) -> i64 {
+        self.correction_millis
+    }
+
+    /// Falls into step with most peers where the skew is beyond the limit. Gives a new correction.
+    pub(super) fn correct(&mut self, now: Now) -> Option<i64> {
+        let wanted = -self.skew_millis();
+        let wanted = if wanted.unsigned_abs() > DRIFT_MILLIS_MAX { wanted } else { 0 };
+        let moved = wanted.abs_diff(self.correction_millis);
+        if moved <= CORRECTION_STEP_MILLIS && wanted != 0 || moved == 0 {
+            return None;
+        }
+        self.correction_millis = wanted;
+        // Stamps may go back: what this node writes next names what it replaces.
+        let wall = self.wall(now);
+        if self.last.wall().since(wall) > DRIFT_MILLIS_MAX {
+            self.last = Hlc::from_wall(wall);
+        }
+        Some(wanted)
+    }
+}

@@ -1,0 +1,192 @@
+//! Collection: what may go once everyone knows, and only then.
+//!
+//! "Everyone" is the closure of the rosters that the members report, the dead predecessors of restarted nodes among
+//! them: the latest report of each name is not enough (semantics finding 22). Everything that leaves the store
+//! leaves it by an operation; only residue and the log, which no digest counts, go silently.
+
+use super::Node;
+use super::peer::{Peer, covers};
+use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
+use crate::core::mutant::Rule;
+use crate::core::op::{Action, Removal};
+use crate::core::time::{Now, UnixMillis};
+
+/// Operations that one look at a shard may author.
+const OPS_PER_SWEEP: usize = 1_000;
+
+/// The naive grace period of a mutant, in milliseconds.
+const NAIVE_GRACE_MILLIS: u64 = 6_000;
+
+/// What everyone is known to know of one shard.
+struct Evidence {
+    /// Within every member's clock.
+    stable: Clock,
+    /// Every member has reported a time as late as this, with a clock that ours covers.
+    time: Option<UnixMillis>,
+}
+
+impl Node {
+    /// Looks at the next shard for what can be collected.
+    pub(super) fn sweep(&mut self, now: Now) {
+        let shard = self.sweep_next;
+        self.sweep_next = ShardId(shard.0.wrapping_add(1));
+        if self.is_fresh() {
+            return;
+        }
+        self.journal_expired(now, shard);
+        self.collect_residue(shard);
+        let evidence = self.evidence(now, shard);
+        if let Some(evidence) = &evidence {
+            let bytes_max = self.config.log_bytes_max;
+            let stable = &evidence.stable;
+            self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
+        }
+        if self.mutants.lacks(Rule::LocalPurge) {
+            self.purge_locally(now, shard);
+        }
+        if self.sweeps(shard) {
+            for (object, action) in self.due(now, shard, evidence.as_ref()) {
+                let stamp = self.clock.next_stamp(now, None);
+                self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
+                self.author(now, stamp, object, action);
+            }
+        }
+    }
+
+    /// One linked member does the work of all. Where two think they are it, both do it, which is only waste.
+    fn sweeps(&self, shard: ShardId) -> bool {
+        let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let me = rank(self.id());
+        self.peers.iter().filter(|(_, peer)| peer.takes_ops()).all(|(id, _)| rank(*id) < me)
+    }
+
+    /// Those who watch are told that a life has expired, though it is destroyed only when everyone knows.
+    fn journal_expired(&mut self, now: Now, shard: ShardId) {
+        let time = self.clock.advance(now);
+        let since = self.sweep_time.insert(shard, time).unwrap_or(time);
+        let expired: Vec<ObjectId> = self.shards[shard.index()]
+            .objects()
+            .iter()
+            .filter(|(_, object)| {
+                object.lives.iter().any(|life| since < life.lease.ends() && life.lease.ends() <= time)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for object in expired {
+            self.journal.push(object);
+        }
+    }
+
+    fn collect_residue(&mut self, shard: ShardId) {
+        let me = self.id();
+        let peers = &self.peers;
+        let roster = &self.roster;
+        let ours = self.shards[shard.index()].clock().clone();
+        self.shards[shard.index()].collect_residue(|owner, cover| {
+            if owner == me {
+                return true;
+            }
+            let Some(peer) = peers.get(&owner) else { return false };
+            let left = roster.get(owner).is_some_and(|entry| entry.left);
+            let told = cover.is_some_and(|cover| peer.known.has(shard, cover));
+            (left || told) && ours.get(&owner) >= peer.known.counter(shard, owner)
+        });
+    }
+
+    /// Every process whose word counts, ours aside; `None` while one has said nothing yet.
+    fn everyone(&self) -> Option<Vec<&Peer>> {
+        if self.mutants.lacks(Rule::FlatRoster) {
+            return Some(self.peers.values().filter(|peer| peer.introduced).collect());
+        }
+        let mut found: Vec<&Peer> = Vec::new();
+        let mut todo: Vec<ReplicaId> = self.roster.needed().collect();
+        while let Some(id) = todo.pop() {
+            let known =
+                id == self.id() || self.has_left(id) || found.iter().any(|peer| peer.replica.id == id);
+            if known {
+                continue;
+            }
+            let peer = self.peers.get(&id).filter(|peer| !peer.fresh)?;
+            found.push(peer);
+            todo.extend(peer.roster.iter().filter(|entry| !entry.left).map(|entry| entry.replica.id));
+        }
+        Some(found)
+    }
+
+    fn evidence(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+        let everyone = self.everyone()?;
+        let ours = self.shard(shard).clock();
+        let mut stable = ours.clone();
+        let mut time = Some(self.clock.time(now));
+        for peer in everyone {
+            let known = peer.known.get(shard);
+            if !known.is_none_or(|known| covers(ours, known)) {
+                return None;
+            }
+            for (actor, counter) in &mut stable.dots {
+                *counter = (*counter).min(peer.known.counter(shard, *actor));
+            }
+            time = time.min(peer.reported_time);
+        }
+        Some(Evidence { stable, time })
+    }
+
+    /// The operations that collection calls for in one shard.
+    fn due(&self, now: Now, shard: ShardId, evidence: Option<&Evidence>) -> Vec<(ObjectId, Action)> {
+        let mut due = Vec::new();
+        for (id, object) in self.shard(shard).objects() {
+            if due.len() >= OPS_PER_SWEEP {
+                break;
+            }
+            let ended: Vec<LifeId> = object
+                .lives
+                .iter()
+                .filter(|life| life.is_leased())
+                .filter(|life| object.hides(life) || self.is_over(now, life.lease.ends(), evidence))
+                .map(|life| life.id)
+                .collect();
+            if !ended.is_empty() {
+                due.push((id.clone(), Action::Destroy { lives: ended, removal: Removal::default() }));
+                continue;
+            }
+            let hides_nothing = !object.lives.iter().any(|life| object.hides(life));
+            let barriers: Vec<Dot> = object
+                .barriers()
+                .iter()
+                .map(|(barrier, _)| *barrier)
+                .filter(|barrier| {
+                    evidence.is_some_and(|known| barrier.counter <= known.stable.get(&barrier.actor))
+                })
+                .collect();
+            if hides_nothing && !barriers.is_empty() {
+                due.push((id.clone(), Action::Unbarrier { barriers }));
+            }
+        }
+        due
+    }
+
+    /// Nobody can still see the life, so nobody can be using it: a fixed grace period is not enough, a partition can
+    /// outlast it (semantics finding 9).
+    fn is_over(&self, now: Now, ends: UnixMillis, evidence: Option<&Evidence>) -> bool {
+        if self.mutants.lacks(Rule::GraceReap) {
+            return self.clock.time(now) > ends.plus(NAIVE_GRACE_MILLIS);
+        }
+        evidence.and_then(|evidence| evidence.time).is_some_and(|time| time > ends)
+    }
+
+    /// The naive way: without an operation.
+    fn purge_locally(&mut self, now: Now, shard: ShardId) {
+        let time = self.clock.time(now);
+        let expired: Vec<(ObjectId, LifeId)> = self
+            .shard(shard)
+            .objects()
+            .iter()
+            .flat_map(|(id, object)| object.lives.iter().map(move |life| (id, life)))
+            .filter(|(_, life)| life.expired(time))
+            .map(|(id, life)| (id.clone(), life.id))
+            .collect();
+        for (id, life) in expired {
+            self.shard_mut(shard).purge(&id, &life);
+        }
+    }
+}

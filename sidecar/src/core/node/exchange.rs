@@ -1,0 +1,355 @@
+//! Links and the messages on them: push at once, compare always.
+
+use std::sync::Arc;
+
+use super::peer::{Gap, Peer, covers};
+use super::{Alarm, COMPARE_MILLIS, Node, Output};
+use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
+use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
+use crate::core::op::Op;
+use crate::core::shard::ShardState;
+use crate::core::time::{Now, UnixMillis};
+
+/// What was sent and is not reported after this long is sent again.
+const RESEND_MILLIS: u64 = 2_000;
+
+/// Whole shards sent to one peer in one comparison, at most.
+const STATES_PER_COMPARISON: usize = 8;
+
+/// Operations in one message, at most.
+const OPS_PER_MESSAGE: usize = 512;
+
+/// Digests of single shards in one comparison, where totals differ.
+const DIGESTS_PER_COMPARISON: usize = 16;
+
+impl Node {
+    pub(super) fn link_up(&mut self, now: Now, id: PeerId) {
+        let replica = Replica { node: String::new(), started: UnixMillis(0), id };
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(replica));
+        peer.linked = true;
+        peer.introduced = false;
+        peer.untold.clear();
+        peer.forget_sent();
+        peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
+        peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
+        peer.ping_at = now.mono;
+        let hello = Message::Hello(self.hello());
+        self.send(id, hello);
+        let roster = Message::Roster(self.roster.entries());
+        self.send(id, roster);
+        self.send_clocks(id);
+    }
+
+    pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.linked = false;
+        peer.introduced = false;
+        peer.forget_sent();
+        self.clock.forget(id);
+        self.asked_peer_lost(now, id);
+        self.sponsor_lost(now, id);
+    }
+
+    pub(super) fn liveness(&mut self, replica: Replica, alive: bool) {
+        if replica.id != self.id() {
+            let peer = self.peers.entry(replica.id).or_insert_with(|| Peer::new(replica));
+            peer.alive = alive;
+        }
+    }
+
+    pub(super) fn receive(&mut self, now: Now, from: PeerId, message: Message) {
+        if !self.peers.get(&from).is_some_and(|peer| peer.linked) {
+            return;
+        }
+        match message {
+            Message::Hello(hello) => self.introduced(now, from, hello),
+            Message::Roster(entries) => self.roster_from(from, entries),
+            Message::Ops(ops) => self.ops_from(now, from, ops),
+            Message::Applied(progress) => self.applied_by(from, &progress),
+            Message::Clocks(clocks) => self.clocks_of(from, &clocks),
+            Message::Digests { total, shards } => self.compare_digests(from, total, &shards),
+            Message::WantStates(shards) => self.give_states(from, &shards),
+            Message::State(state) => self.state_from(now, from, *state),
+            Message::Ask { id, object, clock } => self.answer(from, id, &object, &clock),
+            Message::Answer { id, missing, ended } => self.answered(now, from, id, missing, ended),
+            Message::Ping { sent, wall, now: time, clock_sum } => {
+                self.pinged(now, from, sent, wall, time, clock_sum);
+            }
+            Message::Pong { sent, wall, clocks_known } => self.ponged(now, from, sent, wall, clocks_known),
+            Message::Leave => self.departed(from),
+        }
+    }
+
+    fn roster_from(&mut self, from: PeerId, entries: Vec<RosterEntry>) {
+        let mut news = false;
+        for entry in &entries {
+            // What the others say of this process it knows better.
+            if entry.replica.id != self.id() {
+                news |= self.roster.add(entry.clone());
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.roster = entries;
+        }
+        if news {
+            self.broadcast_roster();
+        }
+    }
+
+    pub(super) fn broadcast_roster(&mut self) {
+        let roster = Message::Roster(self.roster.entries());
+        self.broadcast(roster);
+    }
+
+    /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
+    /// known everywhere (semantics finding 23).
+    fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
+        for op in &ops {
+            self.known_to(from, op.object.shard(), op.dot);
+        }
+        let refused = self.is_fresh() && !self.mutants.lacks(crate::core::mutant::Rule::NoSponsor);
+        if refused {
+            return;
+        }
+        for op in ops {
+            let shard = op.object.shard();
+            let foreign_history =
+                self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
+            if !foreign_history {
+                self.take_op(now, op);
+            }
+        }
+        self.tell_progress(from);
+    }
+
+    /// Lets an operation in by the normal door.
+    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>) {
+        let (me, shard) = (self.id(), op.object.shard());
+        if op.dot.actor == me {
+            return;
+        }
+        if self.shard(shard).has(&op.dot) {
+            self.figures.ops_duplicate += 1;
+            return;
+        }
+        let applied = self.shard_mut(shard).receive(op);
+        self.changed(now, shard, &applied);
+    }
+
+    /// A peer has reported to have applied this.
+    pub(super) fn known_to(&mut self, peer: PeerId, shard: ShardId, dot: Dot) {
+        let Some(peer) = self.peers.get_mut(&peer) else { return };
+        if peer.known.raise(shard, dot) {
+            self.check_waits(shard);
+        }
+    }
+
+    fn applied_by(&mut self, from: PeerId, progress: &[Progress]) {
+        for progress in progress {
+            self.known_to(from, progress.shard, progress.dot);
+        }
+    }
+
+    fn clocks_of(&mut self, from: PeerId, clocks: &[ShardClock]) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        for clock in clocks {
+            peer.known.raise_all(clock.shard, &clock.clock);
+        }
+        for clock in clocks {
+            self.check_waits(clock.shard);
+        }
+    }
+
+    pub(super) fn send_clocks(&mut self, to: PeerId) {
+        let clocks = self
+            .shards
+            .iter()
+            .filter(|shard| !shard.clock().dots.is_empty())
+            .map(|shard| ShardClock { shard: shard.id(), clock: shard.clock().clone() })
+            .collect();
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.untold.clear();
+        }
+        self.send(to, Message::Clocks(clocks));
+    }
+
+    pub(super) fn compare_if_due(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.compare_at <= now.mono) else { return };
+        peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
+        self.tell_progress(id);
+        if self.peers.get(&id).is_some_and(Peer::takes_ops) && !self.is_fresh() {
+            self.resend_if_stuck(now, id);
+            self.fill_gaps(now, id);
+            self.send_digests(id);
+        }
+    }
+
+    fn resend_if_stuck(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.resend_at <= now.mono) else { return };
+        peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
+        if peer.resend_mark == peer.known.sum() {
+            peer.forget_sent();
+        }
+        peer.resend_mark = peer.known.sum();
+    }
+
+    /// Sends what the peer lacks, whoever wrote it, if it lacked it at the last comparison already.
+    fn fill_gaps(&mut self, now: Now, id: PeerId) {
+        let clock_sum = self.clock_sum();
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.known.sum() == clock_sum) {
+            peer.gaps.clear();
+            return;
+        }
+        let mut states = 0;
+        for shard in ShardId::all() {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            let ours = self.shards[shard.index()].clock();
+            if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
+                peer.gaps.remove(&shard);
+                continue;
+            }
+            let Some(gap) = peer.gaps.get(&shard) else {
+                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+                continue;
+            };
+            let known = peer.known.get(shard).cloned().unwrap_or_default();
+            if covers(&known, &gap.clock) {
+                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+                continue;
+            }
+            let reached = peer.reached(shard);
+            if !covers(&reached, &gap.clock) && states < STATES_PER_COMPARISON {
+                states += usize::from(self.send_missing(id, shard));
+            }
+        }
+    }
+
+    /// Sends what a peer lacks in one shard. Gives whether that was the whole shard.
+    fn send_missing(&mut self, id: PeerId, shard: ShardId) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let reached = peer.reached(shard);
+        let ours = self.shards[shard.index()].clock();
+        peer.sent.raise_all(shard, ours);
+        match self.shards[shard.index()].missing(&reached) {
+            Some(ops) => {
+                for ops in ops.chunks(OPS_PER_MESSAGE) {
+                    self.send(id, Message::Ops(ops.to_vec()));
+                }
+                false
+            }
+            None => {
+                self.send_state(id, shard);
+                true
+            }
+        }
+    }
+
+    pub(super) fn send_state(&mut self, id: PeerId, shard: ShardId) {
+        self.figures.states_sent += 1;
+        let state = Box::new(self.shard(shard).state());
+        self.send(id, Message::State(state));
+    }
+
+    fn give_states(&mut self, from: PeerId, shards: &[ShardId]) {
+        if self.is_fresh() {
+            return;
+        }
+        for shard in shards.iter().take(STATES_PER_COMPARISON) {
+            self.send_state(from, *shard);
+        }
+    }
+
+    pub(super) fn merge(&mut self, now: Now, state: ShardState) -> bool {
+        let (me, shard) = (self.id(), state.shard);
+        // Nobody knows operations of this process that it does not know itself.
+        if state.clock.get(&me) > self.shard(shard).clock().get(&me) {
+            return false;
+        }
+        let known = self.shard(shard).digest().clock_sum;
+        let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
+        self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
+        for object in merged.changed {
+            self.asked_object_changed(now, &object);
+            self.journal.push(object);
+        }
+        for dot in merged.raised {
+            self.progressed(shard, dot);
+        }
+        self.changed(now, shard, &merged.applied);
+        true
+    }
+
+    fn total_digest(&self) -> ShardDigest {
+        self.shards.iter().map(|shard| shard.digest()).fold(ShardDigest::default(), |total, shard| {
+            ShardDigest {
+                clock_sum: total.clock_sum.wrapping_add(shard.clock_sum),
+                content_sum: total.content_sum.wrapping_add(shard.content_sum),
+            }
+        })
+    }
+
+    pub(super) fn clock_sum(&self) -> u64 {
+        self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.digest().clock_sum))
+    }
+
+    fn send_digests(&mut self, to: PeerId) {
+        let total = self.total_digest();
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let mut shards = Vec::new();
+        if peer.differs {
+            for _ in 0..DIGESTS_PER_COMPARISON {
+                let shard = ShardId(peer.digest_cursor);
+                shards.push((shard, self.shards[shard.index()].digest()));
+                peer.digest_cursor = peer.digest_cursor.wrapping_add(1);
+            }
+        }
+        self.send(to, Message::Digests { total, shards });
+    }
+
+    /// Equal clocks must have equal contents. A mismatch is told and never mended by merging, which would keep only
+    /// what both have (semantics finding 26).
+    fn compare_digests(&mut self, from: PeerId, total: ShardDigest, shards: &[(ShardId, ShardDigest)]) {
+        if self.is_fresh() {
+            return;
+        }
+        let ours = self.total_digest();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.differs = ours != total;
+        }
+        if shards.is_empty() && ours.clock_sum == total.clock_sum && ours.content_sum != total.content_sum {
+            // Somewhere they differ: shard by shard the peer finds out where, and so do we from its answer.
+            let shards = self.shards.iter().map(|shard| (shard.id(), shard.digest())).collect();
+            self.send(from, Message::Digests { total: ours, shards });
+        }
+        for (shard, theirs) in shards {
+            let ours = self.shard(*shard).digest();
+            if ours == *theirs {
+                self.diverged.remove(shard);
+            } else if ours.clock_sum == theirs.clock_sum && self.diverged.insert(*shard) {
+                self.figures.divergence_alarms += 1;
+                self.alarm_diverged(from, *shard);
+            }
+        }
+    }
+
+    fn alarm_diverged(&mut self, from: PeerId, shard: ShardId) {
+        if let Some(peer) = self.peers.get(&from) {
+            let alarm = Alarm::Diverged { peer: peer.replica.clone(), shard };
+            self.outbox.push_back(Output::Alarm(alarm));
+        }
+    }
+
+    fn departed(&mut self, from: PeerId) {
+        let Some(entry) = self.roster.get(from).cloned() else { return };
+        if self.roster.add(RosterEntry { left: true, ..entry }) {
+            self.broadcast_roster();
+            self.check_all_waits();
+        }
+    }
+
+    /// The processes that stand for other members, by name.
+    pub(super) fn other_members(&self) -> Vec<(String, ReplicaId)> {
+        let me = &self.config.replica.node;
+        self.roster.members().filter(|member| member.node != *me).map(|m| (m.node.clone(), m.id)).collect()
+    }
+}

@@ -1,0 +1,320 @@
+//! Joining and leaving.
+//!
+//! A process starts without memory. Before it applies, serves or writes anything it takes every shard, whole, from
+//! one member that has put it into its roster first (semantics finding 23). Where nobody has a memory, one starts
+//! a history of its own; two such histories meet by exchanging whole states.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::peer::covers;
+use super::{HandOver, Node, NodeConfig, Output};
+use crate::core::command::Readiness;
+use crate::core::identity::{Clock, ReplicaId, ShardId};
+use crate::core::message::{Hello, Message, PeerId, RosterEntry};
+use crate::core::shard::ShardState;
+use crate::core::time::{MonoMicros, Now};
+
+/// Shards asked for at a time: what is under way stays small.
+const WINDOW: usize = 8;
+
+/// An answer that takes longer is asked for again.
+const RETRY_MILLIS: u64 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Joining {
+    phase: Phase,
+    started: MonoMicros,
+    /// When to look again.
+    wake_at: MonoMicros,
+    /// Shards of another history that a peer has been asked for, and when to ask again.
+    asked_at: BTreeMap<PeerId, MonoMicros>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Looks for a member that has a memory.
+    Seeking,
+    /// Takes the state of one.
+    Taking { sponsor: PeerId, left: BTreeSet<ShardId>, asked: BTreeSet<ShardId>, retry_at: MonoMicros },
+    /// Has the sponsor's state, and waits for what the others had when it joined.
+    Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros },
+    /// Is a member.
+    Member,
+}
+
+impl Joining {
+    pub(super) fn new(config: &NodeConfig, now: Now) -> Self {
+        let wake_at = now.mono.plus_millis(settle_millis(config));
+        Self { phase: Phase::Seeking, started: now.mono, wake_at, asked_at: BTreeMap::new() }
+    }
+
+    pub(super) fn deadline(&self) -> Option<MonoMicros> {
+        match &self.phase {
+            Phase::Member => self.asked_at.values().min().copied(),
+            Phase::Seeking => Some(self.wake_at),
+            Phase::Taking { retry_at, .. } => Some(*retry_at),
+            Phase::Following { until, .. } => Some(*until),
+        }
+    }
+}
+
+/// How long nodes without memory give others with one the time to show up before they start a history together.
+fn settle_millis(config: &NodeConfig) -> u64 {
+    config.bootstrap_millis / 5
+}
+
+impl Node {
+    /// It has nothing to give yet, and takes nothing but a sponsor's state.
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self.joining.phase, Phase::Seeking | Phase::Taking { .. })
+    }
+
+    /// Whether it may serve.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match &self.joining.phase {
+            _ if self.leaving => Readiness::Leaving,
+            Phase::Seeking => Readiness::SeekingSponsor,
+            Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
+            Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
+            Phase::Member => Readiness::Ready,
+        }
+    }
+
+    /// It may read and write: a leaving node does so until it is gone.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.joining.phase, Phase::Member)
+    }
+
+    /// Nobody has a memory: a history starts here. A replica that has seen nothing can name nothing old.
+    pub(super) fn start_alone(&mut self, now: Now) {
+        self.lineage = self.config.lineage;
+        self.joining.phase = Phase::Member;
+        self.joining.wake_at = now.mono;
+        self.say_hello_again();
+    }
+
+    fn say_hello_again(&mut self) {
+        let hello = Message::Hello(self.hello());
+        self.broadcast(hello);
+    }
+
+    pub(super) fn introduced(&mut self, now: Now, from: PeerId, hello: Hello) {
+        if hello.cluster != self.config.cluster {
+            self.outbox.push_back(Output::Disconnect(from, "another cluster's name"));
+            return;
+        }
+        if hello.replica.id != from || hello.replica.node == self.config.replica.node {
+            self.outbox.push_back(Output::Disconnect(from, "this node's own name"));
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.replica = hello.replica.clone();
+        peer.introduced = true;
+        peer.fresh = hello.fresh;
+        peer.lineage = hello.lineage;
+        if self.roster.add(RosterEntry { replica: hello.replica, left: false }) {
+            self.broadcast_roster();
+        }
+        self.meet_history(now, from);
+        self.join_tick(now);
+    }
+
+    /// A member of another history has operations below what either side holds to be known everywhere: they come
+    /// as whole states first.
+    fn meet_history(&mut self, now: Now, from: PeerId) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.fresh || self.lineage == 0 || peer.lineage == self.lineage {
+            return;
+        }
+        if peer.states_wanted.is_empty() {
+            peer.states_wanted = ShardId::all().collect();
+        }
+        self.joining.asked_at.insert(from, now.mono);
+    }
+
+    fn ask_history(&mut self, now: Now) {
+        let due: Vec<PeerId> =
+            self.joining.asked_at.iter().filter(|(_, at)| **at <= now.mono).map(|(peer, _)| *peer).collect();
+        for id in due {
+            match self.peers.get(&id).filter(|peer| peer.linked && !peer.states_wanted.is_empty()) {
+                Some(peer) => {
+                    let wanted: Vec<ShardId> = peer.states_wanted.iter().take(WINDOW).copied().collect();
+                    self.joining.asked_at.insert(id, now.mono.plus_millis(RETRY_MILLIS));
+                    self.send(id, Message::WantStates(wanted));
+                }
+                None => {
+                    self.joining.asked_at.remove(&id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn join_tick(&mut self, now: Now) {
+        self.ask_history(now);
+        match &self.joining.phase {
+            Phase::Member => {}
+            Phase::Seeking => self.seek(now),
+            Phase::Taking { .. } => self.ask_sponsor(now),
+            Phase::Following { .. } => self.follow(now),
+        }
+    }
+
+    fn seek(&mut self, now: Now) {
+        let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
+        if let Some(sponsor) = candidates.clone().find(|peer| !peer.fresh).map(|peer| peer.replica.id) {
+            let left = ShardId::all().collect();
+            self.joining.phase = Phase::Taking { sponsor, left, asked: BTreeSet::new(), retry_at: now.mono };
+            self.ask_sponsor(now);
+            return;
+        }
+        let waited_millis = now.mono.since(self.joining.started) / 1_000;
+        let everyone_is_here = self.peers.values().all(|peer| !peer.alive || peer.linked && peer.introduced);
+        let me = &self.config.replica.node;
+        let first = candidates.clone().all(|peer| *me < peer.replica.node);
+        let settled = waited_millis >= settle_millis(&self.config);
+        let together = settled && everyone_is_here && first && candidates.count() > 0;
+        if together || waited_millis >= self.config.bootstrap_millis {
+            self.start_alone(now);
+        } else {
+            self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);
+        }
+    }
+
+    fn ask_sponsor(&mut self, now: Now) {
+        let Phase::Taking { sponsor, left, asked, retry_at } = &mut self.joining.phase else { return };
+        if *retry_at > now.mono {
+            return;
+        }
+        *retry_at = now.mono.plus_millis(RETRY_MILLIS);
+        *asked = left.iter().take(WINDOW).copied().collect();
+        let (sponsor, wanted) = (*sponsor, asked.iter().copied().collect());
+        self.send(sponsor, Message::WantStates(wanted));
+    }
+
+    pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
+        if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
+            self.joining.phase = Phase::Seeking;
+            self.joining.wake_at = now.mono;
+        }
+    }
+
+    pub(super) fn state_from(&mut self, now: Now, from: PeerId, state: ShardState) {
+        let (shard, clock) = (state.shard, state.clock.clone());
+        match &self.joining.phase {
+            Phase::Seeking => return,
+            Phase::Taking { sponsor, .. } if *sponsor != from => return,
+            _ => {}
+        }
+        if !self.merge(now, state) {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.known.raise_all(shard, &clock);
+        }
+        self.check_waits(shard);
+        self.took(now, shard);
+        self.took_history(now, from, shard);
+        self.tell_progress(from);
+    }
+
+    fn took(&mut self, now: Now, shard: ShardId) {
+        let Phase::Taking { left, asked, retry_at, .. } = &mut self.joining.phase else { return };
+        left.remove(&shard);
+        asked.remove(&shard);
+        if left.is_empty() {
+            self.caught_up(now);
+        } else if asked.is_empty() {
+            *retry_at = now.mono;
+            self.ask_sponsor(now);
+        }
+    }
+
+    fn caught_up(&mut self, now: Now) {
+        let Phase::Taking { sponsor, .. } = self.joining.phase else { return };
+        self.lineage = self.peers.get(&sponsor).map_or(self.config.lineage, |peer| peer.lineage);
+        let targets = self.targets();
+        let until = now.mono.plus_millis(self.config.bootstrap_millis);
+        self.joining.phase = Phase::Following { targets, until };
+        self.say_hello_again();
+        for peer in self.linked() {
+            self.meet_history(now, peer);
+        }
+        self.follow(now);
+    }
+
+    /// What linked members are known to have, and this node does not.
+    fn targets(&self) -> Vec<(ShardId, Clock)> {
+        let members = self.peers.values().filter(|peer| peer.takes_ops());
+        members
+            .flat_map(|peer| {
+                ShardId::all().filter_map(|shard| peer.known.get(shard).map(|clock| (shard, clock.clone())))
+            })
+            .filter(|(shard, clock)| !covers(self.shard(*shard).clock(), clock))
+            .collect()
+    }
+
+    fn follow(&mut self, now: Now) {
+        let shards = &self.shards;
+        let Phase::Following { targets, until } = &mut self.joining.phase else { return };
+        targets.retain(|(shard, clock)| !covers(shards[shard.index()].clock(), clock));
+        if targets.is_empty() || *until <= now.mono {
+            self.joining.phase = Phase::Member;
+        }
+    }
+
+    fn took_history(&mut self, now: Now, from: PeerId, shard: ShardId) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if !peer.states_wanted.remove(&shard) {
+            return;
+        }
+        let window_done = peer.states_wanted.len() % WINDOW == 0;
+        if peer.states_wanted.is_empty() {
+            let theirs = peer.lineage;
+            self.joining.asked_at.remove(&from);
+            if theirs != 0 && theirs < self.lineage {
+                self.lineage = theirs;
+                self.say_hello_again();
+            }
+        } else if window_done {
+            self.joining.asked_at.insert(from, now.mono);
+            self.ask_history(now);
+        }
+    }
+
+    /// What a leaving node has not handed over yet.
+    #[must_use]
+    pub fn hand_over(&self) -> HandOver {
+        let me = self.id();
+        let mut hand_over = HandOver::default();
+        for shard in &self.shards {
+            let ours = shard.clock().get(&me);
+            let best = self.peers.values().map(|peer| peer.known.counter(shard.id(), me)).max().unwrap_or(0);
+            hand_over.held_by_nobody_else += ours.saturating_sub(best);
+        }
+        for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
+            let behind =
+                self.shards.iter().any(|shard| peer.known.counter(shard.id(), me) < shard.clock().get(&me));
+            if behind {
+                hand_over.peers_behind.push(peer.replica.node.clone());
+            }
+        }
+        hand_over
+    }
+
+    /// Leaves the roster, unless operations would be lost with this process.
+    pub(super) fn say_farewell(&mut self) {
+        if self.hand_over().held_by_nobody_else == 0 && self.has_peers() {
+            self.broadcast(Message::Leave);
+        }
+    }
+
+    fn has_peers(&self) -> bool {
+        self.peers.values().any(|peer| peer.linked)
+    }
+
+    /// Whether a process has left in order.
+    pub(super) fn has_left(&self, replica: ReplicaId) -> bool {
+        self.roster.get(replica).is_some_and(|entry| entry.left)
+    }
+}

@@ -1,0 +1,252 @@
+//! What the local application asks: answered at once, from what is stored here.
+
+use super::Node;
+use crate::core::command::{
+    Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, LifeExplained, LifeState,
+    Lookup, MemberState, MemberStatus, NodeStatus, Page, Refusal, Write, Written,
+};
+use crate::core::identity::{Dot, Kind, ObjectId, Replica, ShardId};
+use crate::core::object::{Life, Object};
+use crate::core::op::Action;
+use crate::core::path::Path;
+use crate::core::read;
+use crate::core::records::{Body, Record};
+use crate::core::time::{Now, UnixMillis};
+use crate::core::token::Token;
+use crate::core::value::JsonText;
+
+impl Node {
+    /// Reads an object.
+    #[must_use]
+    pub fn look_up(&self, now: Now, object: &ObjectId) -> Lookup {
+        self.shard(object.shard()).look_up(object, self.clock.time(now))
+    }
+
+    /// The token of what a read of this object has seen.
+    #[must_use]
+    pub fn read_token(&self, object: &ObjectId) -> Token {
+        let shard = self.shard(object.shard());
+        Token { shard: shard.id(), hlc: shard.latest(), dots: shard.frontier().collect() }
+    }
+
+    /// Whether reads and writes may be served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.serves()
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// See [`Refusal`]. Nothing has changed then.
+    pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
+        if !self.serves() {
+            return Err(Refusal::NotReady);
+        }
+        let time = self.clock.advance(now);
+        let stamp = self.clock.next_stamp(now, write.after);
+        let lifetime = self.config.session_lifetime_millis;
+        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, time, lifetime, write)?;
+        let ends = matches!(write.change, crate::core::command::Change::Destroy);
+        let Some(action) = composed.action else {
+            return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
+        };
+        let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
+        let op = self.author(now, stamp, write.object.clone(), action);
+        let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
+        Ok(self.written(time, &write.object, token, created, ends))
+    }
+
+    fn written(&self, time: UnixMillis, id: &ObjectId, token: Token, created: bool, ends: bool) -> Written {
+        let object = self.shard(id.shard()).objects().get(id).filter(|_| !ends);
+        let lives = object.map(|object| object.visible(time)).unwrap_or_default();
+        let leased = lives.iter().rev().find(|life| life.is_leased());
+        let unleased = lives.iter().any(|life| !life.is_leased());
+        let ends = lives.iter().map(|life| life.lease.ends()).max().unwrap_or_default();
+        Written {
+            created,
+            token,
+            life: leased.map(|life| life.id),
+            expires_in_millis: (leased.is_some() && !unleased).then(|| ends.since(time)),
+        }
+    }
+
+    /// A page of keys that a reader would find, in order.
+    #[must_use]
+    pub fn list(&self, now: Now, kind: Kind, prefix: &str, after: Option<&str>, limit: usize) -> Page {
+        let time = self.clock.time(now);
+        let start = ObjectId::new(kind, after.filter(|after| *after > prefix).unwrap_or(prefix));
+        let mut keys: Vec<&str> = Vec::new();
+        for shard in &self.shards {
+            let found = shard
+                .objects()
+                .range(&start..)
+                .take_while(|(id, _)| id.kind == kind && id.key.starts_with(prefix))
+                .filter(|(id, _)| after.is_none_or(|after| *id.key > *after))
+                .filter(|(_, object)| read::exists(kind, &object.visible(time)))
+                .map(|(id, _)| &*id.key);
+            keys.extend(found.take(limit + 1));
+        }
+        keys.sort_unstable();
+        let next = (keys.len() > limit).then(|| keys.get(limit.saturating_sub(1)).copied()).flatten();
+        Page { keys: keys.iter().take(limit).map(|key| Box::from(*key)).collect(), next: next.map(Box::from) }
+    }
+
+    /// The journal after a cursor, for one kind or all, under a prefix.
+    #[must_use]
+    pub fn changes(&self, after: u64, kind: Option<Kind>, prefix: &str, limit: usize) -> Changes {
+        self.journal.since(after, kind, prefix, limit)
+    }
+
+    /// Paths with more than one value.
+    #[must_use]
+    pub fn conflicts(&self, now: Now, object: &ObjectId) -> Vec<Conflict> {
+        let stored = self.shard(object.shard()).objects().get(object);
+        stored.map(|stored| read::conflicts(&stored.visible(self.clock.time(now)))).unwrap_or_default()
+    }
+
+    /// Where everything stored of an object came from; `None` when nothing is stored.
+    #[must_use]
+    pub fn explain(&self, now: Now, id: &ObjectId) -> Option<Explanation> {
+        let object = self.shard(id.shard()).objects().get(id)?;
+        let time = self.clock.time(now);
+        let shown = read::shown_dots(id.kind, &object.visible(time));
+        let is_shown = |record: &Record<'_>| {
+            shown.contains(&(record.key.to_vec(), record.dot.actor, record.dot.counter))
+        };
+        let lives =
+            object.lives.iter().map(|life| self.explain_life(id, object, life, time, &is_shown)).collect();
+        let barriers = object.barriers().iter().map(|(barrier, until)| (*barrier, until.wall())).collect();
+        Some(Explanation { lives, barriers })
+    }
+
+    fn explain_life(
+        &self,
+        id: &ObjectId,
+        object: &Object,
+        life: &Life,
+        time: UnixMillis,
+        is_shown: &dyn Fn(&Record<'_>) -> bool,
+    ) -> LifeExplained {
+        let state = match () {
+            () if life.expired(time) => LifeState::Expired,
+            () if object.hides(life) => LifeState::Hidden,
+            () => LifeState::Visible,
+        };
+        let records = life.records.iter(life.origin()).filter(Record::is_live);
+        LifeExplained {
+            life: life.is_leased().then_some(life.id),
+            state,
+            created: life.is_leased().then(|| life.created.wall()),
+            expires: life.is_leased().then(|| life.lease.ends()),
+            entries: records
+                .map(|record| self.explain_entry(id.shard(), &record, is_shown(&record)))
+                .collect(),
+        }
+    }
+
+    fn explain_entry(&self, shard: ShardId, record: &Record<'_>, shown: bool) -> EntryExplained {
+        let content = match record.body {
+            Body::Register(text) => ContentExplained::Value(JsonText::stored(text)),
+            Body::Marker => ContentExplained::Object,
+            Body::Member(member) => ContentExplained::Member(member.into()),
+            Body::Accumulator(accumulator) => {
+                ContentExplained::Count(i64::try_from(accumulator.net()).unwrap_or(i64::MAX))
+            }
+        };
+        // A count is as far as its last increment.
+        let dot = match record.body {
+            Body::Accumulator(accumulator) => Dot::new(record.dot.actor, accumulator.counted),
+            _ => record.dot,
+        };
+        EntryExplained {
+            path: Path::from_encoded(record.path()).unwrap_or_default(),
+            content,
+            dot,
+            author: self.roster.get(dot.actor).map(|entry| entry.replica.clone()),
+            written: record.hlc.wall(),
+            shown,
+            acknowledged_by: self.who_has(shard, &dot),
+        }
+    }
+
+    fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
+        let has = |member: &&Replica| {
+            member.id == self.id()
+                || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
+        };
+        self.roster.members().filter(has).map(|member| member.node.clone()).collect()
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus {
+            replica: self.config.replica.clone(),
+            readiness: self.readiness(),
+            figures: self.figures(),
+            diverged: self.diverged.iter().copied().collect(),
+            skew_millis: self.clock.skew_millis(),
+            correction_millis: self.clock.correction_millis(),
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let mut figures =
+            Figures { waits: self.waits.len() as u64, changes: self.journal.cursor(), ..self.figures };
+        for shard in &self.shards {
+            for (total, count) in figures.objects.iter_mut().zip(shard.objects_by_kind()) {
+                *total += count;
+            }
+            let (log_ops, log_bytes) = shard.log_size();
+            figures.content_bytes += shard.content_bytes();
+            figures.log_ops += log_ops as u64;
+            figures.log_bytes += log_bytes;
+            figures.pending_ops += shard.pending_len() as u64;
+        }
+        figures
+    }
+
+    /// The members, this one first, then by name.
+    #[must_use]
+    pub fn members(&self, now: Now) -> Vec<MemberStatus> {
+        let current = self.roster.current();
+        let mut members: Vec<MemberStatus> =
+            current.values().map(|entry| self.member(now, &entry.replica, entry.left)).collect();
+        members.sort_by(|a, b| (!a.is_self, &a.replica.node).cmp(&(!b.is_self, &b.replica.node)));
+        members
+    }
+
+    fn member(&self, now: Now, replica: &Replica, left: bool) -> MemberStatus {
+        let is_self = replica.id == self.id();
+        let peer = self.peers.get(&replica.id);
+        let state = match peer {
+            _ if left => MemberState::Left,
+            _ if is_self => MemberState::Up,
+            Some(peer) if peer.linked && peer.introduced => MemberState::Up,
+            Some(peer) if peer.alive => MemberState::Suspect,
+            _ => MemberState::Down,
+        };
+        let oldest = peer.and_then(|peer| peer.gaps.values().map(|gap| gap.since).min());
+        MemberStatus {
+            replica: replica.clone(),
+            state,
+            is_self,
+            lag_ops: peer.map_or(0, |peer| self.lag(peer)),
+            lag_millis: oldest.map_or(0, |since| now.mono.since(since) / 1_000),
+            round_trip_micros: peer
+                .and_then(|peer| peer.round_trip_micros)
+                .filter(|_| state == MemberState::Up),
+            clock_offset_millis: self.clock.offset_of(replica.id),
+        }
+    }
+
+    fn lag(&self, peer: &super::peer::Peer) -> u64 {
+        let shards = self.shards.iter();
+        let lacking = shards.flat_map(|shard| {
+            let clock = shard.clock().dots.iter();
+            clock.map(|(actor, counter)| counter.saturating_sub(peer.known.counter(shard.id(), *actor)))
+        });
+        lacking.sum()
+    }
+}

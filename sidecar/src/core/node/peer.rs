@@ -1,0 +1,151 @@
+//! What this node knows of one peer: how far it has reported to be, and how much it has been sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::digest::clock_hash;
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
+use crate::core::message::RosterEntry;
+use crate::core::time::{MonoMicros, UnixMillis};
+
+/// Clocks by shard, and the sum that stands for all of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clocks {
+    shards: BTreeMap<ShardId, Clock>,
+    sum: u64,
+}
+
+impl Clocks {
+    pub(super) fn get(&self, shard: ShardId) -> Option<&Clock> {
+        self.shards.get(&shard)
+    }
+
+    pub(super) fn counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        self.shards.get(&shard).map_or(0, |clock| clock.get(&actor))
+    }
+
+    pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
+        dot.counter <= self.counter(shard, dot.actor)
+    }
+
+    /// Raises one author's counter. Gives whether it was lower.
+    pub(super) fn raise(&mut self, shard: ShardId, dot: Dot) -> bool {
+        let clock = self.shards.entry(shard).or_default();
+        let old = Dot::new(dot.actor, clock.get(&dot.actor));
+        if dot.counter <= old.counter {
+            return false;
+        }
+        if old.counter > 0 {
+            self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &old));
+        }
+        self.sum = self.sum.wrapping_add(clock_hash(shard.0, &dot));
+        clock.dots.insert(dot.actor, dot.counter);
+        true
+    }
+
+    pub(super) fn raise_all(&mut self, shard: ShardId, clock: &Clock) {
+        for (actor, counter) in &clock.dots {
+            self.raise(shard, Dot::new(*actor, *counter));
+        }
+    }
+
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+}
+
+/// What a peer lacked when it was last looked at. Sent only when it still lacks it the next time: until then the
+/// author itself is likely to be sending it.
+#[derive(Clone, Debug)]
+pub(super) struct Gap {
+    pub(super) clock: Clock,
+    pub(super) since: MonoMicros,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) replica: Replica,
+    pub(super) linked: bool,
+    /// It has introduced itself on this link.
+    pub(super) introduced: bool,
+    pub(super) alive: bool,
+    pub(super) fresh: bool,
+    pub(super) lineage: u64,
+    /// What it has reported to have applied.
+    pub(super) known: Clocks,
+    /// What it has been sent besides, on this link.
+    pub(super) sent: Clocks,
+    /// What of our own progress it has not been told.
+    pub(super) untold: BTreeMap<(ShardId, ReplicaId), u64>,
+    /// Its time for deadlines, reported together with `known` or an earlier state of it.
+    pub(super) reported_time: Option<UnixMillis>,
+    pub(super) roster: Vec<RosterEntry>,
+    pub(super) gaps: BTreeMap<ShardId, Gap>,
+    /// Shards whose operations it may not send before it has sent their states: it comes from another history.
+    pub(super) states_wanted: BTreeSet<ShardId>,
+    pub(super) round_trip_micros: Option<u64>,
+    pub(super) compare_at: MonoMicros,
+    pub(super) ping_at: MonoMicros,
+    /// When what was sent and not reported is sent again.
+    pub(super) resend_at: MonoMicros,
+    /// The sum of `known` at the last look, to notice that nothing moves.
+    pub(super) resend_mark: u64,
+    /// Which shards' digests go out next.
+    pub(super) digest_cursor: u8,
+    /// Its last totals differed from ours.
+    pub(super) differs: bool,
+}
+
+impl Peer {
+    pub(super) fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            linked: false,
+            introduced: false,
+            alive: false,
+            fresh: true,
+            lineage: 0,
+            known: Clocks::default(),
+            sent: Clocks::default(),
+            untold: BTreeMap::new(),
+            reported_time: None,
+            roster: Vec::new(),
+            gaps: BTreeMap::new(),
+            states_wanted: BTreeSet::new(),
+            round_trip_micros: None,
+            compare_at: MonoMicros(0),
+            ping_at: MonoMicros(0),
+            resend_at: MonoMicros(0),
+            resend_mark: 0,
+            digest_cursor: 0,
+            differs: false,
+        }
+    }
+
+    /// It can take operations.
+    pub(super) fn takes_ops(&self) -> bool {
+        self.linked && self.introduced && !self.fresh
+    }
+
+    /// How far it has got, as far as it has been told or has told.
+    pub(super) fn reached(&self, shard: ShardId) -> Clock {
+        let mut clock = self.known.get(shard).cloned().unwrap_or_default();
+        if let Some(sent) = self.sent.get(shard) {
+            for (actor, counter) in &sent.dots {
+                if *counter > clock.get(actor) {
+                    clock.dots.insert(*actor, *counter);
+                }
+            }
+        }
+        clock
+    }
+
+    /// What was sent is as good as lost.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent = Clocks::default();
+    }
+}
+
+/// Whether every dot of one clock is within another.
+pub(super) fn covers(ours: &Clock, theirs: &Clock) -> bool {
+    theirs.dots.iter().all(|(actor, counter)| ours.get(actor) >= *counter)
+}

@@ -1,0 +1,72 @@
+//! Pings: the round trip, the difference of clocks, and a peer's time reported together with how far it has got.
+
+use super::{Alarm, Node};
+use crate::core::message::{Message, Micros, PeerId};
+use crate::core::time::{Now, UnixMillis};
+
+/// Between pings to one peer.
+const PING_MILLIS: u64 = 1_000;
+
+impl Node {
+    pub(super) fn ping_if_due(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.ping_at <= now.mono) else { return };
+        peer.ping_at = now.mono.plus_millis(PING_MILLIS);
+        // First what the ping's sum contains.
+        self.tell_progress(id);
+        let ping = Message::Ping {
+            sent: Micros::from(now.mono),
+            wall: now.wall,
+            now: self.clock.advance(now),
+            clock_sum: self.clock_sum(),
+        };
+        self.send(id, ping);
+    }
+
+    pub(super) fn pinged(
+        &mut self,
+        now: Now,
+        from: PeerId,
+        sent: Micros,
+        _wall: UnixMillis,
+        time: UnixMillis,
+        clock_sum: u64,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let clocks_known = peer.known.sum() == clock_sum;
+        if clocks_known && !peer.fresh {
+            // Time and clocks belong together: what it may still write after this time it cannot write for what
+            // had expired by then.
+            peer.reported_time = Some(time);
+        }
+        self.send(from, Message::Pong { sent, wall: now.wall, clocks_known });
+    }
+
+    pub(super) fn ponged(
+        &mut self,
+        now: Now,
+        from: PeerId,
+        sent: Micros,
+        wall: UnixMillis,
+        clocks_known: bool,
+    ) {
+        let round_trip_micros = now.mono.0.saturating_sub(sent.0);
+        let half_millis = i64::try_from(round_trip_micros / 2_000).unwrap_or(i64::MAX);
+        let offset =
+            i64::try_from(wall.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+        self.clock.measured(from, offset.saturating_add(half_millis));
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.round_trip_micros = Some(round_trip_micros);
+        }
+        if let Some(millis) = self.clock.correct(now) {
+            self.alarm(Alarm::Corrected { millis });
+        }
+        if !clocks_known {
+            self.send_clocks(from);
+        }
+    }
+
+    /// Time for deadlines as of the last input.
+    pub(super) fn clock_floor(&self) -> UnixMillis {
+        self.clock.floor()
+    }
+}

@@ -1,0 +1,61 @@
+//! Who counts as a member: everyone who has neither left nor been forgotten, alive or not. A majority of those who
+//! happen to be alive would lie (semantics finding 21).
+
+use std::collections::BTreeMap;
+
+use crate::core::identity::{Replica, ReplicaId};
+use crate::core::message::RosterEntry;
+
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    entries: BTreeMap<ReplicaId, RosterEntry>,
+}
+
+impl Roster {
+    /// Takes in an entry. A departure stays. Gives whether anything is new.
+    pub(super) fn add(&mut self, entry: RosterEntry) -> bool {
+        match self.entries.get_mut(&entry.replica.id) {
+            Some(known) if known.left || !entry.left => false,
+            Some(known) => {
+                known.left = true;
+                true
+            }
+            None => {
+                self.entries.insert(entry.replica.id, entry);
+                true
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: ReplicaId) -> Option<&RosterEntry> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn entries(&self) -> Vec<RosterEntry> {
+        self.entries.values().cloned().collect()
+    }
+
+    /// Processes whose word is needed before anything counts as known everywhere: all that have not left, the dead
+    /// predecessors of a restarted node among them.
+    pub(super) fn needed(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.entries.values().filter(|entry| !entry.left).map(|entry| entry.replica.id)
+    }
+
+    /// The newest process of each node name, those that have left among them.
+    pub(super) fn current(&self) -> BTreeMap<&str, &RosterEntry> {
+        let mut newest: BTreeMap<&str, &RosterEntry> = BTreeMap::new();
+        let age = |replica: &Replica| (replica.started, replica.id);
+        for entry in self.entries.values() {
+            let known = newest.entry(&entry.replica.node).or_insert(entry);
+            if age(&entry.replica) > age(&known.replica) {
+                *known = entry;
+            }
+        }
+        newest
+    }
+
+    /// The processes that stand for the members today, one a name.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Replica> {
+        self.current().into_values().filter(|entry| !entry.left).map(|entry| &entry.replica)
+    }
+}

@@ -1,0 +1,403 @@
+//! A few nodes on a plain network, by hand. Hostile networks and random histories stand in `check`.
+
+use super::*;
+use crate::core::command::{Acks, Change, Lookup, MemberState, PathOp, Readiness, Refusal, Wait, Write};
+use crate::core::identity::Kind;
+use crate::core::limits::DEPTH_MAX;
+use crate::core::path::Path;
+use crate::core::time::UnixMillis;
+use crate::core::value::Tree;
+
+/// Nodes on links that lose nothing, take a fixed time, and can be cut.
+struct Net {
+    nodes: Vec<Node>,
+    /// (arrives, from, to, message), in the order of sending.
+    air: VecDeque<(MonoMicros, usize, usize, Message)>,
+    cut: BTreeSet<(usize, usize)>,
+    clock_offsets_millis: Vec<i64>,
+    done: BTreeMap<(usize, WaitId), Waited>,
+    alarms: Vec<(usize, Alarm)>,
+    mono: MonoMicros,
+    delay_millis: u64,
+}
+
+impl Net {
+    fn new(count: usize) -> Self {
+        let mut net = Self {
+            nodes: Vec::new(),
+            air: VecDeque::new(),
+            cut: BTreeSet::new(),
+            clock_offsets_millis: vec![0; count],
+            done: BTreeMap::new(),
+            alarms: Vec::new(),
+            mono: MonoMicros(0),
+            delay_millis: 1,
+        };
+        for index in 0..count {
+            net.start(index);
+        }
+        net
+    }
+
+    fn now(&self, node: usize) -> Now {
+        let wall = UnixMillis(1_700_000_000_000).plus(self.mono.0 / 1_000);
+        Now { mono: self.mono, wall: wall.offset(self.clock_offsets_millis[node]) }
+    }
+
+    /// Starts a node, or starts it again without memory.
+    fn start(&mut self, index: usize) {
+        let node = format!("n{index}");
+        let id = ReplicaId((index as u64 + 1) << 32 | (self.mono.0 + 1));
+        let now = self.now(index);
+        let config = NodeConfig {
+            replica: Replica { node, started: now.wall, id },
+            cluster: "test".into(),
+            joins: index > 0,
+            bootstrap_millis: 5_000,
+            lineage: id.0,
+            log_bytes_max: 1 << 20,
+            session_lifetime_millis: None,
+        };
+        let fresh = Node::new(config, now);
+        if index == self.nodes.len() {
+            self.nodes.push(fresh);
+        } else {
+            self.cut_off(index);
+            self.nodes[index] = fresh;
+        }
+        self.connect(index);
+    }
+
+    fn connect(&mut self, index: usize) {
+        for other in 0..self.nodes.len() {
+            self.cut.retain(|pair| *pair != (index, other) && *pair != (other, index));
+            if other != index {
+                let (a, b) = (self.nodes[index].id(), self.nodes[other].id());
+                self.input(index, Input::LinkUp(b));
+                self.input(other, Input::LinkUp(a));
+            }
+        }
+    }
+
+    fn cut_off(&mut self, index: usize) {
+        for other in 0..self.nodes.len() {
+            if other != index && self.cut.insert((index, other)) {
+                self.cut.insert((other, index));
+                let (a, b) = (self.nodes[index].id(), self.nodes[other].id());
+                self.input(index, Input::LinkDown(b));
+                self.input(other, Input::LinkDown(a));
+            }
+        }
+        self.air.retain(|(_, from, to, _)| *from != index && *to != index);
+    }
+
+    fn input(&mut self, index: usize, input: Input) {
+        let now = self.now(index);
+        self.nodes[index].handle(now, input);
+        self.flush(index);
+    }
+
+    fn flush(&mut self, index: usize) {
+        while let Some(output) = self.nodes[index].poll_output() {
+            match output {
+                Output::Send(to, message) => {
+                    let Some(to) = self.nodes.iter().position(|node| node.id() == to) else { continue };
+                    if !self.cut.contains(&(index, to)) {
+                        let arrives = self.mono.plus_millis(self.delay_millis);
+                        self.air.push_back((arrives, index, to, Message::clone(&message)));
+                    }
+                }
+                Output::Done(wait, how) => {
+                    self.done.insert((index, wait), how);
+                }
+                Output::Alarm(alarm) => self.alarms.push((index, alarm)),
+                Output::Changed(_) => {}
+                Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
+            }
+        }
+    }
+
+    fn run_millis(&mut self, millis: u64) {
+        let end = self.mono.plus_millis(millis);
+        loop {
+            let next_message = self.air.iter().map(|(at, ..)| *at).min();
+            let next_tick = self.nodes.iter().map(Node::deadline).min();
+            let next = next_message.into_iter().chain(next_tick).min().unwrap_or(end);
+            if next > end {
+                self.mono = end;
+                return;
+            }
+            self.mono = self.mono.max(next);
+            let (due, later): (Vec<_>, Vec<_>) = self.air.drain(..).partition(|(at, ..)| *at <= self.mono);
+            self.air = later.into();
+            for (_, from, to, message) in due {
+                let from = self.nodes[from].id();
+                self.input(to, Input::Message(from, message));
+            }
+            for index in 0..self.nodes.len() {
+                if self.nodes[index].deadline() <= self.mono {
+                    self.input(index, Input::Tick);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, index: usize, write: &Write) -> crate::core::command::Written {
+        let now = self.now(index);
+        let written = self.nodes[index].write(now, write).unwrap();
+        self.flush(index);
+        written
+    }
+
+    fn put(&mut self, index: usize, object: &ObjectId, json: &str) -> crate::core::command::Written {
+        let tree = Tree::parse(json.as_bytes(), DEPTH_MAX).unwrap();
+        self.write(index, &Write::new(object.clone(), Change::Put(tree)))
+    }
+
+    fn read(&self, index: usize, object: &ObjectId) -> String {
+        match self.nodes[index].look_up(self.now(index), object) {
+            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn wait(&mut self, index: usize, wait: Wait, millis: u64) -> Waited {
+        let now = self.now(index);
+        let waiting = self.nodes[index].wait(now, wait, millis);
+        self.flush(index);
+        match waiting {
+            Ok(waited) => waited,
+            Err(id) => {
+                for _ in 0..millis + 1 {
+                    self.run_millis(1);
+                    if let Some(waited) = self.done.remove(&(index, id)) {
+                        return waited;
+                    }
+                }
+                panic!("the wait never ended");
+            }
+        }
+    }
+}
+
+fn session(key: &str) -> ObjectId {
+    ObjectId::new(Kind::Session, key)
+}
+
+fn add(by: i64) -> Change {
+    Change::Ops(vec![PathOp::Increment { path: Path::ROOT, by }])
+}
+
+/// Three members that know each other.
+fn three() -> Net {
+    let mut net = Net::new(3);
+    net.run_millis(2_000);
+    assert!(net.nodes.iter().all(|node| node.readiness() == Readiness::Ready));
+    net
+}
+
+#[test]
+fn a_write_is_visible_everywhere_after_one_hop() {
+    let mut net = three();
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.run_millis(2);
+    assert_eq!(net.read(2, &session("s")), r#"{"a":1}"#);
+}
+
+#[test]
+fn a_joining_node_serves_nothing_before_it_has_the_state() {
+    let mut net = three();
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.run_millis(100);
+    net.start(2);
+    let now = net.now(2);
+    assert_eq!(net.nodes[2].write(now, &Write::new(session("s"), Change::Destroy)), Err(Refusal::NotReady));
+    net.run_millis(5_000);
+    assert_eq!(net.nodes[2].readiness(), Readiness::Ready);
+    assert_eq!(net.read(2, &session("s")), r#"{"a":1}"#);
+}
+
+#[test]
+fn nodes_that_all_start_empty_agree_on_one_history() {
+    let mut net = Net::new(3);
+    // All three join somebody: nobody has a memory.
+    for index in 0..3 {
+        let config = NodeConfig { joins: true, ..net.nodes[index].config.clone() };
+        let now = net.now(index);
+        net.nodes[index] = Node::new(config, now);
+    }
+    for index in 0..3 {
+        net.connect(index);
+    }
+    net.run_millis(4_000);
+    assert!(net.nodes.iter().all(|node| node.readiness() == Readiness::Ready));
+    assert!(net.nodes.iter().all(|node| node.lineage == net.nodes[0].lineage));
+}
+
+#[test]
+fn an_unknown_session_is_asked_for() {
+    let mut net = three();
+    net.delay_millis = 150;
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    assert_eq!(net.read(1, &session("s")), "Unknown");
+    let waited = net.wait(1, Wait::Asked(session("s")), 1_000);
+    assert!(matches!(waited, Waited::Asked { .. }));
+    assert_eq!(net.read(1, &session("s")), r#"{"a":1}"#);
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: true, ended: false });
+    net.cut_off(2);
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: false, ended: false });
+}
+
+#[test]
+fn a_majority_counts_the_dead() {
+    let mut net = three();
+    let counter = ObjectId::new(Kind::Counter, "c");
+    let token = net.write(0, &Write::new(counter.clone(), add(1))).token;
+    let majority = Wait::Acks { token, need: Acks::Majority };
+    assert_eq!(net.wait(0, majority, 100), Waited::Acks { have: 2, need: 2 });
+    net.cut_off(0);
+    let token = net.write(0, &Write::new(counter, add(1))).token;
+    let majority = Wait::Acks { token, need: Acks::Majority };
+    assert_eq!(net.wait(0, majority, 100), Waited::Acks { have: 1, need: 2 });
+}
+
+#[test]
+fn a_token_is_waited_for_and_the_lack_of_it_is_told() {
+    let mut net = three();
+    net.delay_millis = 100;
+    let token = net.put(0, &session("s"), r#"{"a":1}"#).token;
+    assert!(!net.nodes[1].seen(std::slice::from_ref(&token)));
+    assert_eq!(net.wait(1, Wait::Seen(vec![token]), 1_000), Waited::Seen);
+    net.cut_off(0);
+    let token = net.put(0, &session("s"), r#"{"a":2}"#).token;
+    assert_eq!(net.wait(1, Wait::Seen(vec![token]), 300), Waited::Behind);
+}
+
+#[test]
+fn a_partition_heals_and_both_sides_survive() {
+    let mut net = three();
+    let (s, counter) = (session("s"), ObjectId::new(Kind::Counter, "c"));
+    net.put(0, &s, r#"{"a":1}"#);
+    net.run_millis(100);
+    net.cut_off(2);
+    let patch = |json: &str| Change::MergePatch(Tree::parse(json.as_bytes(), DEPTH_MAX).unwrap());
+    net.write(0, &Write::new(s.clone(), patch(r#"{"b":2}"#)));
+    net.write(2, &Write::new(s.clone(), patch(r#"{"c":3}"#)));
+    for by in [1, 2, 3] {
+        net.write(0, &Write::new(counter.clone(), add(by)));
+        net.write(2, &Write::new(counter.clone(), add(10 * by)));
+    }
+    net.run_millis(10_000);
+    net.connect(2);
+    net.run_millis(3_000);
+    for index in 0..3 {
+        assert_eq!(net.read(index, &s), r#"{"a":1,"b":2,"c":3}"#);
+        assert_eq!(net.read(index, &counter), "66");
+        let lag: u64 = net.nodes[index].members(net.now(index)).iter().map(|member| member.lag_ops).sum();
+        assert_eq!(lag, 0);
+    }
+    assert!(net.alarms.is_empty(), "{:?}", net.alarms);
+}
+
+#[test]
+fn a_node_behind_the_log_gets_the_shards() {
+    let mut net = three();
+    net.cut_off(2);
+    for n in 0..300 {
+        net.put(0, &session("s"), &format!(r#"{{"n":{n},"filler":"{}"}}"#, "x".repeat(1_000)));
+    }
+    net.run_millis(1_000);
+    net.connect(2);
+    net.run_millis(3_000);
+    assert!(net.nodes[2].status().figures.states_merged > 0);
+    assert!(net.read(2, &session("s")).contains(r#""n":299"#));
+}
+
+#[test]
+fn an_expired_session_is_gone_at_once_and_destroyed_when_everyone_knows() {
+    let mut net = three();
+    let write = Write { ttl_millis: Some(2_000), ..Write::new(session("s"), Change::Put(Tree::EMPTY)) };
+    net.write(0, &write);
+    net.run_millis(2_200);
+    assert_eq!(net.read(1, &session("s")), "Ended");
+    assert_eq!(net.nodes[1].status().figures.objects, [1, 0, 0, 0]);
+    net.run_millis(60_000);
+    for node in &net.nodes {
+        assert_eq!(node.status().figures.objects, [0; 4]);
+        assert_eq!(node.status().figures.log_ops, 0, "what everyone has needs no log");
+    }
+}
+
+#[test]
+fn divergence_is_told_by_both_and_not_mended() {
+    let mut net = three();
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.run_millis(1_000);
+    net.nodes[1].corrupt(&session("s"));
+    net.run_millis(3_000);
+    let shard = session("s").shard();
+    for index in 0..3 {
+        assert!(net.alarms.iter().any(|(node, alarm)| {
+            *node == index && matches!(alarm, Alarm::Diverged { shard: told, .. } if *told == shard)
+        }));
+        assert_eq!(net.nodes[index].status().diverged, [shard]);
+    }
+    assert_eq!(net.read(0, &session("s")), r#"{"a":1}"#);
+}
+
+#[test]
+fn a_clock_that_is_an_hour_ahead_is_corrected_and_its_values_do_not_win_for_ever() {
+    let mut net = three();
+    net.clock_offsets_millis[1] = 3_600_000;
+    net.run_millis(2_500);
+    assert!(net.nodes[1].status().skew_millis > 3_500_000);
+    assert!(net.nodes[1].status().correction_millis < -3_500_000);
+    assert_eq!(net.nodes[0].status().correction_millis, 0);
+    let document = ObjectId::new(Kind::Document, "d");
+    net.put(1, &document, r#"{"by":1}"#);
+    net.run_millis(10);
+    net.put(0, &document, r#"{"by":0}"#);
+    net.run_millis(10);
+    net.put(2, &document, r#"{"by":2}"#);
+    net.run_millis(10);
+    assert_eq!(net.read(1, &document), r#"{"by":2}"#);
+}
+
+#[test]
+fn a_leaving_node_hands_over_and_is_no_member_any_more() {
+    let mut net = three();
+    net.put(2, &session("s"), "{}");
+    net.input(2, Input::Leave);
+    assert_eq!(net.nodes[2].readiness(), Readiness::Leaving);
+    net.run_millis(10);
+    assert_eq!(net.nodes[2].hand_over(), HandOver::default());
+    net.input(2, Input::Farewell);
+    net.run_millis(10);
+    net.cut_off(2);
+    let members = net.nodes[0].members(net.now(0));
+    let states: Vec<MemberState> = members.iter().map(|member| member.state).collect();
+    assert_eq!(states, [MemberState::Up, MemberState::Up, MemberState::Left]);
+    let counter = ObjectId::new(Kind::Counter, "c");
+    let token = net.write(0, &Write::new(counter, add(1))).token;
+    assert_eq!(net.wait(0, Wait::Acks { token, need: Acks::All }, 100), Waited::Acks { have: 2, need: 2 });
+}
+
+#[test]
+fn keys_are_listed_in_pages() {
+    let mut net = Net::new(1);
+    for n in 0..25 {
+        net.put(0, &session(&format!("user:{n:02}")), "{}");
+        net.put(0, &session(&format!("x:{n:02}")), "{}");
+    }
+    let (mut after, mut all) = (None, Vec::new());
+    loop {
+        let page = net.nodes[0].list(net.now(0), Kind::Session, "user:", after.as_deref(), 10);
+        all.extend(page.keys);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<Box<str>> = (0..25).map(|n| format!("user:{n:02}").into()).collect();
+    assert_eq!(all, expected);
+}
