@@ -1,4 +1,5 @@
 //! The checkers, checked by hand.
 
+mod mutants;
 mod spec;
 mod world;

@@ -4,6 +4,7 @@
 //! step can be left out without changing what the others do: that is what makes a failing history shrink.
 
 mod act;
+mod collect;
 mod inspect;
 mod user;
 
@@ -15,7 +16,7 @@ use super::rng::Rng;
 use super::shrink::shrink;
 use super::spec::Known;
 use crate::core::contents::DotKey;
-use crate::core::identity::{Kind, LifeId, ObjectId, ShardId};
+use crate::core::identity::{Clock, Kind, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Mutants;
 use crate::core::op::Op;
 use crate::core::shard::ShardState;
@@ -284,6 +285,7 @@ pub struct World {
     unchecked: Vec<bool>,
     remembered: Vec<LifeId>,
     deletes: Vec<BlindDelete>,
+    reports: BTreeMap<ReplicaId, Clock>,
     copies: u64,
     step: usize,
 }
@@ -318,6 +320,7 @@ impl World {
             unchecked: vec![true; count],
             remembered: Vec::new(),
             deletes: Vec::new(),
+            reports: BTreeMap::new(),
             copies: 0,
             step: 0,
             setup,

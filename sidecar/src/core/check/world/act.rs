@@ -48,7 +48,10 @@ impl World {
                 self.split(rng);
                 Ok(())
             }
-            Act::Collect if up => self.collect(node),
+            Act::Collect if up => {
+                self.collect(node);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

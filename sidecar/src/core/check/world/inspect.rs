@@ -8,8 +8,7 @@ use crate::core::check::replica::name_of;
 use crate::core::check::rng::Rng;
 use crate::core::check::spec::{self, Known};
 use crate::core::contents::{DotKey, ObjectContents};
-use crate::core::identity::{Kind, ObjectId, UNLEASED, dot_order};
-use crate::core::op::{Action, Removal};
+use crate::core::identity::{Kind, ObjectId, dot_order};
 
 /// Rounds of everybody catching up with everybody after which all must be equal.
 const HEALING_ROUNDS: usize = 6;
@@ -34,7 +33,7 @@ impl World {
         self.known.iter().filter(|((actor, counter), _)| clock.get(actor) >= *counter).map(|(_, known)| known)
     }
 
-    fn specified(&self, node: usize) -> BTreeMap<ObjectId, spec::Object> {
+    pub(super) fn specified(&self, node: usize) -> BTreeMap<ObjectId, spec::Object> {
         spec::contents(self.within(node))
     }
 
@@ -119,7 +118,7 @@ impl World {
         self.tidy()
     }
 
-    fn heal(&mut self) -> Result<(), Violation> {
+    pub(super) fn heal(&mut self) -> Result<(), Violation> {
         self.groups.fill(0);
         let mut rng = Rng::new(0);
         for _ in 0..HEALING_ROUNDS {
@@ -162,79 +161,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Destroys hidden lives, and takes away barriers that nothing can need any more.
-    pub(super) fn collect(&mut self, node: usize) -> Result<(), Violation> {
-        let id = object(Kind::Session);
-        let specified = self.specified(node);
-        let Some(session) = specified.get(&id) else { return Ok(()) };
-        let mut rng = Rng::new(self.step as u64);
-        let hidden: Vec<_> = session
-            .lives
-            .iter()
-            .filter(|(life, _)| **life != dot_order(&UNLEASED))
-            .filter(|(_, life)| reading::hidden(session, life))
-            .map(|(id, _)| (*id).into())
-            .collect();
-        if !hidden.is_empty() {
-            self.count("hidden lives destroyed");
-            let destroy = Action::Destroy { lives: hidden, removal: Removal::default() };
-            self.stamp_and_author(node, destroy, &mut rng);
-            return Ok(());
-        }
-        let stable: Vec<_> = session
-            .barriers
-            .keys()
-            .filter(|barrier| self.is_stable(**barrier))
-            .map(|dot| (*dot).into())
-            .collect();
-        if !stable.is_empty() {
-            self.count("barriers removed");
-            self.stamp_and_author(node, Action::Unbarrier { barriers: stable }, &mut rng);
-        }
-        Ok(())
-    }
-
-    fn stamp_and_author(&mut self, node: usize, action: Action, rng: &mut Rng) {
-        let touch =
-            crate::core::command::Write::new(object(Kind::Session), crate::core::command::Change::Touch);
-        // Composing moves the stamp on; what it composes is not wanted.
-        let _ = self.replicas[node].compose(self.now, &touch);
-        self.author(node, object(Kind::Session), action, rng);
-    }
-
-    /// Nobody can still bring an operation whose author had not seen this one.
-    fn is_stable(&self, (actor, counter): DotKey) -> bool {
-        let has = |clock: &crate::core::identity::Clock| clock.get(&actor) >= counter;
-        let ours = self.replicas[0].shard.clock();
-        let idle = self.bags.iter().all(Vec::is_empty)
-            && self.replicas.iter().all(|replica| replica.shard.clock() == ours);
-        // Nothing is under way and all are equal: what nobody has applied is lost.
-        let lost = |author, sequence| idle && ours.get(author) < sequence;
-        self.replicas.iter().all(|replica| has(replica.shard.clock()))
-            && self.known.iter().all(|((author, sequence), known)| {
-                let applied = self.replicas.iter().all(|one| one.shard.clock().get(author) >= *sequence);
-                applied || has(&known.history) || lost(author, *sequence)
-            })
-    }
-
-    /// When all are equal and everybody tidies up, nothing hidden and no barrier is left.
-    fn tidy(&mut self) -> Result<(), Violation> {
-        for _ in 0..4 {
-            for node in 0..self.replicas.len() {
-                self.collect(node)?;
-                self.heal()?;
-            }
-        }
-        self.inspect()?;
-        let specified = self.specified(0);
-        match specified.get(&object(Kind::Session)) {
-            Some(session) if !session.barriers.is_empty() => {
-                Err(Violation("a barrier was never removed".into()))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
