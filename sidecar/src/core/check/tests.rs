@@ -1,5 +1,6 @@
 //! The checkers, checked by hand.
 
+mod histories;
 mod mutants;
 mod spec;
 mod world;

@@ -327,6 +327,19 @@ impl World {
         }
     }
 
+    /// Replicas with these clocks, between which nothing travels but by hand.
+    #[must_use]
+    pub fn by_hand(skews_millis: &[i64], mutants: Mutants) -> Self {
+        Self::new(Setup {
+            profile: MIXED,
+            mutants,
+            skews_millis: skews_millis.to_vec(),
+            pushed_percent: 0,
+            lost_percent: 0,
+            repeated_percent: 0,
+        })
+    }
+
     /// Runs steps and checks after every `every` of them, then heals and checks for the last time.
     ///
     /// # Errors

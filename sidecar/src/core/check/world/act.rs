@@ -213,7 +213,11 @@ impl World {
         }
     }
 
-    pub(super) fn join(&mut self, from: usize, to: usize) -> Result<(), Violation> {
+    /// A whole state arrives at once.
+    ///
+    /// # Errors
+    /// When the receiver refuses it.
+    pub fn join(&mut self, from: usize, to: usize) -> Result<(), Violation> {
         if !self.together(from, to) || self.replicas[to].fresh {
             return Ok(());
         }
@@ -242,24 +246,24 @@ impl World {
         self.count("logs cut");
     }
 
-    pub(super) fn restart(&mut self, node: usize, rng: &mut Rng) {
+    fn restart(&mut self, node: usize, rng: &mut Rng) {
         let others_up = (0..self.replicas.len()).any(|other| other != node && !self.replicas[other].fresh);
         let old = &self.replicas[node];
         if old.incarnation >= INCARNATIONS_MAX {
             return;
         }
         let disk = !old.fresh && (rng.percent(50) || !others_up);
-        if old.fresh && !others_up {
-            return;
+        if !old.fresh || others_up {
+            self.die(node, disk);
         }
+    }
+
+    /// A process dies; the next one has its disk, or nothing.
+    pub fn die(&mut self, node: usize, disk: bool) {
         if !disk {
             self.forget_what_only(node);
         }
-        let next = self.replicas[node].restarted(node, disk, self.setup.mutants);
-        self.replace(node, next, disk);
-    }
-
-    fn replace(&mut self, node: usize, next: Replica, disk: bool) {
+        let next: Replica = self.replicas[node].restarted(node, disk, self.setup.mutants);
         let who = self.called(node);
         self.say(|| format!("{who} dies; the next {}", if disk { "has its disk" } else { "has nothing" }));
         self.count(if disk { "restarted with a disk" } else { "restarted without memory" });

@@ -118,7 +118,11 @@ impl World {
         self.tidy()
     }
 
-    pub(super) fn heal(&mut self) -> Result<(), Violation> {
+    /// Heals the network and lets everybody catch up with everybody.
+    ///
+    /// # Errors
+    /// When they do not become equal.
+    pub fn heal(&mut self) -> Result<(), Violation> {
         self.groups.fill(0);
         let mut rng = Rng::new(0);
         for _ in 0..HEALING_ROUNDS {
