@@ -2,5 +2,6 @@
 
 mod histories;
 mod mutants;
+mod oracles;
 mod spec;
 mod world;

@@ -346,14 +346,22 @@ impl World {
     /// The first rule that did not hold.
     pub fn run(&mut self, steps: &[Step], every: usize) -> Result<(), Violation> {
         for (at, step) in steps.iter().enumerate() {
-            self.step = at;
-            self.act(step)?;
+            self.run_one(at, step)?;
             if at % every == 0 {
                 self.inspect()?;
             }
         }
         self.step = steps.len();
         self.finish()
+    }
+
+    /// Runs one step, the `at`th, and checks nothing after it.
+    ///
+    /// # Errors
+    /// A promise to a user that was not kept.
+    pub fn run_one(&mut self, at: usize, step: &Step) -> Result<(), Violation> {
+        self.step = at;
+        self.act(step)
     }
 
     fn say(&mut self, line: impl FnOnce() -> String) {
