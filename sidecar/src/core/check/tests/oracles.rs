@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crdts::{CmRDT, CvRDT, MVReg, Orswot, PNCounter, mvreg, orswot, pncounter};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::core::check::world::{Event, PLAIN, Setup, Tally, World, object, steps};
 use crate::core::contents::DotKey;
@@ -115,10 +115,12 @@ impl Mirrors {
     /// The first difference between a replica and its mirror.
     fn difference(&self, world: &World) -> Option<String> {
         self.nodes.iter().enumerate().find_map(|(node, mirror)| {
-            let members: BTreeSet<String> = mirror.set.read().val.into_iter().collect();
+            let mut members: Vec<String> = mirror.set.read().val.into_iter().collect();
+            members.sort_unstable();
+            let members = Value::from(members);
             let seen = world.read(node, &object(Kind::Set)).unwrap_or_else(|| json!([]));
-            if seen != json!(members) {
-                return Some(format!("the set of node {node} is {seen}, theirs {members:?}"));
+            if seen != members {
+                return Some(format!("the set of node {node} is {seen}, theirs {members}"));
             }
             let counted = world.read(node, &object(Kind::Counter)).unwrap_or_else(|| json!(0));
             let theirs = mirror.counter.read();

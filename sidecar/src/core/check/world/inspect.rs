@@ -1,5 +1,6 @@
 //! What must hold: after every few steps, and at the end.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Violation, World, object};
@@ -50,7 +51,7 @@ impl World {
         let clock = shard.clock();
         let fail = |what: String| Err(Violation(format!("{who} at {}: {what}", show_clock(clock))));
         for known in self.within(node) {
-            if !(known.history <= *clock) {
+            if known.history.partial_cmp(clock).is_none_or(Ordering::is_gt) {
                 return fail(format!(
                     "has applied {} before what it depends on",
                     name_of(dot_order(&known.op.dot))
