@@ -16,6 +16,7 @@ pub mod replica;
 pub mod rng;
 pub mod shrink;
 pub mod spec;
+pub mod wishes;
 pub mod world;
 
 #[cfg(test)]

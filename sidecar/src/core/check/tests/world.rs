@@ -54,6 +54,7 @@ fn trees() {
 /// Many seeds, for a long night: `FIRST=1000 SEEDS=20000 STEPS=250 cargo test --release soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
+#[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
 fn soak() {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

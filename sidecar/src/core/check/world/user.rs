@@ -9,51 +9,35 @@ use crate::core::check::promise::{Promise, promise};
 use crate::core::check::replica::name_of;
 use crate::core::check::rng::Rng;
 use crate::core::check::spec::Known;
-use crate::core::command::{Change, Lookup, PathOp, Refusal, Write};
+use crate::core::check::wishes;
+use crate::core::command::{Change, Lookup, Refusal, Write};
 use crate::core::identity::{Kind, ObjectId, dot_order};
-use crate::core::limits::DEPTH_MAX;
 use crate::core::op::{Action, Op};
-use crate::core::path::Path;
-use crate::core::value::Tree;
-
-const NAMES: [&str; 3] = ["a", "b", "c"];
 
 impl World {
     pub(super) fn user(&mut self, node: usize, act: Act, rng: &mut Rng) -> Result<(), Violation> {
+        let plain = self.setup.profile.plain;
         let write = match act {
-            Act::Session => self.session_write(node, rng),
-            Act::Document if self.setup.profile.plain => plain_document(rng),
-            Act::Document => document_write(rng),
-            Act::Counter => counter_write(rng, self.setup.profile.plain),
-            _ => set_write(rng, self.setup.profile.plain),
+            Act::Session => {
+                self.remember(node);
+                wishes::session(object(Kind::Session), &self.remembered, rng)
+            }
+            Act::Document if plain => wishes::register(object(Kind::Document), rng),
+            Act::Document => wishes::document(object(Kind::Document), rng),
+            Act::Counter => wishes::counter(object(Kind::Counter), rng, plain),
+            _ => wishes::set(object(Kind::Set), rng, plain),
         };
         self.write(node, &write, rng).map(drop)
     }
 
-    fn session_write(&mut self, node: usize, rng: &mut Rng) -> Write {
-        let change = match rng.weighted(&[20, 20, 12, 18, 14, 16]) {
-            0 => Change::Put(random_object(rng, 1)),
-            1 => Change::MergePatch(random_patch(rng, 1)),
-            2 => Change::Ops(vec![random_op(rng)]),
-            3 => Change::Ops(vec![PathOp::Increment { path: Path::of(["n"]), by: rng.pick(&[1, 2]) }]),
-            4 => Change::Touch,
-            _ => Change::Destroy,
-        };
-        let mut write = Write::new(object(Kind::Session), change);
-        if !matches!(write.change, Change::Destroy) && rng.percent(70) {
-            write.ttl_millis = Some(rng.pick(&[4_000, 8_000, 15_000, 60_000]));
-        }
-        if let Lookup::Found(view) = self.look_up(node, &write.object)
+    /// A request may have loaded the session some time ago, here or on another node.
+    fn remember(&mut self, node: usize) {
+        if let Lookup::Found(view) = self.look_up(node, &object(Kind::Session))
             && let Some(life) = view.life
             && !self.remembered.contains(&life)
         {
             self.remembered.push(life);
         }
-        // A request that loaded the session some time ago, here or on another node.
-        if rng.percent(25) && !self.remembered.is_empty() {
-            write.life = Some(self.remembered[rng.index(self.remembered.len())]);
-        }
-        write
     }
 
     fn look_up(&self, node: usize, object: &ObjectId) -> Lookup {
@@ -178,85 +162,4 @@ impl World {
 
 fn show(value: Option<&Value>) -> String {
     value.map_or_else(|| "nothing".to_owned(), Value::to_string)
-}
-
-fn document_write(rng: &mut Rng) -> Write {
-    let change = match rng.weighted(&[8, 40, 42, 10]) {
-        0 => Change::Put(random_object(rng, 2)),
-        1 => Change::MergePatch(random_patch(rng, 2)),
-        2 => Change::Ops((0..rng.pick(&[1, 1, 1, 2, 4])).map(|_| random_op(rng)).collect()),
-        _ => Change::Destroy,
-    };
-    let leased = matches!(change, Change::Put(_)) && rng.percent(20);
-    Write { ttl_millis: leased.then_some(15_000), ..Write::new(object(Kind::Document), change) }
-}
-
-fn plain_document(rng: &mut Rng) -> Write {
-    let value = parse(&rng.below(1_000_000).to_string());
-    Write::new(object(Kind::Document), Change::Ops(vec![PathOp::Set { path: Path::of(["r"]), value }]))
-}
-
-fn counter_write(rng: &mut Rng, plain: bool) -> Write {
-    let by = rng.pick(&[1, 2, 5, -3]);
-    let change = match rng.percent(15) && !plain {
-        true => Change::Destroy,
-        false => Change::Ops(vec![PathOp::Increment { path: Path::ROOT, by }]),
-    };
-    Write::new(object(Kind::Counter), change)
-}
-
-fn set_write(rng: &mut Rng, plain: bool) -> Write {
-    let mut op = || {
-        let (path, member) = (Path::ROOT, rng.pick(&["m", "n", "o"]).into());
-        if rng.percent(60) { PathOp::Add { path, member } } else { PathOp::Remove { path, member } }
-    };
-    let ops = if plain { vec![op()] } else { vec![op(), op()] };
-    let change = if !plain && rng.percent(8) { Change::Destroy } else { Change::Ops(ops) };
-    Write::new(object(Kind::Set), change)
-}
-
-fn random_path(rng: &mut Rng) -> Path {
-    Path::of((0..rng.pick(&[1, 1, 2, 2, 3])).map(|_| rng.pick(&NAMES)))
-}
-
-fn random_op(rng: &mut Rng) -> PathOp {
-    let path = random_path(rng);
-    match rng.weighted(&[28, 18, 28, 14, 12]) {
-        0 => PathOp::Set { path, value: parse(&random_value(rng, 1, true)) },
-        1 => PathOp::Unset { path },
-        2 => PathOp::Increment { path, by: rng.pick(&[1, 2, 5, -3]) },
-        3 => PathOp::Add { path, member: rng.pick(&["m", "n"]).into() },
-        _ => PathOp::Remove { path, member: rng.pick(&["m", "n"]).into() },
-    }
-}
-
-fn random_object(rng: &mut Rng, depth: u64) -> Tree {
-    parse(&random_members(rng, depth, true))
-}
-
-fn random_patch(rng: &mut Rng, depth: u64) -> Tree {
-    parse(&random_members(rng, depth, true))
-}
-
-fn random_members(rng: &mut Rng, depth: u64, nulls: bool) -> String {
-    let mut names = NAMES;
-    rng.shuffle(&mut names);
-    let members: Vec<_> = names[..rng.pick(&[0, 1, 1, 1, 2])]
-        .iter()
-        .map(|name| format!("\"{name}\":{}", random_value(rng, depth, nulls)))
-        .collect();
-    format!("{{{}}}", members.join(","))
-}
-
-fn random_value(rng: &mut Rng, depth: u64, nulls: bool) -> String {
-    match rng.below(100) {
-        0..25 if nulls => "null".into(),
-        0..60 => rng.pick(&["1", "2", "7", "\"x\"", "\"y\"", "1.50", "true"]).into(),
-        _ if depth == 0 => "{}".into(),
-        _ => random_members(rng, depth - 1, nulls),
-    }
-}
-
-fn parse(text: &str) -> Tree {
-    Tree::parse(text.as_bytes(), DEPTH_MAX).unwrap_or(Tree::EMPTY)
 }
