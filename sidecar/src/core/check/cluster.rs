@@ -22,6 +22,7 @@ use super::spec::Known;
 use super::world::{Tally, Violation};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Clock, Kind, ObjectId, Replica, ReplicaId, ShardId};
+use crate::core::message::Message;
 use crate::core::mutant::Mutants;
 use crate::core::node::{Node, NodeConfig};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
@@ -93,9 +94,14 @@ pub struct Step {
     pub seed: u64,
 }
 
+/// How a message comes through a link: into bytes and out of them, where there is a wire.
+pub type Codec = fn(&Message) -> Result<Message, String>;
+
 /// How a cluster is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What links make of messages.
+    pub codec: Codec,
     /// Which rules hold.
     pub mutants: Mutants,
     /// Each node's wall clock less the true time, in milliseconds.
@@ -119,7 +125,7 @@ pub struct Setup {
 impl Setup {
     /// Drawn from a seed.
     #[must_use]
-    pub fn new(seed: u64, mutants: Mutants) -> Self {
+    pub fn new(seed: u64, mutants: Mutants, codec: Codec) -> Self {
         let mut rng = Rng::new(seed ^ 0xc1u64.rotate_left(48));
         let mut skews_millis: Vec<i64> =
             (0..2 + rng.below(4)).map(|_| rng.below(6_000) as i64 - 3_000).collect();
@@ -127,6 +133,7 @@ impl Setup {
             skews_millis[1] = 3_600_000;
         }
         Self {
+            codec,
             mutants,
             skews_millis,
             delay_micros: rng.pick(&[2_000, 30_000, 300_000]),
@@ -141,8 +148,9 @@ impl Setup {
 
     /// Nothing goes wrong but what a history does by hand.
     #[must_use]
-    pub fn calm(nodes: usize, mutants: Mutants) -> Self {
+    pub fn calm(nodes: usize, mutants: Mutants, codec: Codec) -> Self {
         Self {
+            codec,
             mutants,
             skews_millis: vec![0; nodes],
             delay_micros: 1_000,
@@ -333,8 +341,8 @@ pub fn attempt(setup: &Setup, seed: u64, steps: &[Step], tell: bool) -> (Cluster
 ///
 /// # Errors
 /// A report to print: the seed, the violation, and the shortest history found, step by step.
-pub fn check_seed(seed: u64, count: usize, mutants: Mutants) -> Result<Tally, String> {
-    let setup = Setup::new(seed, mutants);
+pub fn check_seed(seed: u64, count: usize, mutants: Mutants, codec: Codec) -> Result<Tally, String> {
+    let setup = Setup::new(seed, mutants, codec);
     let steps = steps(seed, &setup, count);
     let (cluster, failure) = attempt(&setup, seed, &steps, false);
     match failure {
@@ -345,8 +353,8 @@ pub fn check_seed(seed: u64, count: usize, mutants: Mutants) -> Result<Tally, St
 
 /// Whether a seed breaks a rule, without looking for the shortest history.
 #[must_use]
-pub fn fails(seed: u64, count: usize, mutants: Mutants) -> Option<String> {
-    let setup = Setup::new(seed, mutants);
+pub fn fails(seed: u64, count: usize, mutants: Mutants, codec: Codec) -> Option<String> {
+    let setup = Setup::new(seed, mutants, codec);
     attempt(&setup, seed, &steps(seed, &setup, count), false).1
 }
 

@@ -29,7 +29,7 @@ struct Link {
 #[derive(Debug)]
 enum Event {
     /// A message arrives over the link of this number.
-    Arrive { link: u64, to: usize, bytes: Vec<u8> },
+    Arrive { link: u64, to: usize, message: Box<Message> },
     /// One end notices that the link is gone.
     Notice { link: u64, end: usize },
     /// Links are made where they should stand.
@@ -119,12 +119,12 @@ impl Cluster {
                 self.network.at(self.mono.plus_millis(LOOK_MILLIS), Event::Look);
                 Ok(())
             }
-            Event::Arrive { link, to, bytes } => self.arrive(link, to, &bytes),
+            Event::Arrive { link, to, message } => self.arrive(link, to, *message),
             Event::Notice { link, end } => self.notice(link, end),
         }
     }
 
-    fn arrive(&mut self, number: u64, to: usize, bytes: &[u8]) -> Result<(), Violation> {
+    fn arrive(&mut self, number: u64, to: usize, message: Message) -> Result<(), Violation> {
         let me = self.seats[to].id;
         let Some(link) = self.network.links.get(&number) else { return Ok(()) };
         let end = usize::from(link.ends[1] == me);
@@ -132,7 +132,6 @@ impl Cluster {
             return Ok(());
         }
         let from = link.ends[1 - end];
-        let message = decode(bytes)?;
         self.input(to, Input::Message(from, message))
     }
 
@@ -267,7 +266,7 @@ impl Cluster {
     pub(super) fn outputs(&mut self, seat: usize) -> Result<(), Violation> {
         while let Some(output) = self.seats[seat].node.as_mut().and_then(Node::poll_output) {
             match output {
-                Output::Send(to, message) => self.send(seat, to, &message),
+                Output::Send(to, message) => self.send(seat, to, &message)?,
                 Output::Done(wait, how) => self.done(seat, wait, how)?,
                 Output::Changed(_) => {}
                 Output::Alarm(alarm) => self.alarmed(seat, &alarm)?,
@@ -277,24 +276,26 @@ impl Cluster {
         Ok(())
     }
 
-    fn send(&mut self, from: usize, to: ReplicaId, message: &Message) {
-        let Some(to) = self.seat_of(to) else { return };
-        let Some(link) = self.network.between(from, to) else { return };
+    fn send(&mut self, from: usize, to: ReplicaId, message: &Message) -> Result<(), Violation> {
+        let Some(to) = self.seat_of(to) else { return Ok(()) };
+        let Some(link) = self.network.between(from, to) else { return Ok(()) };
         let standing = self.network.links.get(&link).is_some_and(|known| {
             !known.broken
                 && known.ends.contains(&self.seats[from].id)
                 && known.ends.contains(&self.seats[to].id)
         });
         if !standing {
-            return;
+            return Ok(());
         }
         self.count(name_of(message));
         let wild = !self.network.calm;
         if wild && self.rng.percent(self.setup.lost_percent) {
             self.count("lost");
-            return;
+            return Ok(());
         }
-        let bytes = encode(message);
+        let message = (self.setup.codec)(message).map_err(|error| {
+            Violation(format!("a message does not survive its bytes: {error}: {message:?}"))
+        })?;
         let copies = if wild && self.rng.percent(self.setup.repeated_percent) {
             self.count("repeated");
             2
@@ -303,8 +304,9 @@ impl Cluster {
         };
         for _ in 0..copies {
             let time = self.arrival(from, to);
-            self.network.at(time, Event::Arrive { link, to, bytes: bytes.clone() });
+            self.network.at(time, Event::Arrive { link, to, message: Box::new(message.clone()) });
         }
+        Ok(())
     }
 
     fn arrival(&mut self, from: usize, to: usize) -> MonoMicros {
@@ -320,16 +322,6 @@ impl Cluster {
         }
         time
     }
-}
-
-/// Every message goes through bytes, as on a real link.
-fn encode(message: &Message) -> Vec<u8> {
-    postcard::to_allocvec(message).unwrap_or_default()
-}
-
-fn decode(bytes: &[u8]) -> Result<Message, Violation> {
-    postcard::from_bytes(bytes)
-        .map_err(|error| Violation(format!("a message does not survive its bytes: {error}")))
 }
 
 fn name_of(message: &Message) -> &'static str {
