@@ -78,6 +78,25 @@ pub enum Message {
     Leave,
 }
 
+impl Message {
+    /// Memory it takes while it waits to be sent, roughly.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> usize {
+        let ops = |ops: &[Arc<Op>]| ops.iter().map(|op| op.estimated_bytes() as usize).sum::<usize>();
+        64 + match self {
+            Self::Ops(list) | Self::Answer { missing: Missing::Ops(list), .. } => ops(list),
+            Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
+                state.estimated_bytes()
+            }
+            Self::Applied(progress) => 24 * progress.len(),
+            Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
+            Self::Digests { shards, .. } => 48 * shards.len(),
+            Self::Roster(entries) => 96 * entries.len(),
+            _ => 64,
+        }
+    }
+}
+
 /// A monotonic stamp of the process that made it; means nothing to any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Micros(pub u64);
