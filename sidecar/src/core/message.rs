@@ -64,6 +64,8 @@ pub enum Message {
         now: UnixMillis,
         /// The sum of the sender's clocks: tells whether the receiver knows them all.
         clock_sum: u64,
+        /// Stands for the sender's last `Hello` and `Roster`: tells whether the receiver has them.
+        introduction: u64,
     },
     /// Answers a ping.
     Pong {
@@ -73,6 +75,8 @@ pub enum Message {
         wall: UnixMillis,
         /// What the answerer thought of the ping's clock sum.
         clocks_known: bool,
+        /// What it thought of the ping's introduction.
+        introduction_known: bool,
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,

@@ -116,8 +116,8 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("ask", Message::Ask { id: 5, object: ObjectId::new(Kind::Set, "k"), clock }),
         ("answer_ops", Message::Answer { id: 5, missing: Missing::Ops(vec![]), ended: true }),
         ("answer_state", Message::Answer { id: 5, missing: Missing::State(shard_state()), ended: false }),
-        ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7 }),
-        ("pong", Message::Pong { sent, wall, clocks_known: true }),
+        ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7, introduction: 8 }),
+        ("pong", Message::Pong { sent, wall, clocks_known: true, introduction_known: false }),
         ("leave", Message::Leave),
     ]
 }
