@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, Outcome, json_of, whole};
-use super::body::{JSON, check_media_type};
+use super::body::{JSON, bad_json, check_media_type, present};
 use super::call::Call;
 use super::dispatch::{Api, dispatch};
 use super::errors::{Code, Problem};
@@ -43,8 +43,8 @@ pub(super) struct BatchOp {
     method: String,
     /// The path with its query.
     path: String,
-    /// Any JSON.
-    #[serde(default)]
+    /// Any JSON, null among it.
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     body: Option<Box<RawValue>>,
     /// Without a Content-Type, a body is `application/json`.
@@ -132,11 +132,10 @@ fn start(api: &Arc<Api>, parts: Parts, body: Bytes) -> Answering {
 
 fn parse(call: &Call) -> Result<Batch, Problem> {
     check_media_type(&call.parts.headers, &[JSON])?;
-    // Bodies within are checked one by one by the calls that they belong to.
-    let batch: Batch = serde_json::from_slice(&call.body).map_err(|error| {
-        let code = if error.is_data() { Code::BadBody } else { Code::BadJson };
-        Problem::new(code, error.to_string())
-    })?;
+    // Only the syntax: bodies within are checked one by one by the calls that they belong to.
+    serde_json::from_slice::<&RawValue>(&call.body).map_err(|error| bad_json(error.into()))?;
+    let batch: Batch =
+        serde_json::from_slice(&call.body).map_err(|error| Problem::new(Code::BadBody, error.to_string()))?;
     if batch.ops.len() > OPS_MAX {
         return Err(Problem::new(Code::BadBody, format!("there are {} calls", batch.ops.len()))
             .with("allowed", format!("up to {OPS_MAX} calls")));

@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Deserializer};
+use serde_json::value::RawValue;
 use std::time::Duration;
 
 use super::call::Call;
@@ -133,6 +135,11 @@ pub(super) fn fixed<T: DeserializeOwned>(call: &Call) -> Result<T, Problem> {
         .map_err(|error| Problem::new(Code::BadJson, format!("the body is not UTF-8: {error}")))?;
     JsonText::parse(text, DEPTH_MAX).map_err(bad_json)?;
     serde_json::from_str(text).map_err(|error| Problem::new(Code::BadBody, error.to_string()))
+}
+
+/// For an optional member that may be null: null is there, only what is left out is not.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// What is wrong with a JSON text.

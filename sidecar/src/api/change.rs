@@ -55,7 +55,7 @@ pub(super) async fn change(
         Err(Refusal::Unknown) if asks(write.object.kind, call) => {
             Box::pin(ask_and_write(api, &mut patience, &write)).await?
         }
-        Err(refusal) => return Err(refused(api, &write.object, refusal, patience.behind)),
+        Err(refusal) => return Err(refused(api, &write.object, &refusal, patience.behind)),
     };
     finish(api, call, &write.object, written, patience.behind, headers.minimal, show).await
 }
@@ -79,7 +79,7 @@ async fn ask_and_write(api: &Api, patience: &mut Patience, write: &Write) -> Res
             Refusal::Unknown => (Refusal::Unknown, patience.behind || !asked.by_all),
             refusal => (refusal, patience.behind),
         };
-        refused(api, &write.object, refusal, behind)
+        refused(api, &write.object, &refusal, behind)
     })
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn destroy(api: &Api, call: &Call, object: ObjectId) -> Result<
             life: None,
             expires_in_millis: None,
         },
-        Err(refusal) => return Err(refused(api, &write.object, refusal, patience.behind)),
+        Err(refusal) => return Err(refused(api, &write.object, &refusal, patience.behind)),
     };
     finish(api, call, &write.object, written, patience.behind, false, Show::Nothing).await
 }
@@ -162,8 +162,8 @@ async fn acknowledged(api: &Api, call: &Call, about: &About, need: Acks) -> Resu
 }
 
 /// The problem that a refusal is to the caller.
-pub(super) fn refused(api: &Api, object: &ObjectId, refusal: Refusal, behind: bool) -> Problem {
-    let problem = match refusal {
+pub(super) fn refused(api: &Api, object: &ObjectId, refusal: &Refusal, behind: bool) -> Problem {
+    let problem = match *refusal {
         Refusal::Unknown => return unknown(api, object, behind),
         Refusal::Ended => return ended(api, object, behind),
         Refusal::NotReady => return api.not_ready(),

@@ -81,10 +81,10 @@ pub(super) static DELETE: Operation = Operation {
 
 async fn get(api: &Api, call: &Call) -> Outcome {
     let sight = find(api, call, Kind::Counter).await?;
-    show(api, sight, body, "{\"value\":0}")
+    show(api, sight, |view| body(&view), "{\"value\":0}")
 }
 
-fn body(view: View) -> Vec<u8> {
+fn body(view: &View) -> Vec<u8> {
     [b"{\"value\":".as_slice(), &view.body, b"}"].concat()
 }
 
@@ -92,7 +92,7 @@ async fn post(api: &Api, call: &Call) -> Outcome {
     let object = call.object(Kind::Counter)?;
     let CounterAdd { add } = fixed(call)?;
     let increment = PathOp::Increment { path: Path::ROOT, by: add };
-    let mut done = change(api, call, object, Change::Ops(vec![increment]), Show::Object).await?;
-    let body = done.view.take().map_or_else(|| b"{\"value\":0}".to_vec(), body);
+    let done = change(api, call, object, Change::Ops(vec![increment]), Show::Object).await?;
+    let body = done.view.as_ref().map_or_else(|| b"{\"value\":0}".to_vec(), body);
     done.json(body)
 }

@@ -97,7 +97,7 @@ pub(super) static PUT: Operation = Operation {
         Given::json(201, "It was created: the document now.", of::<AnyObject>),
         Given::empty(204, "It was replaced, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, MORTAL, BODY, &[Code::NotAnObject]],
+    codes: &[CHANGE, BODY, &[Code::NotAnObject]],
     run: |api, call| Box::pin(object::put(api, call, Kind::Document)),
 };
 
@@ -115,7 +115,7 @@ pub(super) static PATCH: Operation = Operation {
         Given::json(201, "It was created: the document now.", of::<AnyObject>),
         Given::empty(204, "It was changed, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, MORTAL, BODY, PATCHED],
+    codes: &[CHANGE, BODY, PATCHED],
     run: |api, call| Box::pin(object::patch(api, call, Kind::Document)),
 };
 
@@ -129,7 +129,7 @@ pub(super) static DELETE: Operation = Operation {
     takes: None,
     about: About::Object,
     given: &[Given::empty(204, "It is removed, or was not there.")],
-    codes: &[CHANGE, MORTAL],
+    codes: &[CHANGE],
     run: |api, call| Box::pin(object::delete(api, call, Kind::Document)),
 };
 

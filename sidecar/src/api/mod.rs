@@ -1,7 +1,7 @@
 //! The HTTP contract: what an application on this host can ask of its node.
 //!
 //! An application must be able to rely on every word of it, so each call is described once, as an
-//! [`Operation`](operation::Operation): the router, the check of the query and `/openapi.json` all come from that
+//! `Operation`: the router, the check of the query and `/openapi.json` all come from that
 //! one description.
 //!
 //! The room owns requests and answers: parsing, bounds, waiting for what a client has seen, problem documents. It

@@ -191,7 +191,7 @@ pub(super) const READ: &[Code] =
     &[Code::BadKey, Code::BadToken, Code::BadPrecondition, Code::PreconditionFailed, Code::NotReady];
 /// Problems of an object that may end.
 pub(super) const MORTAL: &[Code] = &[Code::Unknown, Code::Ended];
-/// Problems of changing an object.
+/// Problems of changing an object. Also one that cannot end may be told to change a life it is not in.
 pub(super) const CHANGE: &[Code] = &[
     Code::BadKey,
     Code::BadToken,
@@ -200,6 +200,8 @@ pub(super) const CHANGE: &[Code] = &[
     Code::PreconditionFailed,
     Code::NotReady,
     Code::NotEnoughAcks,
+    Code::Unknown,
+    Code::Ended,
 ];
 /// Problems of a JSON body.
 pub(super) const BODY: &[Code] =

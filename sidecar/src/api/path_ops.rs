@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::{bad_json, tree};
+use super::body::{bad_json, present, tree};
 use super::call::check_member;
 use super::errors::{Code, Problem};
 use crate::core::command::PathOp;
@@ -21,7 +21,7 @@ pub(super) struct PathOperation {
     /// Where: object keys, the root first.
     path: Vec<String>,
     /// Of `set`: the value. It may be null, or an object.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<serde_json::Value>)]
     value: Option<Box<RawValue>>,
     /// Of `incr`: how much, 1 if it is left out.

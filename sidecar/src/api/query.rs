@@ -156,7 +156,7 @@ impl Query {
             Param::Initial => self.initial = truth(value)?,
             Param::Prefix if value.len() <= KEY_BYTES_MAX => value.clone_into(&mut self.prefix),
             Param::AfterKey if (1..=KEY_BYTES_MAX).contains(&value.len()) => {
-                self.after = Some(value.to_owned())
+                self.after = Some(value.to_owned());
             }
             Param::AfterCursor => self.after = Some(value.to_owned()),
             Param::Limit => self.limit = usize::try_from(integer(value, 1, LIMIT_MAX as u64)?).ok(),

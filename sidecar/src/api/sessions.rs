@@ -42,7 +42,7 @@ pub(super) static PUT: Operation = Operation {
         Given::json(201, "It was created: the session now.", of::<AnyObject>),
         Given::empty(204, "It was replaced, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, MORTAL, BODY, &[Code::NotAnObject]],
+    codes: &[CHANGE, BODY, &[Code::NotAnObject]],
     run: |api, call| Box::pin(object::put(api, call, Kind::Session)),
 };
 
@@ -59,7 +59,7 @@ pub(super) static PATCH: Operation = Operation {
         Given::json(200, "The session now.", of::<AnyObject>),
         Given::empty(204, "It was changed, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, MORTAL, BODY, PATCHED],
+    codes: &[CHANGE, BODY, PATCHED],
     run: |api, call| Box::pin(object::patch(api, call, Kind::Session)),
 };
 
@@ -84,7 +84,7 @@ pub(super) static TOUCH: Operation = Operation {
     takes: None,
     about: About::Object,
     given: &[Given::empty(204, "The session lives on.")],
-    codes: &[CHANGE, MORTAL],
+    codes: &[CHANGE],
     run: |api, call| {
         Box::pin(async move {
             let object = call.object(Kind::Session)?;
@@ -103,6 +103,6 @@ pub(super) static DELETE: Operation = Operation {
     takes: None,
     about: About::Object,
     given: &[Given::empty(204, "It is destroyed.")],
-    codes: &[CHANGE, MORTAL],
+    codes: &[CHANGE],
     run: |api, call| Box::pin(object::delete(api, call, Kind::Session)),
 };

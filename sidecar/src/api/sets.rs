@@ -147,10 +147,10 @@ pub(super) static DELETE_MEMBER: Operation = Operation {
 
 async fn get(api: &Api, call: &Call) -> Outcome {
     let sight = find(api, call, Kind::Set).await?;
-    show(api, sight, body, "{\"members\":[]}")
+    show(api, sight, |view| body(&view), "{\"members\":[]}")
 }
 
-fn body(view: View) -> Vec<u8> {
+fn body(view: &View) -> Vec<u8> {
     [b"{\"members\":".as_slice(), &view.body, b"}"].concat()
 }
 

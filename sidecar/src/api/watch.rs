@@ -63,17 +63,20 @@ fn start(api: &Arc<Api>, call: &Call) -> Outcome {
         let detail = format!("{} watches are open", api.settings.watchers_max);
         return Err(Problem::new(Code::TooManyWatchers, detail));
     };
+    let mut grown = api.port.changed();
+    // Before the answer begins: what changes once the client has its head is told.
+    let newest = *grown.borrow_and_update();
     let (pages, body) = mpsc::channel(1);
     let watcher = Watcher {
         kind: call.query.kind,
         prefix: call.query.prefix.clone().into(),
-        grown: api.port.changed(),
+        grown,
         closing: api.closing.clone(),
         api: Arc::clone(api),
         pages,
         _place: place,
     };
-    tokio::spawn(watcher.run(after, call.query.initial));
+    tokio::spawn(watcher.run(newest, after, call.query.initial));
     let mut answer = Response::new(ApiBody::Events(body));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -102,28 +105,26 @@ struct Watcher {
 struct Over;
 
 impl Watcher {
-    async fn run(mut self, after: Option<Cursor>, initial: bool) {
+    async fn run(mut self, newest: u64, after: Option<Cursor>, initial: bool) {
         // Ends with an error always: a watch has no other end.
-        let _ = self.watch(after, initial).await;
+        let _ = self.watch(newest, after, initial).await;
     }
 
-    async fn watch(&mut self, after: Option<Cursor>, initial: bool) -> Result<(), Over> {
-        let newest = *self.grown.borrow_and_update();
+    async fn watch(&mut self, newest: u64, after: Option<Cursor>, initial: bool) -> Result<(), Over> {
         let mut cursor = match after {
-            None => newest,
+            None if initial => {
+                self.send_state(newest).await?;
+                newest
+            }
+            None => self.begin(newest).await?,
             Some(cursor) if cursor.replica != self.api.replica => {
                 self.reset("restarted", "the node has started anew since", newest).await?
             }
             Some(cursor) if cursor.at > newest => {
                 self.reset("unknown", "this node has not given out this cursor", newest).await?
             }
-            Some(cursor) => cursor.at,
+            Some(cursor) => self.begin(cursor.at).await?,
         };
-        match after {
-            None if initial => self.send_state(cursor).await?,
-            // At once, so that a client that hears nothing for a while has a cursor to come back with.
-            _ => self.send(Page::default().mark(self.name(cursor), "watching")).await?,
-        }
         loop {
             // Before the journal is read: what grows while it is read wakes the wait below.
             self.grown.borrow_and_update();
@@ -173,6 +174,12 @@ impl Watcher {
             sent = self.pages.send(page.into_bytes()) => sent.map_err(|_| Over),
             _ = self.closing.wait_for(|closing| *closing) => Err(Over),
         }
+    }
+
+    /// Tells the client where it is: one that hears nothing for a while has a cursor to come back with.
+    async fn begin(&mut self, cursor: u64) -> Result<u64, Over> {
+        self.send(Page::default().mark(self.name(cursor), "watching")).await?;
+        Ok(cursor)
     }
 
     async fn reset(&mut self, reason: &str, detail: &str, cursor: u64) -> Result<u64, Over> {

@@ -129,11 +129,27 @@ impl Kind {
 
 /// Names one object: its kind and its key (1 to [`KEY_BYTES_MAX`](super::limits::KEY_BYTES_MAX) bytes of UTF-8).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedObjectId")]
 pub struct ObjectId {
     /// Its name space.
     pub kind: Kind,
     /// Its name there.
     pub key: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct UncheckedObjectId {
+    kind: Kind,
+    key: Box<str>,
+}
+
+impl TryFrom<UncheckedObjectId> for ObjectId {
+    type Error = &'static str;
+
+    fn try_from(UncheckedObjectId { kind, key }: UncheckedObjectId) -> Result<Self, Self::Error> {
+        let fits = !key.is_empty() && key.len() <= super::limits::KEY_BYTES_MAX;
+        if fits { Ok(Self { kind, key }) } else { Err("a key of 1 to 512 bytes") }
+    }
 }
 
 impl ObjectId {

@@ -8,6 +8,8 @@
 
 mod apply;
 mod author;
+#[cfg(any(test, feature = "mutants"))]
+pub mod check;
 pub mod command;
 #[cfg(any(test, feature = "mutants"))]
 pub mod contents;

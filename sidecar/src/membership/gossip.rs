@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{
-    ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig, NodeState,
-    Serializable, spawn_chitchat,
+    ChitchatConfig, ChitchatHandle, ChitchatId, ChitchatMessage, Deserializable, FailureDetectorConfig,
+    NodeState, Serializable, spawn_chitchat,
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};

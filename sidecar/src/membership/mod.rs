@@ -114,7 +114,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Advertise(address) => write!(f, "{address} cannot be advertised: name an address and a port"),
+            Self::Advertise(address) => {
+                write!(f, "{address} cannot be advertised: name an address and a port")
+            }
             Self::Name(name) => write!(f, "{name:?} is no node name: 1 to {NAME_BYTES_MAX} bytes"),
             Self::Socket(error) => write!(f, "the gossip socket is of no use: {error}"),
             Self::Gossip(error) => write!(f, "gossip did not start: {error}"),
@@ -156,8 +158,9 @@ impl Membership {
         check(&own, advertise)?;
         let (link, inbox) =
             Link::new(socket, weather, key.as_ref(), &cluster, own.id).map_err(StartError::Socket)?;
-        let (gossip, departures) =
-            gossip::start(&own, &cluster, advertise, link.clone(), inbox).await.map_err(StartError::Gossip)?;
+        let (gossip, departures) = gossip::start(&own, &cluster, advertise, link.clone(), inbox)
+            .await
+            .map_err(StartError::Gossip)?;
         let gossip = Arc::new(gossip);
         let roster = Roster::new(own.clone(), advertise);
         let mut tasks = JoinSet::new();

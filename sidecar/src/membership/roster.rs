@@ -62,7 +62,8 @@ impl Roster {
 
     fn take_over(&mut self, next: BTreeMap<Replica, SocketAddr>) -> Vec<Event> {
         let before = std::mem::replace(&mut self.alive, next);
-        let dead = before.keys().filter(|replica| !self.alive.contains_key(replica)).cloned().map(Event::Dead);
+        let dead =
+            before.keys().filter(|replica| !self.alive.contains_key(replica)).cloned().map(Event::Dead);
         let alive = self
             .alive
             .iter()

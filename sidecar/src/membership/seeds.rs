@@ -80,7 +80,8 @@ pub(super) async fn remember(link: Arc<Link>, gossip: Arc<Gossip>) {
         last_alive.retain(|_, alive| now.duration_since(*alive) < REMEMBERED_FOR);
         last_alive.extend(link.live().into_iter().map(|address| (address, now)));
         while last_alive.len() > REMEMBERED_MAX {
-            let Some(oldest) = last_alive.iter().min_by_key(|(_, alive)| **alive).map(|(peer, _)| *peer) else {
+            let Some(oldest) = last_alive.iter().min_by_key(|(_, alive)| **alive).map(|(peer, _)| *peer)
+            else {
                 break;
             };
             last_alive.remove(&oldest);

@@ -129,8 +129,7 @@ impl Server {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", self.address.to_string());
         }
@@ -154,7 +153,10 @@ impl Server {
     fn check(&self, method: &str, path: &str, reply: &Reply) {
         let path = path.split('?').next().unwrap_or(path);
         let Some(operation) = documented(method, path) else {
-            assert!(matches!(reply.status, 400 | 403 | 404 | 405), "{method} {path} is not documented: {reply:?}");
+            assert!(
+                matches!(reply.status, 400 | 403 | 404 | 405),
+                "{method} {path} is not documented: {reply:?}"
+            );
             return;
         };
         let response = &operation["responses"][reply.status.to_string()];
@@ -182,7 +184,9 @@ pub(super) fn documented(method: &str, path: &str) -> Option<&'static Value> {
 fn fits(template: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = template.split('/').all(|part| {
-        segments.next().is_some_and(|segment| part == segment || (part.starts_with('{') && !segment.is_empty()))
+        segments
+            .next()
+            .is_some_and(|segment| part == segment || (part.starts_with('{') && !segment.is_empty()))
     });
     fits && segments.next().is_none()
 }

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::api::port::{Chaos, Fault, Port, Waiting};
 use crate::core::command::{
     Acks, Changed, Changes, Conflict, ContentExplained, EntityTag, EntryExplained, Explanation, Figures,
-    LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Refusal, Sibling,
-    View, Wait, Waited, Write, Written,
+    LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Refusal,
+    Sibling, View, Wait, Waited, Write, Written,
 };
 use crate::core::identity::{Dot, Kind, LifeId, ObjectId, Replica, ReplicaId};
 use crate::core::path::Path;
@@ -220,7 +220,7 @@ impl Port for Fake {
     fn explain(&self, object: &ObjectId) -> Option<Explanation> {
         let state = self.state.lock();
         let Some(Stored::Live { life, content, .. }) = state.objects.get(object) else { return None };
-        let entry = |content, shown| EntryExplained {
+        let entry = |content, shown: bool| EntryExplained {
             path: Path::of(["a", "b"]),
             content,
             dot: Dot::new(REPLICA, 4),
@@ -235,17 +235,19 @@ impl Port for Fake {
             entry(ContentExplained::Member("m".into()), false),
             entry(ContentExplained::Count(-3), false),
         ];
-        let life = LifeExplained {
+        let explained = |state, entries| LifeExplained {
             life: *life,
-            state: LifeState::Visible,
+            state,
             created: Some(UnixMillis(5)),
             expires: Some(UnixMillis::NEVER),
             entries,
         };
-        let hidden = LifeExplained { state: LifeState::Hidden, entries: vec![], ..life.clone() };
-        let expired = LifeExplained { state: LifeState::Expired, entries: vec![], ..life.clone() };
         Some(Explanation {
-            lives: vec![life, hidden, expired],
+            lives: vec![
+                explained(LifeState::Visible, entries),
+                explained(LifeState::Hidden, vec![]),
+                explained(LifeState::Expired, vec![]),
+            ],
             barriers: vec![(Dot::new(REPLICA, 9), UnixMillis(99))],
         })
     }

@@ -14,6 +14,12 @@ pub(super) struct Outcome {
     pub changed: bool,
 }
 
+enum Next {
+    Same,
+    Nothing,
+    Stored(Stored),
+}
+
 impl State {
     pub(super) fn write(&mut self, write: &Write) -> Result<Outcome, Refusal> {
         assert_ne!(&*write.object.key, "panic", "as the test wants it");
@@ -29,8 +35,12 @@ impl State {
         let stored = self.objects.get(&write.object).cloned();
         let created = !matches!(found, Lookup::Found(_));
         match self.after(stored, write)? {
-            None => Ok(Outcome { created: false, changed: false }),
-            Some(next) => {
+            Next::Same => Ok(Outcome { created: false, changed: false }),
+            Next::Nothing => {
+                let changed = self.objects.remove(&write.object).is_some();
+                Ok(Outcome { created: false, changed })
+            }
+            Next::Stored(next) => {
                 if let Stored::Live { content, .. } = &next
                     && content.to_string().len() > BODY_BYTES_MAX
                 {
@@ -42,7 +52,7 @@ impl State {
         }
     }
 
-    fn after(&self, stored: Option<Stored>, write: &Write) -> Result<Option<Stored>, Refusal> {
+    fn after(&self, stored: Option<Stored>, write: &Write) -> Result<Next, Refusal> {
         let kind = write.object.kind;
         let leased = kind == Kind::Session || write.ttl_millis.is_some();
         let new_life = leased.then(|| Dot::new(REPLICA, self.clock + 1));
@@ -53,7 +63,7 @@ impl State {
             }
             _ => (None, new_life, ttl),
         };
-        let live = |content| Some(Stored::Live { content, life, expires_in_millis: expires });
+        let live = |content| Next::Stored(Stored::Live { content, life, expires_in_millis: expires });
         let blank = || match kind {
             Kind::Counter => json!(0),
             Kind::Set => json!([]),
@@ -73,9 +83,10 @@ impl State {
                 }
                 Ok(live(content))
             }
-            Change::Touch => Ok(content.map_or_else(|| None, live)),
+            Change::Touch => Ok(content.map_or(Next::Same, live)),
             Change::Destroy if matches!(kind, Kind::Counter | Kind::Set) => Ok(live(blank())),
-            Change::Destroy => Ok(Some(Stored::Ended)),
+            Change::Destroy if kind == Kind::Document && life.is_none() => Ok(Next::Nothing),
+            Change::Destroy => Ok(Next::Stored(Stored::Ended)),
         }
     }
 }
@@ -114,7 +125,9 @@ fn check(found: &Lookup, write: &Write) -> Result<(), Refusal> {
 fn value_of(tree: &Tree) -> Value {
     match tree {
         Tree::Value(text) => serde_json::from_str(text.as_str()).unwrap(),
-        Tree::Object(members) => members.iter().map(|(key, tree)| (key.to_string(), value_of(tree))).collect(),
+        Tree::Object(members) => {
+            members.iter().map(|(key, tree)| (key.to_string(), value_of(tree))).collect()
+        }
     }
 }
 

@@ -1,0 +1,269 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::identity::{Clock, Dot, Kind, ObjectId, Replica, ReplicaId, ShardId, UNLEASED};
+use crate::core::message::{Hello, Micros, Missing, Progress, RosterEntry, ShardClock, ShardDigest};
+use crate::core::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
+use crate::core::path::Path;
+use crate::core::shard::Shard;
+use crate::core::time::{Hlc, UnixMillis};
+use crate::core::value::JsonText;
+
+fn dot(actor: u64, counter: u64) -> Dot {
+    Dot::new(ReplicaId(actor), counter)
+}
+
+fn json(text: &str) -> JsonText {
+    JsonText::parse(text, 8).unwrap()
+}
+
+fn op(action: Action) -> Arc<Op> {
+    let object = ObjectId::new(Kind::Session, "sess:0123456789abcdef0123456789");
+    let hlc = Hlc::from_wall(UnixMillis(1_790_000_000_123));
+    Arc::new(Op { dot: dot(0x1122_3344_5566_7788, 300), deps: vec![], hlc, object, action })
+}
+
+fn one_field() -> Arc<Op> {
+    let path = Path::of(["views"]);
+    let removal = Removal {
+        clears: vec![Clear::Subtree(path.clone())],
+        seen: vec![dot(0x1122_3344_5566_7788, 299)],
+        covers: vec![],
+    };
+    let puts = vec![Put { path, content: Content::Register(json("18")) }];
+    let edit = Edit { removal, puts, increments: vec![] };
+    op(Action::Edit { life: dot(0x99aa_bbcc_ddee_ff00, 7), idle: None, edit })
+}
+
+fn every_action() -> Vec<Arc<Op>> {
+    let path = Path::of(["a", "b\0c"]);
+    let edit = Edit {
+        removal: Removal {
+            clears: vec![
+                Clear::Subtree(Path::ROOT),
+                Clear::NonObject(path.clone()),
+                Clear::NonNumber { path: path.clone(), base: Some(dot(1, 1)) },
+                Clear::NonSet(path.clone()),
+                Clear::Member { path: path.clone(), member: "m".into() },
+            ],
+            seen: vec![dot(1, 2), dot(3, 4)],
+            covers: vec![Cover {
+                life: UNLEASED,
+                path: path.clone(),
+                accumulator: dot(5, 6),
+                counted: 7,
+                total: -8,
+            }],
+        },
+        puts: vec![
+            Put { path: path.clone(), content: Content::Marker },
+            Put { path: path.clone(), content: Content::Member("ü".into()) },
+            Put { path: path.clone(), content: Content::Register(json(r#"[1,{"x":null}]"#)) },
+        ],
+        increments: vec![Increment { path, accumulator: dot(1, 9), delta: -1, total: i64::MIN }],
+    };
+    let lease = Lease { idle: UnixMillis(1), absolute: UnixMillis::NEVER };
+    vec![
+        op(Action::Create {
+            lease,
+            kills: vec![dot(1, 1)],
+            barriers_seen: vec![dot(2, 2)],
+            edit: edit.clone(),
+        }),
+        op(Action::Edit { life: UNLEASED, idle: Some(UnixMillis(5)), edit: edit.clone() }),
+        op(Action::Touch { lives: vec![dot(1, 1)], idle: UnixMillis(9) }),
+        op(Action::Destroy { lives: vec![dot(1, 1)], removal: edit.removal }),
+        op(Action::Barrier { until: Hlc(u64::MAX) }),
+        op(Action::Unbarrier { barriers: vec![dot(4, 4)] }),
+    ]
+}
+
+fn shard_state() -> Box<crate::core::shard::ShardState> {
+    let id = one_field().object.shard();
+    let mut shard = Shard::new(id);
+    let object = one_field().object.clone();
+    let edit = Edit {
+        puts: vec![Put { path: Path::of(["views"]), content: Content::Register(json("17")) }],
+        ..Edit::default()
+    };
+    let lease = Lease { idle: UnixMillis(10), absolute: UnixMillis::NEVER };
+    let create = Action::Create { lease, kills: vec![], barriers_seen: vec![], edit };
+    shard.author(ReplicaId(1), Hlc(77), object, create);
+    Box::new(shard.state())
+}
+
+/// One of each.
+fn every_message() -> Vec<(&'static str, Message)> {
+    let replica = Replica { node: "a".into(), started: UnixMillis(5), id: ReplicaId(6) };
+    let clock: Clock = [dot(1, 2), dot(3, 400)].into_iter().collect();
+    let digest = ShardDigest { clock_sum: 1, content_sum: u128::MAX };
+    let (sent, wall) = (Micros(3), UnixMillis(4));
+    vec![
+        (
+            "hello",
+            Message::Hello(Hello { replica: replica.clone(), cluster: "c".into(), fresh: true, lineage: 9 }),
+        ),
+        ("roster", Message::Roster(vec![RosterEntry { replica, left: true }])),
+        ("ops", Message::Ops(vec![one_field()])),
+        ("every_action", Message::Ops(every_action())),
+        ("applied", Message::Applied(vec![Progress { shard: ShardId(9), dot: dot(1, 2) }])),
+        ("clocks", Message::Clocks(vec![ShardClock { shard: ShardId(255), clock: clock.clone() }])),
+        ("digests", Message::Digests { total: digest, shards: vec![(ShardId(0), digest)] }),
+        ("want_states", Message::WantStates(vec![ShardId(1), ShardId(2)])),
+        ("state", Message::State(shard_state())),
+        ("ask", Message::Ask { id: 5, object: ObjectId::new(Kind::Set, "k"), clock }),
+        ("answer_ops", Message::Answer { id: 5, missing: Missing::Ops(vec![]), ended: true }),
+        ("answer_state", Message::Answer { id: 5, missing: Missing::State(shard_state()), ended: false }),
+        ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7, introduction: 8 }),
+        ("pong", Message::Pong { sent, wall, clocks_known: true, introduction_known: false }),
+        ("leave", Message::Leave),
+    ]
+}
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(message, &mut bytes);
+    bytes
+}
+
+fn decode_all(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Incoming>, WireError> {
+    decoder.push(bytes);
+    let mut all = Vec::new();
+    while let Some(incoming) = decoder.next()? {
+        all.push(incoming);
+    }
+    Ok(all)
+}
+
+/// Version 1, for ever: a build that changes these bytes must speak another version.
+#[test]
+fn version_1_has_not_changed() {
+    let mut listing = String::new();
+    for (name, message) in every_message() {
+        let hex: String = encoded(&message).iter().map(|byte| format!("{byte:02x}")).collect();
+        listing.push_str(&format!("{name} {hex}\n"));
+    }
+    let golden = include_str!("golden/version_1.txt");
+    assert!(golden == listing, "golden/version_1.txt does not hold; this build writes:\n{listing}");
+}
+
+#[test]
+fn every_message_survives_in_one_piece_and_byte_by_byte() {
+    let mut stream = Vec::new();
+    for (_, message) in every_message() {
+        encode(&message, &mut stream);
+    }
+    let sent: Vec<Incoming> =
+        every_message().into_iter().map(|(_, m)| Incoming::Message(Box::new(m))).collect();
+    assert_eq!(decode_all(&mut Decoder::default(), &stream).unwrap(), sent);
+    let mut decoder = Decoder::default();
+    let pieces: Vec<Incoming> = stream
+        .iter()
+        .flat_map(|byte| decode_all(&mut decoder, std::slice::from_ref(byte)).unwrap())
+        .collect();
+    assert_eq!(pieces, sent);
+}
+
+#[test]
+fn one_field_of_a_session_takes_less_than_150_bytes() {
+    let bytes = encoded(&Message::Ops(vec![one_field()]));
+    assert!(bytes.len() < 150, "{} bytes", bytes.len());
+}
+
+#[test]
+fn a_message_longer_than_a_frame_goes_in_several() {
+    // Digits of a generator: they do not compress below a frame.
+    let mut seed = 7u64;
+    let noise: String = (0..4 * FRAME_BYTES_MAX)
+        .map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b' ' + (seed >> 33) as u8 % 90)
+        })
+        .collect();
+    let mut long = Op::clone(&one_field());
+    let puts = vec![Put { path: Path::of(["x"]), content: Content::Register(JsonText::string(&noise)) }];
+    long.action = Action::Edit { life: UNLEASED, idle: None, edit: Edit { puts, ..Edit::default() } };
+    let message = Message::Ops(vec![Arc::new(long)]);
+    let bytes = encoded(&message);
+    assert!(bytes.len() > FRAME_BYTES_MAX);
+    let all = decode_all(&mut Decoder::default(), &bytes).unwrap();
+    assert_eq!(all, [Incoming::Message(Box::new(message))]);
+    assert_eq!(decode_all(&mut Decoder::with_limit(FRAME_BYTES_MAX), &bytes), Err(WireError::Oversized));
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let mut bytes = Vec::new();
+    encode_refusal(&"ü".repeat(400), &mut bytes);
+    let all = decode_all(&mut Decoder::default(), &bytes).unwrap();
+    assert_eq!(all, [Incoming::Refusal("ü".repeat(128))]);
+}
+
+#[test]
+fn every_kind_of_rubbish_has_its_error() {
+    let fails = |bytes: &[u8]| decode_all(&mut Decoder::default(), bytes).unwrap_err();
+    assert_eq!(fails(b"GET / HTTP/1.1\r\n"), WireError::UnknownVersion(2));
+    assert_eq!(fails(&[1, 0, 0, 0, 0x20]), WireError::UnknownVersion(2));
+    assert_eq!(fails(&[0, 0, 0, 0, 0x10]), WireError::BadFrame);
+    assert_eq!(fails(&[1, 0, 0, 0, 0x18]), WireError::BadFrame);
+    assert_eq!(fails(&[0xff, 0xff, 0xff, 0xff, 0x10]), WireError::Oversized);
+    assert_eq!(fails(&[2, 0, 0, 0, 0x10, 0xff]), WireError::Malformed);
+    let bomb = [&[11, 0, 0, 0, 0x12][..], &0x3fff_ffff_u32.to_le_bytes(), &[0; 6]].concat();
+    assert_eq!(fails(&bomb), WireError::Oversized);
+    let lie = [&[11, 0, 0, 0, 0x12][..], &100u32.to_le_bytes(), &[0xff; 6]].concat();
+    assert_eq!(fails(&lie), WireError::BadCompression);
+    // It stays failed, and keeps nothing.
+    let mut decoder = Decoder::default();
+    assert!(decode_all(&mut decoder, &[0; 5]).is_err());
+    let good = encoded(&Message::Leave);
+    assert!(decode_all(&mut decoder, &good).is_err());
+}
+
+#[test]
+fn an_object_without_a_proper_key_is_malformed() {
+    for len in [0, 513] {
+        let mut bad = Op::clone(&one_field());
+        bad.object.key = "k".repeat(len).into();
+        let bytes = encoded(&Message::Ops(vec![Arc::new(bad)]));
+        assert_eq!(decode_all(&mut Decoder::default(), &bytes), Err(WireError::Malformed));
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        let _ = decode_all(&mut Decoder::default(), &bytes);
+    }
+
+    #[test]
+    fn random_bodies_never_panic(body in proptest::collection::vec(any::<u8>(), 0..400), flags in 0u8..4) {
+        let mut bytes = (body.len() as u32 + 1).to_le_bytes().to_vec();
+        bytes.push(0x10 | flags & !1);
+        bytes.extend(body);
+        let _ = decode_all(&mut Decoder::default(), &bytes);
+    }
+
+    #[test]
+    fn a_message_with_a_changed_byte_never_panics(which in 0usize..15, at in any::<prop::sample::Index>(), xor in 1u8..) {
+        let mut bytes = encoded(&every_message()[which].1);
+        let at = at.index(bytes.len());
+        bytes[at] ^= xor;
+        if let Ok(all) = decode_all(&mut Decoder::default(), &bytes) {
+            for incoming in all {
+                if let Incoming::Message(message) = incoming {
+                    let mut again = Vec::new();
+                    encode(&message, &mut again);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_off_message_is_waited_for(which in 0usize..15, at in any::<prop::sample::Index>()) {
+        let bytes = encoded(&every_message()[which].1);
+        let cut = at.index(bytes.len());
+        prop_assert_eq!(decode_all(&mut Decoder::default(), &bytes[..cut]), Ok(vec![]));
+    }
+}
