@@ -32,11 +32,11 @@ fn sample() -> Frame {
 #[test]
 fn the_bytes_of_a_frame_are_these() {
     let hex: String = sample().encode().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    let head = "40fc7d8d91f7c99e" /* cluster */ .to_owned() + "0100000000000000" /* from */ + "00" /* ask */;
-    let a =
-        "0161" /* name */ .to_owned() + "01" /* started */ + "0100000000000000" + "007f000001f439" + "ac02";
-    let b = "0162".to_owned() + "02" + "0200000000000000" + "007f000001fe39" /* address */ + "ac02" /* heartbeat */;
-    assert_eq!(hex, format!("{head}02{a}{b}"));
+    let (cluster, from, ask) = ("40fc7d8d91f7c99e", "0100000000000000", "00");
+    // Name, started, id, address, heartbeat.
+    let a = ["0161", "01", "0100000000000000", "007f000001f439", "ac02"].concat();
+    let b = ["0162", "02", "0200000000000000", "007f000001fe39", "ac02"].concat();
+    assert_eq!(hex, format!("{cluster}{from}{ask}02{a}{b}"));
 }
 
 #[test]
