@@ -1,1 +1,104 @@
-//! Placeholder.
+//! Flags, environment and file become one validated value.
+//!
+//! Nothing is bound and nothing is started before all of it is known to be right, and all mistakes are told at
+//! once: a node that fails on its third start over a third typing error costs an outage each time. This room
+//! reads the environment and the files it is told of, and nothing else; it never opens a socket.
+
+mod flags;
+mod key;
+mod layers;
+mod mistake;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+pub use flags::RunFlags;
+pub use key::ClusterKey;
+pub use mistake::{Mistake, Mistakes};
+
+/// How a node runs: everything is set, and everything fits together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This node's stable name, unique in the cluster. Default: the host's name.
+    pub node_id: String,
+    /// The cluster's name: nodes of different clusters do not talk to each other. Default: `sidetalk`.
+    pub cluster: String,
+    /// Where the HTTP API listens. Loopback unless the operator said otherwise. Port 0: any free one.
+    pub api: SocketAddr,
+    /// Names that a request's `Host` may bear besides the local ones.
+    pub api_hosts: Vec<String>,
+    /// Where gossip (UDP) and the streams between nodes (TCP, same port) listen. Port 0: any free one.
+    pub gossip: SocketAddr,
+    /// Where the other nodes reach [`gossip`](Self::gossip), when that is another address.
+    pub advertise: Option<SocketAddr>,
+    /// Members to look for at start. None: this node starts a cluster.
+    pub join: Vec<HostPort>,
+    /// Authenticates and encrypts all traffic between nodes. None: plaintext.
+    pub cluster_key: Option<ClusterKey>,
+    /// Opens `/v1/chaos`, which rehearses failures.
+    pub chaos: bool,
+    /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
+    pub clock_offset_millis: i64,
+    /// Bytes of log over all shards before the oldest operations go.
+    pub log_bytes_max: u64,
+    /// No session lives longer than this, whatever its lease says.
+    pub session_lifetime_millis: Option<u64>,
+    /// How long to look for a member of [`join`](Self::join) before starting alone.
+    pub bootstrap_millis: u64,
+    /// How long a leaving node may take to finish requests and to hand over what its peers lack.
+    pub drain_millis: u64,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+impl Config {
+    /// Reads all sources: a flag wins over the environment, that over the file, that over the default.
+    ///
+    /// # Errors
+    /// Every mistake in every source.
+    pub fn load(flags: &RunFlags) -> Result<Self, Mistakes> {
+        let environment = |name: &str| std::env::var(name).ok();
+        layers::read(flags, &environment).and_then(|(settings, read)| resolve::resolve(settings, read))
+    }
+}
+
+/// A host name or address with a port, as it was written. Resolved when it is used, since names move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port, not 0.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A level, or directives such as `info,sidetalk::net=debug`.
+    pub filter: String,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

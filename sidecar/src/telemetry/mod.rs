@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What an operator sees of a node from outside: its log lines and its figures.
+
+pub mod log;

@@ -1,0 +1,136 @@
+//! One node, and the connections to it.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::name::{Kind, ObjectName};
+use crate::object::{Counter, Object, Set};
+
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
+
+/// A node's API. Clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    base: String,
+    timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base).field("timeout", &self.timeout).finish()
+    }
+}
+
+impl Client {
+    /// A client of the node at `api`: `HOST:PORT` or `http://HOST:PORT`. Connects when it is first used.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `api` is neither.
+    pub fn new(api: &str) -> Result<Self, Error> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION_MAX)
+            .build(connector);
+        Ok(Self { http, base: base(api)?, timeout: TIMEOUT_DEFAULT })
+    }
+
+    /// The same node with another time limit for calls. What a call itself waits for comes on top.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The node's base URL, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A session.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Object {
+        self.object(ObjectName { kind: Kind::Sessions, key: id.to_owned() })
+    }
+
+    /// A document.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Object {
+        self.object(ObjectName { kind: Kind::Documents, key: name.to_owned() })
+    }
+
+    /// A session or document by its name; a counter or set can be read, explained and destroyed by it.
+    #[must_use]
+    pub fn object(&self, name: ObjectName) -> Object {
+        Object::new(self.clone(), name)
+    }
+
+    /// A counter.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Counter {
+        Counter(self.object(ObjectName { kind: Kind::Counters, key: name.to_owned() }))
+    }
+
+    /// A set of strings.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Set {
+        Set(self.object(ObjectName { kind: Kind::Sets, key: name.to_owned() }))
+    }
+
+    /// Any call: `path` starts with a slash and is percent-encoded.
+    pub fn call<T>(&self, method: Method, path: impl Into<String>) -> Call<T> {
+        Call::new(self.clone(), method, path.into())
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        self.http.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                Error::Unreachable { api: self.base.clone(), source: deepest(&error).into() }
+            } else {
+                Error::Broken(deepest(&error).into())
+            }
+        })
+    }
+}
+
+/// The innermost cause: the outer ones only say "client error".
+pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn base(api: &str) -> Result<String, Error> {
+    let authority = api.strip_prefix("http://").unwrap_or(api).trim_end_matches('/');
+    let valid =
+        authority.parse::<http::uri::Authority>().ok().filter(|authority| authority.port_u16().is_some());
+    match valid {
+        Some(authority) => Ok(format!("http://{authority}")),
+        None => {
+            Err(Error::Invalid(format!("{api:?} is no API address; write HOST:PORT or http://HOST:PORT")))
+        }
+    }
+}

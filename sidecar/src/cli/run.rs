@@ -1,0 +1,63 @@
+//! `sidetalk run`: one node, until it is told to stop.
+
+use std::io::Read as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::args::RunArgs;
+use super::failure::Failure;
+use super::listening::Listening;
+use super::show;
+use crate::config::Config;
+use crate::telemetry;
+
+/// Runs a node.
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let config = Config::load(&args.flags).map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
+    telemetry::log::init(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    runtime.block_on(serve(config, args.stop_with_stdin))
+}
+
+async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {
+    let stop = told_to_stop(stop_with_stdin)?;
+    let ready = Listening { node: config.node_id, api: String::new(), gossip: String::new() };
+    show::text(&ready.line())?;
+    drop(stop);
+    Err(Failure::Failed("this build has no node".to_owned()))
+}
+
+/// Ends at SIGTERM, at SIGINT, or when whoever started this process is gone.
+fn told_to_stop(with_stdin: bool) -> Result<impl Future<Output = &'static str>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stdin = with_stdin.then(end_of_stdin);
+    Ok(async move {
+        let abandoned = async {
+            match stdin {
+                Some(end) => drop(end.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = abandoned => "standard input has ended",
+        }
+    })
+}
+
+/// Resolves when standard input ends. A thread of its own: the runtime would wait for a blocked read when it stops.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut scrap = [0; 256];
+        while matches!(input.read(&mut scrap), Ok(1..)) {}
+        // Nobody listens any more when the node is stopping already.
+        let _ = ended.send(());
+    });
+    end
+}

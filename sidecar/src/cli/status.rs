@@ -1,0 +1,81 @@
+//! `sidetalk status` and `sidetalk members`: what a node says of itself and of the cluster, as tables.
+//!
+//! The tables take their rows and columns from the answer, so that a newer node's figures are shown too.
+
+use serde_json::{Map, Value};
+use sidetalk_client::Client;
+
+use super::args::ReportArgs;
+use super::failure::Failure;
+use super::show;
+
+/// Prints how a node is.
+pub(super) async fn status(args: ReportArgs) -> Result<(), Failure> {
+    let answer = Client::new(&args.api.api)?.status().await?.value;
+    if args.json {
+        return show::json(&answer.to_string());
+    }
+    let mut rows = Vec::new();
+    flatten("", &answer, &mut rows);
+    show::text(&show::table(&rows))
+}
+
+/// Prints the members as a node sees them.
+pub(super) async fn members(args: ReportArgs) -> Result<(), Failure> {
+    let call = Client::new(&args.api.api)?.cluster().typed::<Value>();
+    let answer = call.await?.value;
+    if args.json {
+        return show::json(&answer.to_string());
+    }
+    let members = answer["members"].as_array().cloned().unwrap_or_default();
+    let members: Vec<_> = members.into_iter().filter_map(into_object).collect();
+    show::text(&show::table(&columns(&members)))
+}
+
+/// One row for every value in an object, named by its path.
+fn flatten(name: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&name, value, rows);
+            }
+        }
+        _ => rows.push(vec![name.to_owned(), cell(value)]),
+    }
+}
+
+/// A head with every key that occurs, `node` and `state` first, and a row for each object.
+pub(super) fn columns(objects: &[Map<String, Value>]) -> Vec<Vec<String>> {
+    let mut keys = vec!["node".to_owned(), "state".to_owned()];
+    for key in objects.iter().flat_map(Map::keys) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    let row = |object: &Map<String, Value>| {
+        keys.iter().map(|key| object.get(key).map_or_else(String::new, cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = objects.iter().map(row).collect();
+    let head = keys.iter().map(|key| key.replace('_', " ").to_uppercase()).collect();
+    std::iter::once(head).chain(rows).collect()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn into_object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
+}

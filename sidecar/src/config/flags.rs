@@ -1,0 +1,99 @@
+//! The flags of `sidetalk run`, as text: judging them is left to one place, so that all mistakes are told at once.
+
+use clap::Args;
+
+use super::layers::{Given, Layer};
+
+/// Every setting as a flag. `SIDETALK_` and the name in capitals is its environment variable, the name with
+/// underscores its key in the file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunFlags {
+    /// Read settings from this TOML file (keys as the flags, with underscores)
+    #[arg(long, value_name = "FILE", env = "SIDETALK_CONFIG")]
+    pub config: Option<String>,
+    /// This node's stable name, unique in the cluster [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub node_id: Option<String>,
+    /// The cluster's name [default: sidetalk]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Where the HTTP API listens [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "IP:PORT")]
+    pub api: Option<String>,
+    /// Let the API listen beyond loopback. It asks nobody for a password
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub api_allow_remote: Option<String>,
+    /// A host name that requests may use for the API besides localhost; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub api_host: Vec<String>,
+    /// Where gossip and streams between nodes listen [default: 127.0.0.1:7412]
+    #[arg(long, value_name = "IP:PORT")]
+    pub gossip: Option<String>,
+    /// Where other nodes reach the gossip address, when it is another one
+    #[arg(long, value_name = "IP:PORT")]
+    pub advertise: Option<String>,
+    /// A member to join; repeatable
+    #[arg(long, value_name = "HOST:PORT")]
+    pub join: Vec<String>,
+    /// The key all nodes share: 32 bytes as base64 or hex, see `sidetalk keygen`
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key_file: Option<String>,
+    /// Gossip without a key on an address that others can reach
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_plaintext: Option<String>,
+    /// Open /v1/chaos, which rehearses partitions and slow links
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub chaos: Option<String>,
+    /// Added to the wall clock, to rehearse skew; needs --chaos
+    #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
+    pub clock_offset_millis: Option<String>,
+    /// Bytes of log before the oldest operations go [default: 67108864]
+    #[arg(long, value_name = "N")]
+    pub log_bytes_max: Option<String>,
+    /// No session lives longer than this [default: no bound]
+    #[arg(long, value_name = "N")]
+    pub session_lifetime_seconds: Option<String>,
+    /// How long to look for members before starting alone [default: 5000]
+    #[arg(long, value_name = "N")]
+    pub bootstrap_millis: Option<String>,
+    /// How long leaving may take [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub drain_millis: Option<String>,
+    /// What is logged: a level, or directives such as info,sidetalk::net=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// How it is logged: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl RunFlags {
+    /// What the flags say, by setting.
+    pub(super) fn layer(&self) -> Layer {
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        [
+            ("node_id", one(&self.node_id)),
+            ("cluster", one(&self.cluster)),
+            ("api", one(&self.api)),
+            ("api_allow_remote", one(&self.api_allow_remote)),
+            ("api_host", self.api_host.clone()),
+            ("gossip", one(&self.gossip)),
+            ("advertise", one(&self.advertise)),
+            ("join", self.join.clone()),
+            ("cluster_key_file", one(&self.cluster_key_file)),
+            ("insecure_plaintext", one(&self.insecure_plaintext)),
+            ("chaos", one(&self.chaos)),
+            ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("log_bytes_max", one(&self.log_bytes_max)),
+            ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
+            ("bootstrap_millis", one(&self.bootstrap_millis)),
+            ("drain_millis", one(&self.drain_millis)),
+            ("log", one(&self.log)),
+            ("log_format", one(&self.log_format)),
+        ]
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(name, values)| (name, Given { values, origin: format!("--{}", name.replace('_', "-")) }))
+        .collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! One node as a process.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use sidetalk_client::Client;
+use tokio::sync::oneshot;
+
+use crate::binary::sidetalk_binary;
+use crate::wait::{WAIT_MAX, eventually};
+
+/// A node that runs. It is killed and reaped when this is dropped.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    api: String,
+    gossip: String,
+    client: Client,
+    process: Child,
+    /// The node stops when this breaks, even if the test process is killed.
+    _lifeline: ChildStdin,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    /// Starts a node on free ports and waits until it listens; it need not be ready then.
+    ///
+    /// # Panics
+    /// It ends before it listens, or takes too long; with its log.
+    pub async fn start(name: &str, arguments: &[String]) -> Self {
+        let mut command = Command::new(sidetalk_binary());
+        command.args(["run", "--stop-with-stdin", "--node-id", name]).args(arguments);
+        for setting in ["--api", "--gossip"] {
+            if !arguments.iter().any(|argument| argument == setting) {
+                command.args([setting, "127.0.0.1:0"]);
+            }
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary can be started");
+        let lifeline = process.stdin.take().expect("standard input is a pipe");
+        let (out, err) = (process.stdout.take(), process.stderr.take());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        keep_lines(err.expect("standard error is a pipe"), log.clone());
+        let listening =
+            tokio::time::timeout(WAIT_MAX, ready_line(out.expect("standard output is a pipe"))).await;
+        let Some((api, gossip)) = listening.ok().flatten() else {
+            let _ = process.kill();
+            let _ = process.wait();
+            panic!("{name} did not come to listen:\n{}", log.lock().unwrap().join("\n"));
+        };
+        let client = Client::new(&api).expect("the address is one");
+        Self { name: name.to_owned(), api, gossip, client, process, _lifeline: lifeline, log }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its API, as a URL.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Where it gossips.
+    #[must_use]
+    pub fn gossip(&self) -> &str {
+        &self.gossip
+    }
+
+    /// A client of it.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Its log lines so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Panics
+    /// It takes too long.
+    pub async fn ready(&self) {
+        eventually(&format!("{} is ready", self.name), || async { self.client.ready().await }).await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Sends SIGTERM and waits until it has left; gives its exit code.
+    ///
+    /// # Panics
+    /// It takes too long, or is ended by a signal.
+    pub async fn terminate(&mut self) -> i32 {
+        let pid =
+            i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
+        kill_process(pid, Signal::TERM).expect("it runs");
+        let end = tokio::time::timeout(WAIT_MAX, async {
+            loop {
+                if let Some(status) = self.process.try_wait().expect("its end can be asked for") {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let status = end.await.unwrap_or_else(|_| panic!("{} did not stop within {WAIT_MAX:?}", self.name));
+        status.code().unwrap_or_else(|| panic!("{} ended with {status}", self.name))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("---- log of {} ----", self.name);
+            for line in self.log() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+/// Keeps lines on a thread of its own: a full pipe would stop the node.
+fn keep_lines(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+}
+
+/// The addresses in the line that says where the node listens; none when its output ends before.
+async fn ready_line(pipe: impl Read + Send + 'static) -> Option<(String, String)> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(pipe).lines().map_while(Result::ok);
+        let _ = send.send(lines.find(|line| line.starts_with("sidetalk ready-to-accept ")));
+        // Whatever else it prints must not fill the pipe.
+        lines.for_each(drop);
+    });
+    let line = receive.await.ok().flatten()?;
+    let field = |name: &str| {
+        line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    Some((field("api")?, field("gossip")?))
+}

@@ -1,0 +1,84 @@
+//! Closed by default.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde_json::json;
+use sidetalk_tests::{Cluster, Node, Options, eventually, sidetalk};
+
+struct KeyFile(PathBuf);
+
+impl KeyFile {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sidetalk-test-{}-{name}.key", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let written = sidetalk(&["keygen", path.to_str().unwrap()]);
+        assert_eq!(written.code, 0, "{written:?}");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
+    let key = KeyFile::new("keygen");
+    assert_eq!(std::fs::metadata(key.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read(key.path()).unwrap();
+    let again = sidetalk(&["keygen", key.path()]);
+    assert_eq!((again.code, again.err.contains("exists already")), (1, true), "{again:?}");
+    assert_eq!(std::fs::read(key.path()).unwrap(), before);
+    assert_ne!(sidetalk(&["keygen"]).out, sidetalk(&["keygen"]).out);
+}
+
+#[test]
+fn a_node_that_others_could_reach_does_not_start_unless_told_to() {
+    for (arguments, told) in [
+        (&["run", "--gossip", "0.0.0.0:0", "--advertise", "127.0.0.1:1"][..], "--insecure-plaintext"),
+        (&["run", "--api", "0.0.0.0:0"], "--api-allow-remote"),
+        (&["run", "--config", "/nowhere.toml"], "cannot be read"),
+    ] {
+        let output = sidetalk(arguments);
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.err.contains(told) && output.out.is_empty(), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
+    let key = KeyFile::new("cluster");
+    let wrong = KeyFile::new("wrong");
+    let cluster = Cluster::start_with(2, Options::new(&format!("--cluster-key-file {}", key.path()))).await;
+    let join = ["--join", cluster[0].gossip(), "--bootstrap-millis", "800"].map(str::to_owned).to_vec();
+    let mut strangers = Vec::new();
+    for (name, more) in
+        [("keyless", vec![]), ("wrong", vec!["--cluster-key-file".to_owned(), wrong.path().to_owned()])]
+    {
+        strangers.push(Node::start(name, &[join.clone(), more].concat()).await);
+    }
+    cluster.client(0).document("d").put(&json!({"secret": 1})).await.unwrap();
+    cluster.agree("documents/d", &json!({"secret": 1})).await;
+    for stranger in &strangers {
+        stranger.ready().await;
+        let error = stranger.client().document("d").get().await.unwrap_err();
+        assert!(error.is_unknown(), "{error}");
+        stranger.client().document("intruder").put(&json!({})).await.unwrap();
+    }
+    for client in cluster.clients() {
+        assert!(client.document("intruder").get().await.unwrap_err().is_unknown());
+        eventually("the strangers are no members that are up", || async {
+            let members = client.cluster().await.unwrap().value.members;
+            let up: Vec<_> = members.iter().filter(|m| m.state == "up").map(|m| m.node.clone()).collect();
+            if up == ["n0", "n1"] { Ok(()) } else { Err(format!("{up:?}")) }
+        })
+        .await;
+    }
+}
