@@ -133,7 +133,18 @@ pub struct ObjectId {
     /// Its name space.
     pub kind: Kind,
     /// Its name there.
+    #[serde(deserialize_with = "key_within_bounds")]
     pub key: Box<str>,
+}
+
+/// A peer's key is data: one that no author could write is refused where it comes in.
+fn key_within_bounds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
+    let key = <&str>::deserialize(deserializer)?;
+    if (1..=super::limits::KEY_BYTES_MAX).contains(&key.len()) {
+        Ok(key.into())
+    } else {
+        Err(serde::de::Error::custom("key of a forbidden length"))
+    }
 }
 
 impl ObjectId {
