@@ -18,6 +18,8 @@ pub type Waiting<'a> = Pin<Box<dyn Future<Output = Waited> + Send + 'a>>;
 
 /// The node as the API sees it. Everything but [`wait`](Port::wait) answers at once.
 pub trait Port: Send + Sync + 'static {
+    /// Whether the node may serve. Asked on every request: cheap.
+    fn ready(&self) -> bool;
     /// Reads an object.
     fn look_up(&self, object: &ObjectId) -> Lookup;
     /// The token of what a read of this object has seen.

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::listening::Listening;
 use super::show;
 use crate::config::Config;
+use crate::runtime::Bound;
 use crate::telemetry;
 
 /// Runs a node.
@@ -23,10 +24,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {
     let stop = told_to_stop(stop_with_stdin)?;
-    let ready = Listening { node: config.node_id, api: String::new(), gossip: String::new() };
-    show::text(&ready.line())?;
-    drop(stop);
-    Err(Failure::Failed("this build has no node".to_owned()))
+    let node = config.node_id.clone();
+    let bound = Bound::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let listening = Listening { node, api: bound.api().to_string(), gossip: bound.gossip().to_string() };
+    show::text(&listening.line())?;
+    bound.run(stop).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(())
 }
 
 /// Ends at SIGTERM, at SIGINT, or when whoever started this process is gone.

@@ -9,6 +9,14 @@ use super::args::ReportArgs;
 use super::failure::Failure;
 use super::show;
 
+/// What a reader looks for first, in this order; the rest follows.
+const STATUS_FIRST: [&str; 5] = ["node", "version", "readiness", "skew_millis", "objects"];
+const MEMBERS_FIRST: [&str; 7] =
+    ["node", "state", "self", "lag_ops", "lag_millis", "round_trip_micros", "clock_offset_millis"];
+
+/// For programs; `--json` shows them.
+const MEMBERS_HIDDEN: [&str; 2] = ["replica", "started_unix_millis"];
+
 /// Prints how a node is.
 pub(super) async fn status(args: ReportArgs) -> Result<(), Failure> {
     let answer = Client::new(&args.api.api)?.status().await?.value;
@@ -16,7 +24,9 @@ pub(super) async fn status(args: ReportArgs) -> Result<(), Failure> {
         return show::json(&answer.to_string());
     }
     let mut rows = Vec::new();
-    flatten("", &answer, &mut rows);
+    for key in order(&STATUS_FIRST, answer.as_object().into_iter().flat_map(Map::keys)) {
+        flatten(&key, &answer[&key], &mut rows);
+    }
     show::text(&show::table(&rows))
 }
 
@@ -37,22 +47,30 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(members) => {
             for (key, value) in members {
-                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                flatten(&name, value, rows);
+                flatten(&format!("{name}.{key}"), value, rows);
             }
         }
         _ => rows.push(vec![name.to_owned(), cell(value)]),
     }
 }
 
-/// A head with every key that occurs, `node` and `state` first, and a row for each object.
-pub(super) fn columns(objects: &[Map<String, Value>]) -> Vec<Vec<String>> {
-    let mut keys = vec!["node".to_owned(), "state".to_owned()];
-    for key in objects.iter().flat_map(Map::keys) {
-        if !keys.contains(key) {
-            keys.push(key.clone());
+/// Every key once: those that come first, if they occur, then the others in their order.
+fn order<'a>(first: &[&str], keys: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+    let known =
+        first.iter().filter(|name| keys.clone().any(|key| key == *name)).map(|name| (*name).to_owned());
+    let mut ordered: Vec<_> = known.collect();
+    for key in keys {
+        if !ordered.contains(key) {
+            ordered.push(key.clone());
         }
     }
+    ordered
+}
+
+/// A head with every key that occurs, and a row for each member.
+pub(super) fn columns(objects: &[Map<String, Value>]) -> Vec<Vec<String>> {
+    let mut keys = order(&MEMBERS_FIRST, objects.iter().flat_map(Map::keys));
+    keys.retain(|key| !MEMBERS_HIDDEN.contains(&key.as_str()));
     let row = |object: &Map<String, Value>| {
         keys.iter().map(|key| object.get(key).map_or_else(String::new, cell)).collect()
     };

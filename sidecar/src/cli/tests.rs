@@ -51,11 +51,11 @@ fn json_is_laid_out_without_touching_numbers_order_or_strings() {
 #[test]
 fn tables_take_their_columns_from_the_answer() {
     let members = [
-        json!({"node": "n0", "state": "up", "self": true}),
-        json!({"lag_ms": 12, "node": "a-long-name", "state": "down"}),
+        json!({"node": "n0", "state": "up", "self": true, "replica": "ab", "new": 1}),
+        json!({"lag_ops": 12, "node": "a-long-name", "state": "down"}),
     ];
     let members: Vec<_> = members.iter().map(|member| member.as_object().unwrap().clone()).collect();
-    let want = "NODE         STATE  SELF  LAG MS\nn0           up     yes\na-long-name  down         12\n";
+    let want = "NODE         STATE  SELF  LAG OPS  NEW\nn0           up     yes            1\na-long-name  down         12\n";
     assert_eq!(show::table(&status::columns(&members)), want);
 }
 

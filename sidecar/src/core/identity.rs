@@ -129,21 +129,26 @@ impl Kind {
 
 /// Names one object: its kind and its key (1 to [`KEY_BYTES_MAX`](super::limits::KEY_BYTES_MAX) bytes of UTF-8).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedObjectId")]
 pub struct ObjectId {
     /// Its name space.
     pub kind: Kind,
     /// Its name there.
-    #[serde(deserialize_with = "key_within_bounds")]
     pub key: Box<str>,
 }
 
-/// A peer's key is data: one that no author could write is refused where it comes in.
-fn key_within_bounds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
-    let key = <&str>::deserialize(deserializer)?;
-    if (1..=super::limits::KEY_BYTES_MAX).contains(&key.len()) {
-        Ok(key.into())
-    } else {
-        Err(serde::de::Error::custom("key of a forbidden length"))
+#[derive(Deserialize)]
+struct UncheckedObjectId {
+    kind: Kind,
+    key: Box<str>,
+}
+
+impl TryFrom<UncheckedObjectId> for ObjectId {
+    type Error = &'static str;
+
+    fn try_from(UncheckedObjectId { kind, key }: UncheckedObjectId) -> Result<Self, Self::Error> {
+        let fits = !key.is_empty() && key.len() <= super::limits::KEY_BYTES_MAX;
+        if fits { Ok(Self { kind, key }) } else { Err("a key of 1 to 512 bytes") }
     }
 }
 

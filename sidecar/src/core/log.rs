@@ -28,7 +28,7 @@ impl Log {
     }
 
     pub(crate) fn push(&mut self, op: Arc<Op>) {
-        let bytes = estimated_bytes(&op);
+        let bytes = op.estimated_bytes();
         self.bytes += u64::from(bytes);
         self.ops.push_back((op, bytes));
     }
@@ -81,28 +81,31 @@ impl Log {
     }
 }
 
-/// Heap and inline bytes of an operation, roughly: what the log's limit counts.
-fn estimated_bytes(op: &Op) -> u32 {
-    let removal = |removal: &Removal| {
-        removal.clears.iter().map(|clear| 48 + clear.path().len()).sum::<usize>()
-            + removal.seen.len() * 16
-            + removal.covers.len() * 80
-    };
-    let edit = |edit: &Edit| {
-        removal(&edit.removal)
-            + edit.puts.iter().map(|put| 64 + put.bytes()).sum::<usize>()
-            + edit.increments.iter().map(|increment| 72 + increment.path.len()).sum::<usize>()
-    };
-    let action = match &op.action {
-        Action::Create { kills, barriers_seen, edit: content, .. } => {
-            16 * (kills.len() + barriers_seen.len()) + edit(content)
-        }
-        Action::Edit { edit: content, .. } => edit(content),
-        Action::Touch { lives, .. } => 16 * lives.len(),
-        Action::Destroy { lives, removal: gone } => 16 * lives.len() + removal(gone),
-        Action::Barrier { .. } => 0,
-        Action::Unbarrier { barriers } => 16 * barriers.len(),
-    };
-    let bytes = size_of::<Op>() + 32 + op.deps.len() * 16 + op.object.key.len() + action;
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+impl Op {
+    /// Heap and inline bytes, roughly: what the limits of logs and queues count.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> u32 {
+        let removal = |removal: &Removal| {
+            removal.clears.iter().map(|clear| 48 + clear.path().len()).sum::<usize>()
+                + removal.seen.len() * 16
+                + removal.covers.len() * 80
+        };
+        let edit = |edit: &Edit| {
+            removal(&edit.removal)
+                + edit.puts.iter().map(|put| 64 + put.bytes()).sum::<usize>()
+                + edit.increments.iter().map(|increment| 72 + increment.path.len()).sum::<usize>()
+        };
+        let action = match &self.action {
+            Action::Create { kills, barriers_seen, edit: content, .. } => {
+                16 * (kills.len() + barriers_seen.len()) + edit(content)
+            }
+            Action::Edit { edit: content, .. } => edit(content),
+            Action::Touch { lives, .. } => 16 * lives.len(),
+            Action::Destroy { lives, removal: gone } => 16 * lives.len() + removal(gone),
+            Action::Barrier { .. } => 0,
+            Action::Unbarrier { barriers } => 16 * barriers.len(),
+        };
+        let bytes = size_of::<Self>() + 32 + self.deps.len() * 16 + self.object.key.len() + action;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
 }

@@ -64,6 +64,8 @@ pub enum Message {
         now: UnixMillis,
         /// The sum of the sender's clocks: tells whether the receiver knows them all.
         clock_sum: u64,
+        /// Stands for the sender's last `Hello` and `Roster`: tells whether the receiver has them.
+        introduction: u64,
     },
     /// Answers a ping.
     Pong {
@@ -73,9 +75,30 @@ pub enum Message {
         wall: UnixMillis,
         /// What the answerer thought of the ping's clock sum.
         clocks_known: bool,
+        /// What it thought of the ping's introduction.
+        introduction_known: bool,
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,
+}
+
+impl Message {
+    /// Memory it takes while it waits to be sent, roughly.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> usize {
+        let ops = |ops: &[Arc<Op>]| ops.iter().map(|op| op.estimated_bytes() as usize).sum::<usize>();
+        64 + match self {
+            Self::Ops(list) | Self::Answer { missing: Missing::Ops(list), .. } => ops(list),
+            Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
+                state.estimated_bytes()
+            }
+            Self::Applied(progress) => 24 * progress.len(),
+            Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
+            Self::Digests { shards, .. } => 48 * shards.len(),
+            Self::Roster(entries) => 96 * entries.len(),
+            _ => 64,
+        }
+    }
 }
 
 /// A monotonic stamp of the process that made it; means nothing to any other.

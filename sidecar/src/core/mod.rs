@@ -8,6 +8,8 @@
 
 mod apply;
 mod author;
+#[cfg(any(test, feature = "mutants"))]
+pub mod check;
 pub mod command;
 #[cfg(any(test, feature = "mutants"))]
 pub mod contents;
@@ -25,6 +27,7 @@ pub mod op;
 pub mod path;
 mod read;
 mod records;
+mod render;
 pub mod shard;
 pub mod time;
 pub mod token;

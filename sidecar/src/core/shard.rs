@@ -581,6 +581,14 @@ impl Shard {
 }
 
 impl ShardState {
+    /// Memory it takes, roughly.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> usize {
+        let object =
+            |object: &Object| object.lives.iter().map(|life| 128 + life.records.bytes()).sum::<usize>();
+        self.objects.iter().map(|(id, stored)| 64 + id.key.len() + object(stored)).sum()
+    }
+
     fn is_sound(&self) -> bool {
         let mut content_sum = 0u128;
         for (id, object) in &self.objects {

@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The running node: it reads the clocks, drives the core, and ties the rooms together.
+//!
+//! [`Bound`] has every port bound and nothing started; [`Bound::run`] runs until it is told to stop, and leaves in
+//! order.
+
+mod alarms;
+mod chaos;
+mod clocks;
+mod driver;
+mod handler;
+mod port;
+mod serve;
+mod service;
+
+pub use clocks::Clocks;
+pub use driver::{Driver, Outlet};
+pub use serve::{Bound, ServeError};

@@ -1,162 +1,135 @@
-//! Frames to messages. Sans I/O: bytes come in as they arrive, messages come out as they are complete.
+//! From bytes, as they come, to messages.
 
-use bytes::{Buf, BytesMut};
-
-use super::WireSettings;
-use super::error::WireError;
-use super::frame::{CHECKED, CHECKSUM_BYTES, COMPRESSED, CONTINUED, GOODBYE, Header, checksum, parse_length};
-use super::validate::validate;
+use super::encode::REFUSAL_BYTES_MAX;
+use super::{
+    COMPRESSED, FRAME_BYTES_MAX, Incoming, MESSAGE_BYTES_MAX, MORE, PREFIX_BYTES, REFUSAL, VERSION, WireError,
+};
 use crate::core::message::Message;
 
-/// What a compressed body may take besides the block: its plain length.
-const LENGTH_BYTES_MAX: usize = 4;
-
-/// Reads one stream.
-///
-/// After an error it gives that error for ever: there is no way to tell where the next frame would start.
+/// Takes a stream's bytes and gives its messages. After an error it gives nothing but that error.
 #[derive(Debug)]
 pub struct Decoder {
-    settings: WireSettings,
-    /// What has arrived and is not looked at: at most one frame and one read.
-    arrived: BytesMut,
-    /// The frames so far of a message that goes on.
-    assembled: Vec<u8>,
-    unpacked: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that have been read.
+    read: usize,
+    /// The message so far, when it came in several frames.
+    parts: Vec<u8>,
+    /// The flags of those frames, the last one's `MORE` left out.
+    flags: Option<u8>,
+    message_bytes_max: usize,
     failed: Option<WireError>,
 }
 
-/// What a stream holds.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Received {
-    /// A message.
-    Message(Message),
-    /// The peer closes the stream, and says why.
-    Goodbye(String),
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::with_limit(MESSAGE_BYTES_MAX)
+    }
 }
 
 impl Decoder {
-    /// A reader of a new stream.
+    /// A decoder that refuses messages above this many bytes.
     #[must_use]
-    pub fn new(settings: WireSettings) -> Self {
-        Self { settings, arrived: BytesMut::new(), assembled: Vec::new(), unpacked: Vec::new(), failed: None }
+    pub fn with_limit(message_bytes_max: usize) -> Self {
+        Self { buffer: Vec::new(), read: 0, parts: Vec::new(), flags: None, message_bytes_max, failed: None }
     }
 
-    /// Takes bytes.
+    /// The same stream from now on with another limit: who has introduced itself may send more.
+    #[must_use]
+    pub fn raise_limit(mut self, message_bytes_max: usize) -> Self {
+        self.message_bytes_max = message_bytes_max;
+        self
+    }
+
+    /// Takes what has come.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.arrived.extend_from_slice(bytes);
+        if self.read > 0 {
+            self.buffer.drain(..self.read);
+            self.read = 0;
+        }
+        if self.failed.is_none() {
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
-    /// Where bytes may be appended without a copy.
-    pub fn buffer_mut(&mut self) -> &mut BytesMut {
-        &mut self.arrived
-    }
-
-    /// The next message; `None` when more bytes are needed. Call until then after each piece of bytes: that bounds
-    /// what is held.
+    /// The next message; `None` until more bytes come.
     ///
     /// # Errors
-    /// The stream is bad from here on.
-    #[expect(clippy::should_implement_trait, reason = "an iterator that ends goes on when bytes arrive")]
-    pub fn next(&mut self) -> Result<Option<Received>, WireError> {
+    /// When the bytes are no stream of ours. It stays failed.
+    pub fn next(&mut self) -> Result<Option<Incoming>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.advance().inspect_err(|error| self.failed = Some(*error))
+        self.step().inspect_err(|error| {
+            self.failed = Some(*error);
+            self.buffer = Vec::new();
+            self.parts = Vec::new();
+        })
     }
 
-    /// Says whether the stream may end here.
-    ///
-    /// # Errors
-    /// It is bad, or ends within a message.
-    pub fn finish(&self) -> Result<(), WireError> {
-        match self.failed {
-            Some(error) => Err(error),
-            None if self.arrived.is_empty() && self.assembled.is_empty() => Ok(()),
-            None => Err(WireError::Truncated),
-        }
-    }
-
-    fn advance(&mut self) -> Result<Option<Received>, WireError> {
+    fn step(&mut self) -> Result<Option<Incoming>, WireError> {
         loop {
-            let body_len_max = self.settings.frame_bytes_max + LENGTH_BYTES_MAX;
-            let Some(header) = Header::parse(&self.arrived, body_len_max)? else { return Ok(None) };
-            let missing = header.total_len().saturating_sub(self.arrived.len());
-            if missing > 0 {
-                self.arrived.reserve(missing);
+            let rest = &self.buffer[self.read..];
+            let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX_BYTES>() else {
                 return Ok(None);
+            };
+            let [l0, l1, l2, l3, head] = *prefix;
+            if head >> 4 != VERSION {
+                return Err(WireError::UnknownVersion(head >> 4));
             }
-            let frame = self.arrived.split_to(header.total_len());
-            if let Some(received) = self.frame(header, &frame[header.len..])? {
-                return Ok(Some(received));
+            let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+            let payload_len = len.checked_sub(1).ok_or(WireError::BadFrame)?;
+            if payload_len > FRAME_BYTES_MAX {
+                return Err(WireError::Oversized);
             }
+            let Some(payload) = rest.get(..payload_len) else { return Ok(None) };
+            let flags = head & 0x0f;
+            check_flags(flags, self.flags)?;
+            self.read += PREFIX_BYTES + payload_len;
+            if flags & MORE != 0 || self.flags.is_some() {
+                if self.parts.len() + payload_len > self.message_bytes_max {
+                    return Err(WireError::Oversized);
+                }
+                self.parts.extend_from_slice(payload);
+                if flags & MORE != 0 {
+                    self.flags = Some(flags & !MORE);
+                    continue;
+                }
+                self.flags = None;
+                let whole = std::mem::take(&mut self.parts);
+                return open(flags, &whole, self.message_bytes_max).map(Some);
+            }
+            return open(flags, payload, self.message_bytes_max).map(Some);
         }
-    }
-
-    /// Takes one frame, without its header.
-    fn frame(&mut self, header: Header, mut rest: &[u8]) -> Result<Option<Received>, WireError> {
-        let stored = &rest[..header.body_len];
-        rest.advance(header.body_len);
-        let sum_is_right = rest.len() == CHECKSUM_BYTES && rest == checksum(header.flags, stored);
-        if self.settings.checked && !header.has(CHECKED) || header.has(CHECKED) && !sum_is_right {
-            return Err(WireError::Checksum);
-        }
-        if header.has(GOODBYE) {
-            return goodbye(header, stored).map(Some);
-        }
-        let first_and_only = self.assembled.is_empty() && !header.has(CONTINUED);
-        if stored.is_empty() && first_and_only {
-            return Ok(None);
-        }
-        if header.has(COMPRESSED) {
-            unpack(stored, self.settings.frame_bytes_max, &mut self.unpacked)?;
-        }
-        let plain = if header.has(COMPRESSED) { &self.unpacked[..] } else { stored };
-        let bytes = self.assembled.len() + plain.len();
-        if bytes > self.settings.message_bytes_max {
-            return Err(WireError::Oversized { bytes, max: self.settings.message_bytes_max });
-        }
-        if first_and_only {
-            return parse(plain).map(Some);
-        }
-        if plain.is_empty() {
-            // A message could go on without end.
-            return Err(WireError::Header);
-        }
-        self.assembled.extend_from_slice(plain);
-        if header.has(CONTINUED) {
-            return Ok(None);
-        }
-        parse(&std::mem::take(&mut self.assembled)).map(Some)
     }
 }
 
-fn goodbye(header: Header, reason: &[u8]) -> Result<Received, WireError> {
-    if header.has(COMPRESSED) || header.has(CONTINUED) {
-        return Err(WireError::Header);
-    }
-    // It goes to a log: one line, nothing that moves a cursor.
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    Ok(Received::Goodbye(String::from_utf8_lossy(reason).chars().map(printable).collect()))
+fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
+    let known = flags & !(MORE | COMPRESSED | REFUSAL) == 0;
+    let refusal_alone = flags & REFUSAL == 0 || flags == REFUSAL;
+    let goes_on = begun.is_none_or(|begun| begun == flags & !MORE);
+    if known && refusal_alone && goes_on { Ok(()) } else { Err(WireError::BadFrame) }
 }
 
-/// Decompresses a body. What it says of its length is checked before anything is allocated.
-fn unpack(stored: &[u8], plain_max: usize, plain: &mut Vec<u8>) -> Result<(), WireError> {
-    let (plain_len, varint_len) = parse_length(stored)?.ok_or(WireError::Compression)?;
-    if plain_len > plain_max {
-        return Err(WireError::Oversized { bytes: plain_len, max: plain_max });
+fn open(flags: u8, payload: &[u8], message_bytes_max: usize) -> Result<Incoming, WireError> {
+    if flags & REFUSAL != 0 {
+        let text = &payload[..payload.len().min(REFUSAL_BYTES_MAX)];
+        return Ok(Incoming::Refusal(String::from_utf8_lossy(text).into_owned()));
     }
-    plain.resize(plain_len, 0);
-    match lz4_flex::block::decompress_into(&stored[varint_len..], plain) {
-        Ok(unpacked) if unpacked == plain_len => Ok(()),
-        _ => Err(WireError::Compression),
+    if flags & COMPRESSED == 0 {
+        return message(payload);
     }
+    let (size, rest) = lz4_flex::block::uncompressed_size(payload).map_err(|_| WireError::BadCompression)?;
+    // lz4 shrinks to no less than 1 part in 255.
+    if size > message_bytes_max || size / 255 > rest.len() {
+        return Err(WireError::Oversized);
+    }
+    let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
+    message(&plain)
 }
 
-fn parse(plain: &[u8]) -> Result<Received, WireError> {
-    let (message, rest) = postcard::take_from_bytes(plain).map_err(|_| WireError::Malformed)?;
-    if !rest.is_empty() {
-        return Err(WireError::Malformed);
+fn message(bytes: &[u8]) -> Result<Incoming, WireError> {
+    match postcard::take_from_bytes::<Message>(bytes) {
+        Ok((message, [])) => Ok(Incoming::Message(Box::new(message))),
+        _ => Err(WireError::Malformed),
     }
-    validate(&message)?;
-    Ok(Received::Message(message))
 }

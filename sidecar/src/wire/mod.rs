@@ -1,45 +1,99 @@
-//! Bytes to messages and back: versions, caps, golden bytes.
+//! Bytes between nodes: messages of the core in frames, and back.
 //!
-//! A stream is a row of frames. A frame is one byte of version and flags, the length of its body as a varint, the
-//! body, and, on a transport that does not authenticate, a checksum. A message that is longer than a frame goes on
-//! over several. Each frame is compressed on its own, and only when that pays.
+//! A frame is four bytes of length (little endian, of what follows), one byte that holds the version (high four
+//! bits) and flags, and a payload. A message that is longer than a frame goes as several; one that shrinks by it is
+//! compressed as a whole. The payload of a message is [postcard](https://postcard.jamesmunns.com/wire-format) of
+//! [`Message`]; golden bytes per version stand in the tests.
 //!
-//! What a peer sends is data: no input makes this room panic, recurse without bound, or allocate more than the caps
-//! say. It owns the format and nothing else: it opens no socket and reads no clock, and the simulator uses it too.
+//! The room owns the layout and its bounds. It never reads a socket, and never panics on what it is given: anything
+//! malformed is a [`WireError`], after which the stream is of no use.
 
 // The ambient world is banned here (clippy.toml).
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod decode;
 mod encode;
-mod error;
-mod frame;
-mod validate;
-
-#[cfg(test)]
-pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Decoder, Received};
-pub use encode::{Encoder, TooLong, encoded_len};
-pub use error::WireError;
-pub use frame::VERSION;
-pub use validate::{NAME_BYTES_MAX, is_name};
+use std::fmt;
 
-/// Bounds of one stream. Both ends use the same, except that a reader may allow more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WireSettings {
-    /// Bytes of one frame's body before compression, at most. Rule of thumb: what is copied without being noticed.
-    pub frame_bytes_max: usize,
-    /// Bytes of one message before compression, at most: what a peer can make this process hold.
-    pub message_bytes_max: usize,
-    /// Frames carry a checksum, and one without is refused. Off where the transport authenticates.
-    pub checked: bool,
+pub use decode::Decoder;
+pub use encode::{encode, encode_refusal};
+
+use crate::core::message::Message;
+
+/// The version this build speaks.
+pub const VERSION: u8 = 1;
+
+/// Bytes of a frame's payload, at most.
+pub const FRAME_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of a message, at most, compressed or not: a shard with all that is in it.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of the length and the head.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// The message goes on in the next frame.
+pub(crate) const MORE: u8 = 1;
+/// The message is compressed (lz4 block, its size first).
+pub(crate) const COMPRESSED: u8 = 2;
+/// No message but the reason why the sender closes.
+pub(crate) const REFUSAL: u8 = 4;
+
+/// What a stream yields.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// A message.
+    Message(Box<Message>),
+    /// The peer closes, and says why.
+    Refusal(String),
 }
 
-impl Default for WireSettings {
-    fn default() -> Self {
-        Self { frame_bytes_max: 256 << 10, message_bytes_max: 512 << 20, checked: true }
+/// Why bytes are not a message. The stream they came from cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// Another version of the protocol, or no protocol of ours.
+    UnknownVersion(u8),
+    /// A frame or a message above the limit.
+    Oversized,
+    /// Frames in an order, or with flags, that no version has.
+    BadFrame,
+    /// The bytes do not decompress to what they claim.
+    BadCompression,
+    /// The bytes are not a message.
+    Malformed,
+}
+
+impl WireError {
+    /// A name for counters.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::Oversized => "oversized",
+            Self::BadFrame => "bad_frame",
+            Self::BadCompression => "bad_compression",
+            Self::Malformed => "malformed",
+        }
     }
 }
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVersion(version) => {
+                write!(f, "the peer speaks version {version} of the protocol, this node speaks {VERSION}")
+            }
+            Self::Oversized => {
+                write!(f, "a frame above {FRAME_BYTES_MAX} or a message above {MESSAGE_BYTES_MAX} bytes")
+            }
+            Self::BadFrame => f.write_str("a frame that does not fit the one before it"),
+            Self::BadCompression => f.write_str("a message that does not decompress"),
+            Self::Malformed => f.write_str("bytes that are no message"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}

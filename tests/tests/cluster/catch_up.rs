@@ -139,7 +139,7 @@ async fn a_set_of_a_hundred_thousand_members_and_a_document_at_the_limit_reach_a
     let mut cluster = Cluster::start(1).await;
     let a = cluster.client(0);
     let members: Vec<_> = (0..100_000).map(|n| format!("member-{n:06}")).collect();
-    for part in members.chunks(5_000) {
+    for part in members.chunks(1_000) {
         a.set("large").change(part, &[] as &[String]).await.unwrap();
     }
     let text = "x".repeat((1 << 20) - 20);

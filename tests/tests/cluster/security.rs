@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sidetalk_tests::{Cluster, Node, Options, eventually, sidetalk};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 struct KeyFile(PathBuf);
 
@@ -80,5 +82,36 @@ async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
             if up == ["n0", "n1"] { Ok(()) } else { Err(format!("{up:?}")) }
         })
         .await;
+    }
+}
+
+/// Whatever arrives at the gossip port is counted and dropped; nothing else is disturbed.
+#[tokio::test]
+async fn rubbish_at_the_gossip_port_disturbs_nobody() {
+    let key = KeyFile::new("rubbish");
+    for arguments in [String::new(), format!("--cluster-key-file {}", key.path())] {
+        let cluster = Cluster::start_with(2, Options::new(&arguments)).await;
+        let gossip: std::net::SocketAddr = cluster[0].gossip().parse().unwrap();
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut idle = Vec::new();
+        for length in [0, 1, 2, 7, 64, 1_400, 60_000] {
+            // Neither all zeros nor text: a fixed sequence that looks random.
+            let rubbish: Vec<_> =
+                (0..length).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            socket.send_to(&rubbish, gossip).await.unwrap();
+            for announced in [None, Some(u32::MAX), Some(length)] {
+                let mut stream = TcpStream::connect(gossip).await.unwrap();
+                if let Some(announced) = announced {
+                    // As a length, in either byte order: nothing may be set aside for it.
+                    let _ = stream.write_all(&announced.to_be_bytes()).await;
+                    let _ = stream.write_all(&announced.to_le_bytes()).await;
+                }
+                let _ = stream.write_all(&rubbish).await;
+                idle.push(stream);
+            }
+        }
+        cluster.client(0).document("d").put(&json!({"after": "rubbish"})).await.unwrap();
+        cluster.agree("documents/d", &json!({"after": "rubbish"})).await;
+        cluster.all_up().await;
     }
 }

@@ -171,7 +171,7 @@ async fn a_lease_runs_out_everywhere_and_a_touch_extends_it_everywhere() {
     let cluster = Cluster::start(2).await;
     let (a, b) = (cluster.client(0), cluster.client(1));
     let brief = a.session("brief").put(&json!({})).ttl_seconds(1).await.unwrap();
-    let kept = a.session("kept").put(&json!({})).ttl_seconds(1).await.unwrap();
+    let kept = a.session("kept").put(&json!({})).ttl_seconds(60).await.unwrap();
     b.session("kept").touch().ttl_seconds(3600).after([&token(&kept)]).await.unwrap();
     assert_eq!(
         b.session("brief").get().after([&token(&brief)]).await.map(|answer| answer.status).unwrap_or(410),

@@ -1,7 +1,6 @@
 //! Watching: in order, resumable, never a silent gap.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidetalk_client::{Change, Event, Kind, State, Watch};
@@ -110,7 +109,7 @@ async fn an_expiry_is_told() {
     let cluster = Cluster::start(1).await;
     let client = cluster.client(0);
     let mut watch = client.watch().kind(Kind::Sessions).open().await.unwrap();
-    client.session("s").put(&json!({})).ttl_seconds(1).wait(Duration::from_secs(1)).await.unwrap();
-    assert_eq!(next_change(&mut watch).await.state, State::Live);
-    assert_eq!(next_change(&mut watch).await.state, State::Ended);
+    client.session("s").put(&json!({})).ttl_seconds(1).await.unwrap();
+    // Nobody reads it meanwhile: the node tells it by itself.
+    while next_change(&mut watch).await.state != State::Ended {}
 }

@@ -97,7 +97,7 @@ fn command(seat: &Seat, running: &[Child]) -> std::io::Result<Command> {
         "--stop-with-stdin",
         "--cluster=dev",
         "--log=warn",
-        "--drain-millis=2000",
+        "--drain-millis=500",
     ]);
     command.arg(format!("--node-id={}", seat.name()));
     command.args([format!("--api={}", seat.api()), format!("--gossip={}", seat.gossip())]);

@@ -54,7 +54,7 @@ fn partition(others: &[(Listening, u32)], a: &str, last: &Listening, sidetalk: &
          curl -X PUT http://{z}/v1/chaos {JSON} -d '{{\"peers\":{{{blocked}}}}}'\n\
          {sidetalk} incr counters/visits 5 --api {a}\n\
          {sidetalk} incr counters/visits 3 --api {z}\n\
-         curl -X DELETE http://{z}/v1/chaos\n\
+         curl -X DELETE http://{z}/v1/chaos; sleep 2\n\
          {sidetalk} get counters/visits --api {a}\n",
         name = last.node,
         z = last.api,

@@ -33,11 +33,16 @@ impl Node {
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
         peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
         peer.ping_at = now.mono;
+        self.introduce_to(id);
+        self.send_clocks(id);
+    }
+
+    /// Says who this node is and whom it counts as members. Sent again when a ping shows that it was lost.
+    fn introduce_to(&mut self, id: PeerId) {
         let hello = Message::Hello(self.hello());
         self.send(id, hello);
         let roster = Message::Roster(self.roster.entries());
         self.send(id, roster);
-        self.send_clocks(id);
     }
 
     pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
@@ -72,10 +77,18 @@ impl Node {
             Message::State(state) => self.state_from(now, from, *state),
             Message::Ask { id, object, clock } => self.answer(from, id, &object, &clock),
             Message::Answer { id, missing, ended } => self.answered(now, from, id, missing, ended),
-            Message::Ping { sent, wall, now: time, clock_sum } => {
-                self.pinged(now, from, sent, wall, time, clock_sum);
+            Message::Ping { sent, wall: _, now: time, clock_sum, introduction } => {
+                self.pinged(now, from, sent, time, clock_sum, introduction);
             }
-            Message::Pong { sent, wall, clocks_known } => self.ponged(now, from, sent, wall, clocks_known),
+            Message::Pong { sent, wall, clocks_known, introduction_known } => {
+                self.ponged(now, from, sent, wall);
+                if !introduction_known {
+                    self.introduce_to(from);
+                }
+                if !clocks_known {
+                    self.send_clocks(from);
+                }
+            }
             Message::Leave => self.departed(from),
         }
     }
@@ -251,7 +264,8 @@ impl Node {
     }
 
     fn give_states(&mut self, from: PeerId, shards: &[ShardId]) {
-        if self.is_fresh() {
+        // Into the roster first, by its introduction; then the state (semantics finding 23).
+        if self.is_fresh() || !self.peers.get(&from).is_some_and(|peer| peer.introduced) {
             return;
         }
         for shard in shards.iter().take(STATES_PER_COMPARISON) {

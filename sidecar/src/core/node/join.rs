@@ -287,6 +287,9 @@ impl Node {
     pub fn hand_over(&self) -> HandOver {
         let me = self.id();
         let mut hand_over = HandOver::default();
+        if self.other_members().is_empty() {
+            return hand_over;
+        }
         for shard in &self.shards {
             let ours = shard.clock().get(&me);
             let best = self.peers.values().map(|peer| peer.known.counter(shard.id(), me)).max().unwrap_or(0);

@@ -1,7 +1,9 @@
 //! Pings: the round trip, the difference of clocks, and a peer's time reported together with how far it has got.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{Alarm, Node};
-use crate::core::message::{Message, Micros, PeerId};
+use crate::core::message::{Message, Micros, PeerId, RosterEntry};
 use crate::core::time::{Now, UnixMillis};
 
 /// Between pings to one peer.
@@ -18,6 +20,7 @@ impl Node {
             wall: now.wall,
             now: self.clock.advance(now),
             clock_sum: self.clock_sum(),
+            introduction: introduction(self.is_fresh(), self.lineage, &self.roster.entries()),
         };
         self.send(id, ping);
     }
@@ -27,41 +30,33 @@ impl Node {
         now: Now,
         from: PeerId,
         sent: Micros,
-        _wall: UnixMillis,
         time: UnixMillis,
         clock_sum: u64,
+        theirs: u64,
     ) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let clocks_known = peer.known.sum() == clock_sum;
-        if clocks_known && !peer.fresh {
-            // Time and clocks belong together: what it may still write after this time it cannot write for what
-            // had expired by then.
+        let introduction_known =
+            peer.introduced && introduction(peer.fresh, peer.lineage, &peer.roster) == theirs;
+        if clocks_known && introduction_known && !peer.fresh {
+            // Time, clocks and roster belong together: what it may still write after this time it cannot write for
+            // what had expired by then.
             peer.reported_time = Some(time);
         }
-        self.send(from, Message::Pong { sent, wall: now.wall, clocks_known });
+        self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
     }
 
-    pub(super) fn ponged(
-        &mut self,
-        now: Now,
-        from: PeerId,
-        sent: Micros,
-        wall: UnixMillis,
-        clocks_known: bool,
-    ) {
+    pub(super) fn ponged(&mut self, now: Now, from: PeerId, sent: Micros, wall: UnixMillis) {
         let round_trip_micros = now.mono.0.saturating_sub(sent.0);
         let half_millis = i64::try_from(round_trip_micros / 2_000).unwrap_or(i64::MAX);
-        let offset =
-            i64::try_from(wall.0).unwrap_or(i64::MAX) - i64::try_from(now.wall.0).unwrap_or(i64::MAX);
-        self.clock.measured(from, offset.saturating_add(half_millis));
+        let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
+        let offset_millis = millis(wall) - millis(now.wall);
+        self.clock.measured(from, offset_millis.saturating_add(half_millis));
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
         }
         if let Some(millis) = self.clock.correct(now) {
             self.alarm(Alarm::Corrected { millis });
-        }
-        if !clocks_known {
-            self.send_clocks(from);
         }
     }
 
@@ -69,4 +64,15 @@ impl Node {
     pub(super) fn clock_floor(&self) -> UnixMillis {
         self.clock.floor()
     }
+}
+
+/// Stands for what a node says of itself and of the members.
+fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
+    let mut bytes = vec![u8::from(fresh)];
+    bytes.extend_from_slice(&lineage.to_le_bytes());
+    for entry in roster {
+        bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
+        bytes.push(u8::from(entry.left));
+    }
+    xxh3_64(&bytes)
 }

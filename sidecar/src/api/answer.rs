@@ -1,0 +1,185 @@
+//! Answers: their bodies, and the headers that every answer about an object carries.
+
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, HeaderName};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, SizeHint};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::errors::{Code, Problem};
+use super::headers;
+use crate::core::command::{EntityTag, View, life_to_text};
+use crate::core::identity::LifeId;
+use crate::core::token::Token;
+
+/// An answer to one request.
+pub(super) type Answer = Response<ApiBody>;
+
+/// What a call comes to.
+pub(super) type Outcome = Result<Answer, Problem>;
+
+/// The body of an answer.
+pub(super) enum ApiBody {
+    /// All at once.
+    Full(Bytes),
+    /// As it comes: what a watch sends.
+    Events(mpsc::Receiver<Bytes>),
+    /// What came through the router.
+    Routed(axum::body::Body),
+}
+
+impl<T: Into<Bytes>> From<T> for ApiBody {
+    fn from(bytes: T) -> Self {
+        Self::Full(bytes.into())
+    }
+}
+
+impl Body for ApiBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.get_mut() {
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Events(events) => {
+                events.poll_recv(context).map(|page| page.map(|page| Ok(Frame::data(page))))
+            }
+            Self::Routed(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Events(_) => false,
+            Self::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Events(_) => SizeHint::new(),
+            Self::Routed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Splits an answer that is no stream into its head and its whole body.
+pub(super) async fn whole(answer: Answer) -> (http::response::Parts, Bytes) {
+    let (head, body) = answer.into_parts();
+    let bytes = match body {
+        ApiBody::Full(bytes) => bytes,
+        // The bytes are in memory already: nothing can fail.
+        streamed => streamed.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
+    };
+    (head, bytes)
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(ApiBody::Full(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}
+
+/// An answer that is JSON already. Has room for the headers about an object.
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(ApiBody::Full(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().reserve(6);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// The JSON of a value of ours.
+pub(super) fn text_of<T: Serialize>(value: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+}
+
+/// An answer made into JSON.
+pub(super) fn json_of<T: Serialize>(value: &T) -> Outcome {
+    text_of(value).map(|body| json(StatusCode::OK, body))
+}
+
+/// What the headers of an answer say about an object.
+#[derive(Debug)]
+pub(super) struct About {
+    pub token: Token,
+    pub tag: Option<EntityTag>,
+    pub life: Option<LifeId>,
+    pub expires_in_millis: Option<u64>,
+    /// The node could not catch up, or could not ask everyone.
+    pub behind: bool,
+}
+
+impl About {
+    /// About an object that nobody sees.
+    pub(super) fn nothing(token: Token, behind: bool) -> Self {
+        Self { token, tag: None, life: None, expires_in_millis: None, behind }
+    }
+
+    /// About an object in sight.
+    pub(super) fn view(token: Token, view: &View, behind: bool) -> Self {
+        Self {
+            token,
+            tag: Some(view.tag),
+            life: view.life,
+            expires_in_millis: view.expires_in_millis,
+            behind,
+        }
+    }
+
+    /// Writes the headers. All values are parts of one buffer: an answer is built in few allocations.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let mut text = String::with_capacity(160);
+        let mut parts: [(Option<HeaderName>, usize); 4] = [const { (None, 0) }; 4];
+        let _ = write!(text, "{}", self.token);
+        parts[0] = (Some(headers::TOKEN), text.len());
+        if let Some(EntityTag(tag)) = self.tag {
+            let _ = write!(text, "\"{tag:016x}\"");
+            parts[1] = (Some(ETAG), text.len());
+        }
+        if let Some(life) = &self.life {
+            text.push_str(&life_to_text(life));
+            parts[2] = (Some(headers::LIFE), text.len());
+        }
+        if let Some(millis) = self.expires_in_millis {
+            let _ = write!(text, "{}", millis / 1_000);
+            parts[3] = (Some(headers::EXPIRES_IN), text.len());
+        }
+        let text = Bytes::from(text);
+        let mut start = 0;
+        for (name, end) in parts {
+            let Some(name) = name else { continue };
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(start..end)) {
+                headers.insert(name, value);
+            }
+            start = end;
+        }
+        if self.behind {
+            headers.insert(headers::BEHIND, HeaderValue::from_static("true"));
+        }
+    }
+
+    /// Puts the headers on an answer.
+    pub(super) fn on(&self, mut answer: Answer) -> Answer {
+        self.write(answer.headers_mut());
+        answer
+    }
+
+    /// Puts the headers on a problem.
+    pub(super) fn on_problem(&self, problem: Problem) -> Problem {
+        problem.headers(|headers| self.write(headers))
+    }
+}

@@ -1,0 +1,89 @@
+//! What sessions and documents have in common: a JSON object that is read, replaced, patched and destroyed.
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName};
+
+use super::answer::{About, Answer, Outcome, empty, json};
+use super::body::{JSON, MERGE_PATCH, OPS, check_media_type, object_tree, unsupported};
+use super::call::Call;
+use super::change::{Show, change, destroy};
+use super::dispatch::Api;
+use super::errors::{Code, Problem};
+use super::find::{Sight, find};
+use super::headers::{Condition, media_type};
+use super::path_ops;
+use crate::core::command::{Change, View};
+use crate::core::identity::Kind;
+
+/// Reads.
+pub(super) async fn get(api: &Api, call: &Call, kind: Kind) -> Outcome {
+    let sight = find(api, call, kind).await?;
+    show(api, sight, |view| view.body, "{}")
+}
+
+/// Answers a read: the conditions decide, then `render` makes the body. `unwritten` is the body of what nobody has
+/// written to.
+pub(super) fn show<B: Into<bytes::Bytes>>(
+    api: &Api,
+    sight: Sight,
+    render: impl FnOnce(View) -> B,
+    unwritten: &'static str,
+) -> Outcome {
+    // After the content, so that the token names at least what was read.
+    let token = api.port.read_token(&sight.object);
+    let Some(view) = sight.view else {
+        return Ok(About::nothing(token, sight.behind).on(json(StatusCode::OK, unwritten)));
+    };
+    let about = About::view(token, &view, sight.behind);
+    match sight.headers.condition(view.tag) {
+        Condition::Holds => Ok(about.on(json(StatusCode::OK, render(view)))),
+        Condition::NotModified => Ok(about.on(not_modified())),
+        Condition::Failed => {
+            let problem = Problem::new(Code::PreconditionFailed, format!("{} has another tag", sight.object));
+            Err(about.on_problem(problem))
+        }
+    }
+}
+
+fn not_modified() -> Answer {
+    let mut answer = empty(StatusCode::NOT_MODIFIED);
+    answer.headers_mut().reserve(6);
+    answer
+}
+
+/// Creates or replaces.
+pub(super) async fn put(api: &Api, call: &Call, kind: Kind) -> Outcome {
+    let object = call.object(kind)?;
+    check_media_type(&call.parts.headers, &[JSON])?;
+    let tree = object_tree(&call.body)?;
+    change(api, call, object, Change::Put(tree), Show::Object).await?.object()
+}
+
+/// Changes a part.
+pub(super) async fn patch(api: &Api, call: &Call, kind: Kind) -> Outcome {
+    let object = call.object(kind)?;
+    let patch = patch_of(call)?;
+    change(api, call, object, patch, Show::Object).await?.object()
+}
+
+fn patch_of(call: &Call) -> Result<Change, Problem> {
+    let headers = &call.parts.headers;
+    // As nearly everyone writes it: no text is copied.
+    let as_sent = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    if matches!(as_sent, Some(b"application/json" | b"application/merge-patch+json")) {
+        return object_tree(&call.body).map(Change::MergePatch);
+    }
+    match media_type(headers).as_deref() {
+        Some(JSON | MERGE_PATCH) => object_tree(&call.body).map(Change::MergePatch),
+        Some(OPS) => path_ops::parse(&call.body).map(Change::Ops),
+        found => {
+            let header = HeaderName::from_static("accept-patch");
+            Err(unsupported(found.map(str::to_owned), &[MERGE_PATCH, JSON, OPS], header))
+        }
+    }
+}
+
+/// Destroys.
+pub(super) async fn delete(api: &Api, call: &Call, kind: Kind) -> Outcome {
+    destroy(api, call, call.object(kind)?).await?.no_content()
+}

@@ -1,0 +1,116 @@
+//! Batches.
+
+use serde_json::{Value, json};
+
+use super::client::Server;
+use super::fake::token_at;
+use crate::core::identity::{Kind, ObjectId};
+
+async fn results(server: &Server, ops: Value) -> Vec<Value> {
+    let reply = server.post("/v1/batch", &json!({ "ops": ops }).to_string()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()["results"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn each_call_is_answered_as_if_it_came_alone() {
+    let server = Server::start().await;
+    let results = results(
+        &server,
+        json!([
+            {"method":"PUT","path":"/v1/sessions/s?ttl=9","body":{"a":1}},
+            {"method":"PATCH","path":"/v1/sessions/s","body":{"b":2}},
+            {"method":"GET","path":"/v1/sessions/s"},
+            {"method":"HEAD","path":"/v1/sessions/s"},
+            {"method":"POST","path":"/v1/counters/c","body":{"add":5}},
+            {"method":"DELETE","path":"/v1/sessions/s"},
+            {"method":"GET","path":"/v1/sessions/s"},
+            {"method":"GET","path":"/metrics"},
+            {"method":"PATCH","path":"/v1/documents/d","body":[{"op":"set","path":["x"],"value":null}],
+                "headers":{"Content-Type":"application/vnd.sidetalk.ops+json","Prefer":"return=minimal"}},
+            {"method":"GET","path":"/v1/nowhere"},
+            {"method":"PUT","path":"/v1/documents/e"},
+        ]),
+    )
+    .await;
+    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [201, 200, 200, 200, 200, 204, 410, 200, 201, 404, 400]);
+    assert_eq!(results[2]["body"], json!({"a":1,"b":2}));
+    assert_eq!(results[4]["body"], json!({"value":5}));
+    assert_eq!(results[5]["body"], json!(null));
+    assert_eq!(results[6]["body"]["code"], "ended");
+    assert_eq!(results[7]["body"], json!(null), "what is no JSON is left out");
+    assert_eq!(results[9]["body"]["code"], "no_such_path");
+    assert_eq!(results[10]["body"]["code"], "bad_json");
+    assert_eq!(results[0]["headers"]["sidetalk-expires-in"], "9");
+    assert!(results[1]["headers"]["sidetalk-token"].is_string());
+    assert_eq!(results[8]["headers"]["preference-applied"], "return=minimal");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_holds_up_no_other() {
+    let server = Server::start().await;
+    server.fake.state.lock().catches_up = true;
+    let later = token_at(&ObjectId::new(Kind::Session, "s"), 50).to_string();
+    let results = results(
+        &server,
+        json!([
+            {"method":"GET","path":"/v1/sessions/s"},
+            {"method":"PUT","path":"/v1/sessions/s","body":{}},
+            {"method":"GET","path":"/v1/counters/c","headers":{"sidetalk-after":later}},
+        ]),
+    )
+    .await;
+    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [404, 201, 200]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_in_a_batch_is_refused_alone() {
+    let server = Server::start().await;
+    let results = results(
+        &server,
+        json!([
+            {"method":"POST","path":"/v1/batch","body":{"ops":[]}},
+            {"method":"GET","path":"/v1/watch?kind=sessions"},
+            {"method":"TRACE","path":"/livez"},
+            {"method":"GET","path":"livez"},
+            {"method":"GET","path":"http://evil.example/livez"},
+            {"method":"GET","path":"/livez","headers":{"bad name":"x"}},
+            {"method":"GET","path":"/livez"},
+        ]),
+    )
+    .await;
+    let codes: Vec<_> = results.iter().map(|result| result["body"]["code"].clone()).collect();
+    assert_eq!(
+        json!(codes),
+        json!(["not_in_batch", "not_in_batch", "bad_body", "bad_body", "bad_body", "bad_body", null])
+    );
+    assert_eq!(results[6]["status"], 200);
+}
+
+#[tokio::test]
+async fn a_batch_has_bounds() {
+    let server = Server::start().await;
+    let op = json!({"method":"GET","path":"/livez"});
+    assert_eq!(results(&server, json!(vec![op.clone(); 1_000])).await.len(), 1_000);
+    let over = server.post("/v1/batch", &json!({ "ops": vec![op; 1_001] }).to_string()).await;
+    assert_eq!((over.status, over.code().as_str()), (422, "bad_body"));
+    for body in
+        ["{}", "[]", r#"{"ops":[{"method":"GET"}]}"#, r#"{"ops":[{"method":"GET","path":"/","x":1}]}"#]
+    {
+        assert_eq!(server.post("/v1/batch", body).await.code(), "bad_body", "{body}");
+    }
+    assert_eq!(results(&server, json!([])).await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_answers_of_a_batch_have_a_bound() {
+    let server = Server::start().await;
+    server.fake.put(Kind::Document, "big", json!({ "a": "x".repeat(1 << 20) }));
+    let read = json!({"method":"GET","path":"/v1/documents/big"});
+    let results = results(&server, json!(vec![read; 40])).await;
+    assert_eq!(results[0]["status"], 200);
+    assert_eq!(results[39]["status"], 413);
+    assert_eq!(results[39]["body"]["code"], "answer_too_large");
+}

@@ -1,0 +1,16 @@
+//! The contract, over real connections against a node that is none.
+
+mod admin;
+mod bad_input;
+mod batch;
+mod client;
+mod conditions;
+mod contract;
+mod fake;
+mod fake_write;
+mod idempotency;
+mod sessions;
+mod shutdown;
+mod values;
+mod waits;
+mod watch;

@@ -1,0 +1,7 @@
+//! The checkers, checked by hand.
+
+mod histories;
+mod mutants;
+mod oracles;
+mod spec;
+mod world;

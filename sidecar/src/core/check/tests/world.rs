@@ -1,0 +1,66 @@
+use crate::core::check::world::{COUNTERS, MIXED, Profile, SESSIONS, TREES, Tally, check_seed};
+use crate::core::mutant::Mutants;
+
+/// Runs seeds; a fault that never happened tests nothing.
+fn seeds(profile: Profile, seeds: std::ops::Range<u64>, steps: usize, must_happen: &[&str]) {
+    let mut total = Tally::new();
+    for seed in seeds {
+        match check_seed(seed, profile, steps, Mutants::NONE) {
+            Ok(tally) => tally.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
+            Err(report) => panic!("{report}"),
+        }
+    }
+    println!("{}: {total:?}", profile.name);
+    for what in must_happen {
+        assert!(total.contains_key(what), "{what} never happened: {total:?}");
+    }
+}
+
+const NETWORK: [&str; 9] = [
+    "caught up by state",
+    "equal clocks",
+    "held or known",
+    "late states",
+    "logs cut",
+    "lost",
+    "merges of two that differ both ways",
+    "reordered",
+    "repeated",
+];
+
+const CRASHES: [&str; 4] = ["restarted with a disk", "restarted without memory", "sponsored", "splits"];
+
+#[test]
+fn mixed() {
+    seeds(MIXED, 0..60, 150, &[&NETWORK[..], &CRASHES[..]].concat());
+}
+
+#[test]
+fn sessions() {
+    let ends = ["barriers removed", "blind deletes", "hidden lives destroyed", "refused"];
+    seeds(SESSIONS, 0..60, 150, &[&NETWORK[..], &ends[..]].concat());
+}
+
+#[test]
+fn counters() {
+    seeds(COUNTERS, 0..60, 150, &[&NETWORK[..], &CRASHES[..]].concat());
+}
+
+#[test]
+fn trees() {
+    seeds(TREES, 0..60, 80, &NETWORK);
+}
+
+/// Many seeds, for a long night: `FIRST=1000 SEEDS=20000 STEPS=250 cargo test --release soak -- --ignored`.
+#[test]
+#[ignore = "takes as long as it is told to"]
+#[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
+fn soak() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 500), number("STEPS", 200));
+    for profile in [MIXED, SESSIONS, COUNTERS, TREES] {
+        seeds(profile, first..first + count, steps as usize, &[]);
+    }
+}

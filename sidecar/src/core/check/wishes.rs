@@ -1,0 +1,116 @@
+//! What users wish for: random writes, small enough to collide.
+
+use super::rng::Rng;
+use crate::core::command::{Change, PathOp, Write};
+use crate::core::identity::{LifeId, ObjectId};
+use crate::core::limits::DEPTH_MAX;
+use crate::core::path::Path;
+use crate::core::value::Tree;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// A write to a session, sometimes by a request that loaded one of these lives some time ago.
+#[must_use]
+pub fn session(object: ObjectId, loaded: &[LifeId], rng: &mut Rng) -> Write {
+    let change = match rng.weighted(&[20, 20, 12, 18, 14, 16]) {
+        0 => Change::Put(random_object(rng, 1)),
+        1 => Change::MergePatch(random_object(rng, 1)),
+        2 => Change::Ops(vec![random_op(rng)]),
+        3 => Change::Ops(vec![PathOp::Increment { path: Path::of(["n"]), by: rng.pick(&[1, 2]) }]),
+        4 => Change::Touch,
+        _ => Change::Destroy,
+    };
+    let mut write = Write::new(object, change);
+    if !matches!(write.change, Change::Destroy) && rng.percent(70) {
+        write.ttl_millis = Some(rng.pick(&[4_000, 8_000, 15_000, 60_000]));
+    }
+    if rng.percent(25) && !loaded.is_empty() {
+        write.life = Some(loaded[rng.index(loaded.len())]);
+    }
+    write
+}
+
+/// A write to a document, at any level of it.
+#[must_use]
+pub fn document(object: ObjectId, rng: &mut Rng) -> Write {
+    let change = match rng.weighted(&[8, 40, 42, 10]) {
+        0 => Change::Put(random_object(rng, 2)),
+        1 => Change::MergePatch(random_object(rng, 2)),
+        2 => Change::Ops((0..rng.pick(&[1, 1, 1, 2, 4])).map(|_| random_op(rng)).collect()),
+        _ => Change::Destroy,
+    };
+    let leased = matches!(change, Change::Put(_)) && rng.percent(20);
+    Write { ttl_millis: leased.then_some(15_000), ..Write::new(object, change) }
+}
+
+/// A write to the one register of a document.
+#[must_use]
+pub fn register(object: ObjectId, rng: &mut Rng) -> Write {
+    let value = parse(&rng.below(1_000_000).to_string());
+    Write::new(object, Change::Ops(vec![PathOp::Set { path: Path::of(["r"]), value }]))
+}
+
+/// A count, or, unless it must be `plain`, a reset.
+#[must_use]
+pub fn counter(object: ObjectId, rng: &mut Rng, plain: bool) -> Write {
+    let by = rng.pick(&[1, 2, 5, -3]);
+    let change = match rng.percent(15) && !plain {
+        true => Change::Destroy,
+        false => Change::Ops(vec![PathOp::Increment { path: Path::ROOT, by }]),
+    };
+    Write::new(object, change)
+}
+
+/// A change of one member, or, unless it must be `plain`, of several or all.
+#[must_use]
+pub fn set(object: ObjectId, rng: &mut Rng, plain: bool) -> Write {
+    let mut op = || {
+        let (path, member) = (Path::ROOT, rng.pick(&["m", "n", "o"]).into());
+        if rng.percent(60) { PathOp::Add { path, member } } else { PathOp::Remove { path, member } }
+    };
+    let ops = if plain { vec![op()] } else { vec![op(), op()] };
+    let change = if !plain && rng.percent(8) { Change::Destroy } else { Change::Ops(ops) };
+    Write::new(object, change)
+}
+
+fn random_path(rng: &mut Rng) -> Path {
+    Path::of((0..rng.pick(&[1, 1, 2, 2, 3])).map(|_| rng.pick(&NAMES)))
+}
+
+fn random_op(rng: &mut Rng) -> PathOp {
+    let path = random_path(rng);
+    match rng.weighted(&[28, 18, 28, 14, 12]) {
+        0 => PathOp::Set { path, value: parse(&random_value(rng, 1)) },
+        1 => PathOp::Unset { path },
+        2 => PathOp::Increment { path, by: rng.pick(&[1, 2, 5, -3]) },
+        3 => PathOp::Add { path, member: rng.pick(&["m", "n"]).into() },
+        _ => PathOp::Remove { path, member: rng.pick(&["m", "n"]).into() },
+    }
+}
+
+fn random_object(rng: &mut Rng, depth: u64) -> Tree {
+    parse(&random_members(rng, depth))
+}
+
+fn random_members(rng: &mut Rng, depth: u64) -> String {
+    let mut names = NAMES;
+    rng.shuffle(&mut names);
+    let members: Vec<_> = names[..rng.pick(&[0, 1, 1, 1, 2])]
+        .iter()
+        .map(|name| format!("\"{name}\":{}", random_value(rng, depth)))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn random_value(rng: &mut Rng, depth: u64) -> String {
+    match rng.below(100) {
+        0..25 => "null".into(),
+        0..60 => rng.pick(&["1", "2", "7", "\"x\"", "\"y\"", "1.50", "true"]).into(),
+        _ if depth == 0 => "{}".into(),
+        _ => random_members(rng, depth - 1),
+    }
+}
+
+fn parse(text: &str) -> Tree {
+    Tree::parse(text.as_bytes(), DEPTH_MAX).unwrap_or(Tree::EMPTY)
+}

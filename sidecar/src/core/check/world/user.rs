@@ -1,0 +1,165 @@
+//! What users write, and what they are promised for it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Act, BlindDelete, Event, MAD_MILLIS, Violation, World, object};
+use crate::core::check::promise::{Promise, promise};
+use crate::core::check::replica::name_of;
+use crate::core::check::rng::Rng;
+use crate::core::check::spec::Known;
+use crate::core::check::wishes;
+use crate::core::command::{Change, Lookup, Refusal, Write};
+use crate::core::identity::{Kind, ObjectId, dot_order};
+use crate::core::op::{Action, Op};
+
+impl World {
+    pub(super) fn user(&mut self, node: usize, act: Act, rng: &mut Rng) -> Result<(), Violation> {
+        let plain = self.setup.profile.plain;
+        let write = match act {
+            Act::Session => {
+                self.remember(node);
+                wishes::session(object(Kind::Session), &self.remembered, rng)
+            }
+            Act::Document if plain => wishes::register(object(Kind::Document), rng),
+            Act::Document => wishes::document(object(Kind::Document), rng),
+            Act::Counter => wishes::counter(object(Kind::Counter), rng, plain),
+            _ => wishes::set(object(Kind::Set), rng, plain),
+        };
+        self.write(node, &write, rng).map(drop)
+    }
+
+    /// A request may have loaded the session some time ago, here or on another node.
+    fn remember(&mut self, node: usize) {
+        if let Lookup::Found(view) = self.look_up(node, &object(Kind::Session))
+            && let Some(life) = view.life
+            && !self.remembered.contains(&life)
+        {
+            self.remembered.push(life);
+        }
+    }
+
+    fn look_up(&self, node: usize, object: &ObjectId) -> Lookup {
+        let replica = &self.replicas[node];
+        replica.shard.look_up(object, replica.wall(self.now))
+    }
+
+    /// What a reader on a node sees of an object.
+    #[must_use]
+    pub fn read(&self, node: usize, object: &ObjectId) -> Option<Value> {
+        match self.look_up(node, object) {
+            Lookup::Found(view) => serde_json::from_slice(&view.body).ok(),
+            Lookup::Ended | Lookup::Unknown => None,
+        }
+    }
+
+    /// A write on a node, held against what it promises.
+    ///
+    /// # Errors
+    /// The promise that was not kept.
+    pub fn write(&mut self, node: usize, write: &Write, rng: &mut Rng) -> Result<Option<Arc<Op>>, Violation> {
+        let before = self.read(node, &write.object);
+        let promised = self.promised(node, write, before.as_ref());
+        let composed = match self.replicas[node].compose(self.now, write) {
+            Ok(composed) => composed,
+            Err(refusal) => return self.refused(node, write, &promised, &refusal),
+        };
+        let op = match composed.action {
+            Some(action) => {
+                self.legitimate(node, write, before.as_ref(), &action)?;
+                Some(self.author(node, write.object.clone(), action, rng))
+            }
+            None => None,
+        };
+        if write.object.kind == Kind::Session && write.change == Change::Destroy && before.is_none() {
+            self.count("blind deletes");
+            let op = op.as_ref().map(|op| dot_order(&op.dot));
+            self.deletes.push(BlindDelete { step: self.step, node, op });
+        }
+        let after = self.read(node, &write.object);
+        match promised {
+            Promise::Reads(wanted) if wanted == after => Ok(op),
+            promised => Err(Violation(format!(
+                "{}: {:?} on {} gives {}, not {promised:?}",
+                self.called(node),
+                write.change,
+                show(before.as_ref()),
+                show(after.as_ref()),
+            ))),
+        }
+    }
+
+    fn promised(&self, node: usize, write: &Write, before: Option<&Value>) -> Promise {
+        let shown = self.visible_lives(node, &write.object);
+        match write.life {
+            Some(life) if !shown.contains(&dot_order(&life)) => Promise::Missing,
+            _ => promise(write.object.kind, before, &write.change),
+        }
+    }
+
+    fn refused(
+        &mut self,
+        node: usize,
+        write: &Write,
+        promised: &Promise,
+        refusal: &Refusal,
+    ) -> Result<Option<Arc<Op>>, Violation> {
+        let who = self.called(node);
+        let known = write.life.is_some_and(|life| self.replicas[node].shard.has(&life));
+        if !promised.allows(refusal) || known && *refusal == Refusal::Unknown {
+            let what = format!("{who}: {:?} is refused with {refusal:?}, not {promised:?}", write.change);
+            return Err(Violation(what));
+        }
+        self.count("refused");
+        Ok(None)
+    }
+
+    /// Only a create makes a life, and only where none is seen; a change stays in the life that it names.
+    fn legitimate(
+        &self,
+        node: usize,
+        write: &Write,
+        before: Option<&Value>,
+        action: &Action,
+    ) -> Result<(), Violation> {
+        match action {
+            Action::Create { .. } if write.object.kind == Kind::Session && before.is_some() => {
+                Err(Violation(format!(
+                    "{}: {:?} makes a second life of a live session",
+                    self.called(node),
+                    write.change
+                )))
+            }
+            Action::Edit { life, .. } if write.life.is_some_and(|named| named != *life) => {
+                Err(Violation(format!("{}: a change went to another life than it named", self.called(node))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Authors an action and sends it to some of the others.
+    pub fn author(&mut self, node: usize, object: ObjectId, action: Action, rng: &mut Rng) -> Arc<Op> {
+        let history = self.replicas[node].shard.clock().clone();
+        let op = self.replicas[node].author(object, action);
+        let dot = dot_order(&op.dot);
+        self.known.insert(dot, Known { op: Arc::clone(&op), history });
+        self.born.insert(dot, (self.step, node));
+        self.kept.insert(dot);
+        self.unchecked[node] = true;
+        self.count("operations");
+        self.say(|| format!("{} writes {:?} {:?} after {:?}", name_of(dot), op.hlc, op.action, op.deps));
+        self.event(Event::Authored(node, Arc::clone(&op)));
+        self.push(node, &op, rng);
+        op
+    }
+
+    /// Whether a node's clock is beyond all limits, so that nothing is promised of its stamps.
+    pub(super) fn is_mad(&self, node: usize) -> bool {
+        self.setup.skews_millis[node] >= MAD_MILLIS
+    }
+}
+
+fn show(value: Option<&Value>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+}

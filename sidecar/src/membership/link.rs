@@ -1,0 +1,244 @@
+//! The UDP socket: weather, seal and counts around it, and who was heard on it.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::UdpSocket;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
+
+use super::Weather;
+use super::counts::{Counts, Reason};
+use super::frame::{Body, DATAGRAM_BYTES_MAX, Frame, cluster_mark};
+use super::seal::Seal;
+use crate::core::identity::{Replica, ReplicaId};
+
+/// Datagrams that the weather delays at one time, at most.
+const DELAYED_MAX: usize = 1_024;
+
+/// Peers whose last datagram is remembered, at most.
+const HEARD_MAX: usize = 4_096;
+
+/// A peer that was heard within this time is there.
+const HEARD_LATELY: Duration = Duration::from_secs(3);
+
+/// A living peer that was heard within this time knows enough: an exchange tells both sides everything, so one
+/// of two that would ask each other in every round is left out. Less than two rounds.
+const ASKED_LATELY: Duration = Duration::from_millis(500);
+
+/// After an error of the socket that may come again at once.
+const BREATH: Duration = Duration::from_millis(100);
+
+type Late = (SocketAddr, Vec<u8>);
+
+pub(super) struct Link {
+    socket: UdpSocket,
+    ipv6: bool,
+    weather: Arc<dyn Weather>,
+    seal: Seal,
+    cluster: [u8; 8],
+    own: ReplicaId,
+    pub(super) counts: Counts,
+    peers: Mutex<Peers>,
+    delayed: Arc<Semaphore>,
+    late: mpsc::Sender<Late>,
+}
+
+#[derive(Default)]
+struct Peers {
+    heard: HashMap<SocketAddr, Instant>,
+    live: HashSet<SocketAddr>,
+}
+
+/// Where received datagrams come out.
+pub(super) struct Inbox {
+    late: mpsc::Receiver<Late>,
+    buffer: Box<[u8]>,
+}
+
+impl Link {
+    pub(super) fn new(
+        socket: UdpSocket,
+        weather: Arc<dyn Weather>,
+        key: Option<&[u8; 32]>,
+        cluster: &str,
+        own: ReplicaId,
+    ) -> io::Result<(Arc<Self>, Inbox)> {
+        let (late, delayed_ones) = mpsc::channel(DELAYED_MAX);
+        let link = Self {
+            ipv6: socket.local_addr()?.is_ipv6(),
+            socket,
+            weather,
+            seal: Seal::new(key),
+            cluster: cluster_mark(cluster),
+            own,
+            counts: Counts::default(),
+            peers: Mutex::default(),
+            delayed: Arc::new(Semaphore::new(DELAYED_MAX)),
+            late,
+        };
+        // One byte more than any datagram has: nothing is cut off unseen.
+        let buffer = vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice();
+        Ok((Arc::new(link), Inbox { late: delayed_ones, buffer }))
+    }
+
+    /// Sends, or drops and counts: UDP promises no more.
+    pub(super) async fn send(self: &Arc<Self>, to: SocketAddr, body: Body) {
+        if matches!(body, Body::Ask(_)) && self.knows_enough(to) {
+            return;
+        }
+        let frame = Frame { cluster: self.cluster, from: self.own, body };
+        let datagram = match frame.encode().and_then(|plain| self.seal.close(&plain)) {
+            Ok(datagram) if datagram.len() <= DATAGRAM_BYTES_MAX => datagram,
+            Ok(_) => return self.counts.drop(Reason::Oversized, to),
+            Err(reason) => return self.counts.drop(reason, to),
+        };
+        match self.weather.datagram(to, true) {
+            None => {}
+            Some(Duration::ZERO) => self.put(to, &datagram).await,
+            Some(delay) => self.send_later(to, datagram, delay),
+        }
+    }
+
+    async fn put(&self, to: SocketAddr, datagram: &[u8]) {
+        match self.socket.send_to(datagram, self.native(to)).await {
+            Ok(bytes) => self.counts.sent(bytes),
+            Err(error) => {
+                tracing::debug!(%to, %error, "a datagram was not sent");
+                self.counts.drop(Reason::Unsent, to);
+            }
+        }
+    }
+
+    fn send_later(self: &Arc<Self>, to: SocketAddr, datagram: Vec<u8>, delay: Duration) {
+        let Ok(permit) = self.delayed.clone().try_acquire_owned() else {
+            return self.counts.drop(Reason::Overdue, to);
+        };
+        // Weak: a datagram in flight keeps no socket open.
+        let link = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(delay).await;
+            if let Some(link) = link.upgrade() {
+                link.put(to, &datagram).await;
+            }
+            drop(permit);
+        });
+    }
+
+    /// The next datagram that is sound and not our own. Loses nothing when its future is dropped.
+    pub(super) async fn receive(&self, inbox: &mut Inbox) -> (SocketAddr, Frame) {
+        loop {
+            let (from, frame) = tokio::select! {
+                received = self.socket.recv_from(&mut inbox.buffer) => match received {
+                    Ok((bytes, from)) => {
+                        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                        self.counts.received(bytes);
+                        (from, self.arrived(from, &inbox.buffer[..bytes]))
+                    }
+                    Err(error) => {
+                        // Some systems report here that an earlier datagram met a closed port.
+                        tracing::debug!(%error, "no datagram was received");
+                        sleep(BREATH).await;
+                        continue;
+                    }
+                },
+                Some((from, datagram)) = inbox.late.recv() => (from, self.open(from, &datagram)),
+            };
+            if let Some(frame) = frame {
+                return (from, frame);
+            }
+        }
+    }
+
+    fn arrived(&self, from: SocketAddr, datagram: &[u8]) -> Option<Frame> {
+        let delay = self.weather.datagram(from, false)?;
+        if delay.is_zero() {
+            return self.open(from, datagram);
+        }
+        let Ok(permit) = self.delayed.clone().try_acquire_owned() else {
+            self.counts.drop(Reason::Overdue, from);
+            return None;
+        };
+        let (late, datagram) = (self.late.clone(), datagram.to_vec());
+        tokio::spawn(async move {
+            sleep(delay).await;
+            // Full only when nobody listens any more: there are as many places as permits.
+            let _ = late.try_send((from, datagram));
+            drop(permit);
+        });
+        None
+    }
+
+    fn open(&self, from: SocketAddr, datagram: &[u8]) -> Option<Frame> {
+        let frame = self.seal.open(datagram).and_then(|plain| Frame::decode(&plain, self.cluster));
+        match frame {
+            Ok(frame) => {
+                self.peers.lock().hear(from);
+                // A seed's name may resolve to this very node: it was heard, and has nothing to say.
+                (frame.from != self.own).then_some(frame)
+            }
+            Err(reason) => {
+                self.counts.drop(reason, from);
+                None
+            }
+        }
+    }
+
+    /// Tells everyone alive that this process stops.
+    pub(super) async fn say_goodbye(self: &Arc<Self>, own: &Replica) {
+        let live: Vec<SocketAddr> = self.peers.lock().live.iter().copied().collect();
+        for peer in live {
+            self.send(peer, Body::Goodbye(own.clone())).await;
+        }
+    }
+
+    pub(super) fn set_live(&self, live: HashSet<SocketAddr>) {
+        self.peers.lock().live = live;
+    }
+
+    pub(super) fn live(&self) -> HashSet<SocketAddr> {
+        self.peers.lock().live.clone()
+    }
+
+    /// Somebody of the cluster is there: a living member, or whoever spoke from there lately.
+    pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
+        let peers = self.peers.lock();
+        peers.live.contains(&peer) || peers.heard_within(peer, HEARD_LATELY)
+    }
+
+    fn knows_enough(&self, peer: SocketAddr) -> bool {
+        let peers = self.peers.lock();
+        peers.live.contains(&peer) && peers.heard_within(peer, ASKED_LATELY)
+    }
+
+    pub(super) fn drop_crowd(&self, from: SocketAddr) {
+        self.counts.drop(Reason::Crowded, from);
+    }
+
+    /// An IPv6 socket reaches IPv4 peers under mapped addresses.
+    fn native(&self, to: SocketAddr) -> SocketAddr {
+        match to.ip() {
+            IpAddr::V4(ip) if self.ipv6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+            _ => to,
+        }
+    }
+}
+
+impl Peers {
+    fn hear(&mut self, from: SocketAddr) {
+        if self.heard.len() >= HEARD_MAX {
+            self.heard.retain(|_, heard| heard.elapsed() < HEARD_LATELY);
+        }
+        if self.heard.len() < HEARD_MAX || self.heard.contains_key(&from) {
+            self.heard.insert(from, Instant::now());
+        }
+    }
+
+    fn heard_within(&self, peer: SocketAddr, time: Duration) -> bool {
+        self.heard.get(&peer).is_some_and(|heard| heard.elapsed() < time)
+    }
+}

@@ -1,0 +1,177 @@
+//! The driver: the only caller of the core.
+//!
+//! Reads share the lock, everything else holds it alone, for a microsecond or two. Outputs are put out before it is
+//! released, so what goes to one peer goes in the order in which it happened. Nothing waits under the lock: a send
+//! is a push onto a bounded queue.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::alarms::Alarms;
+use super::clocks::Clocks;
+use crate::core::command::{Wait, WaitId, Waited};
+use crate::core::message::{Message, PeerId};
+use crate::core::node::{Input, Node, Output};
+use crate::core::time::{MonoMicros, Now};
+
+/// Where messages go.
+pub trait Outlet: Send + Sync {
+    /// Queues a message. Gives `false` when the queue was full: then what it held is dropped as well.
+    fn send(&self, to: PeerId, message: &Arc<Message>) -> bool;
+    /// Closes the link.
+    fn disconnect(&self, peer: PeerId, why: &'static str);
+}
+
+/// Drives one node.
+pub struct Driver {
+    node: RwLock<Node>,
+    clocks: Clocks,
+    outlet: OnceLock<Arc<dyn Outlet>>,
+    waits: Mutex<HashMap<WaitId, oneshot::Sender<Waited>>>,
+    journal: watch::Sender<u64>,
+    /// When the ticker means to wake up.
+    armed: AtomicU64,
+    rearm: Notify,
+    alarms: Alarms,
+}
+
+impl Driver {
+    /// A driver of this node. It is silent until it has an outlet.
+    #[must_use]
+    pub fn new(node: Node, clocks: Clocks) -> Arc<Self> {
+        let alarms = Alarms::default();
+        Arc::new(Self {
+            node: RwLock::new(node),
+            clocks,
+            outlet: OnceLock::new(),
+            waits: Mutex::default(),
+            journal: watch::Sender::new(0),
+            armed: AtomicU64::new(0),
+            rearm: Notify::new(),
+            alarms,
+        })
+    }
+
+    /// Messages go there from now on. Once only.
+    pub fn connect(&self, outlet: Arc<dyn Outlet>) {
+        // A second outlet would split the cluster in two.
+        let _ = self.outlet.set(outlet);
+    }
+
+    /// This moment.
+    pub fn now(&self) -> Now {
+        self.clocks.now()
+    }
+
+    /// Reads.
+    pub fn read<R>(&self, read: impl FnOnce(&Node, Now) -> R) -> R {
+        let node = self.node.read();
+        read(&node, self.clocks.now())
+    }
+
+    /// Changes the node, and puts out what comes of it.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Node, Now) -> R) -> R {
+        let mut node = self.node.write();
+        let result = change(&mut node, self.clocks.now());
+        self.put_out(&mut node);
+        result
+    }
+
+    /// Hands in what happened outside.
+    pub fn input(&self, input: Input) {
+        self.change(|node, now| node.handle(now, input));
+    }
+
+    fn put_out(&self, node: &mut Node) {
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Send(peer, message) => self.send(node, peer, &message),
+                Output::Done(wait, how) => self.end_wait(wait, how),
+                Output::Changed(cursor) => {
+                    self.journal.send_replace(cursor);
+                }
+                Output::Alarm(alarm) => self.alarms.tell(&alarm, self.clocks.now().mono),
+                Output::Disconnect(peer, why) => {
+                    if let Some(outlet) = self.outlet.get() {
+                        outlet.disconnect(peer, why);
+                    }
+                }
+            }
+        }
+        if node.deadline().0 < self.armed.load(Ordering::Relaxed) {
+            self.rearm.notify_one();
+        }
+    }
+
+    fn send(&self, node: &mut Node, peer: PeerId, message: &Arc<Message>) {
+        let sent = self.outlet.get().is_some_and(|outlet| outlet.send(peer, message));
+        if !sent {
+            node.handle(self.clocks.now(), Input::Overflowed(peer));
+        }
+    }
+
+    fn end_wait(&self, wait: WaitId, how: Waited) {
+        if let Some(waiter) = self.waits.lock().remove(&wait) {
+            // Whoever waited may have hung up.
+            let _ = waiter.send(how);
+        }
+    }
+
+    /// Waits, at most this long. Dropping the future ends the wait.
+    pub async fn wait(&self, wait: Wait, millis_max: u64) -> Waited {
+        let (waiter, waited) = oneshot::channel();
+        let id = {
+            let mut node = self.node.write();
+            let started = node.wait(self.clocks.now(), wait, millis_max);
+            if let Err(id) = started {
+                self.waits.lock().insert(id, waiter);
+            }
+            self.put_out(&mut node);
+            match started {
+                Ok(waited) => return waited,
+                Err(id) => id,
+            }
+        };
+        let _cancel = CancelOnDrop { driver: self, id };
+        waited.await.unwrap_or(Waited::Behind)
+    }
+
+    /// Tells when the journal grows.
+    pub fn journal(&self) -> watch::Receiver<u64> {
+        self.journal.subscribe()
+    }
+
+    /// Ticks whenever the node wants it, for ever.
+    pub async fn tick(&self) {
+        loop {
+            let deadline = self.node.read().deadline();
+            self.armed.store(deadline.0, Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep_until(self.clocks.instant(deadline)) => {
+                    // Awake: nobody needs to wake it, until it has looked again.
+                    self.armed.store(MonoMicros::default().0, Ordering::Relaxed);
+                    self.input(Input::Tick);
+                }
+                () = self.rearm.notified() => {}
+            }
+        }
+    }
+}
+
+struct CancelOnDrop<'a> {
+    driver: &'a Driver,
+    id: WaitId,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        // Still there: it has not ended.
+        if self.driver.waits.lock().remove(&self.id).is_some() {
+            self.driver.node.write().cancel(self.id);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The node as the API sees it.
+
+use tokio::sync::watch;
+
+use super::service::Service;
+use crate::api::port::{Chaos, Port, Waiting};
+use crate::core::command::{
+    Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Write, Written,
+};
+use crate::core::identity::{Kind, ObjectId};
+use crate::core::time::UnixMillis;
+use crate::core::token::Token;
+use crate::telemetry::metrics;
+
+impl Port for Service {
+    fn ready(&self) -> bool {
+        self.driver.read(|node, _| node.is_ready())
+    }
+
+    fn look_up(&self, object: &ObjectId) -> Lookup {
+        self.driver.read(|node, now| node.look_up(now, object))
+    }
+
+    fn read_token(&self, object: &ObjectId) -> Token {
+        self.driver.read(|node, _| node.read_token(object))
+    }
+
+    fn write(&self, write: &Write) -> Result<Written, Refusal> {
+        self.driver.change(|node, now| node.write(now, write))
+    }
+
+    fn seen(&self, tokens: &[Token]) -> bool {
+        self.driver.read(|node, _| node.seen(tokens))
+    }
+
+    fn wait(&self, wait: Wait, millis_max: u64) -> Waiting<'_> {
+        Box::pin(self.driver.wait(wait, millis_max))
+    }
+
+    fn list(&self, kind: Kind, prefix: &str, after: Option<&str>, limit: usize) -> Page {
+        self.driver.read(|node, now| node.list(now, kind, prefix, after, limit))
+    }
+
+    fn explain(&self, object: &ObjectId) -> Option<Explanation> {
+        self.driver.read(|node, now| node.explain(now, object))
+    }
+
+    fn conflicts(&self, object: &ObjectId) -> Vec<Conflict> {
+        self.driver.read(|node, now| node.conflicts(now, object))
+    }
+
+    fn changes(&self, after: u64, kind: Option<Kind>, prefix: &str, limit: usize) -> Changes {
+        self.driver.read(|node, _| node.changes(after, kind, prefix, limit))
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.driver.journal()
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.driver.read(|node, _| node.status())
+    }
+
+    fn members(&self) -> Vec<MemberStatus> {
+        self.driver.read(|node, now| node.members(now))
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.driver.now().wall
+    }
+
+    fn chaos(&self) -> Option<&dyn Chaos> {
+        self.chaos.as_deref()
+    }
+
+    fn metrics(&self) -> String {
+        metrics::render(&self.status(), &self.members(), &self.traffic())
+    }
+}

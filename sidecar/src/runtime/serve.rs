@@ -1,0 +1,230 @@
+//! From a configuration to a running node, and back to nothing.
+//!
+//! Every port is bound before anything starts; every address is logged. Stopping goes the other way round: first
+//! the node stops being ready, then requests end, then peers get what they lack, then it leaves.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::chaos::{GossipWeather, Rehearsal};
+use super::clocks::Clocks;
+use super::driver::Driver;
+use super::handler::{ToDriver, ToLinks};
+use super::service::Service;
+use crate::api::port::Chaos;
+use crate::api::{self, ApiSettings};
+use crate::config::Config;
+use crate::core::identity::{Replica, ReplicaId};
+use crate::core::node::{HandOver, Input, Node, NodeConfig};
+use crate::membership::{self, Membership, Settings};
+use crate::net::{self, Faults, LinkSettings, Links};
+
+/// Bytes that may wait on one link.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Between looks at what is still to be handed over.
+const HAND_OVER_POLL: Duration = Duration::from_millis(20);
+
+/// How long the last words may take.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// Why a node does not run.
+#[derive(Debug)]
+pub enum ServeError {
+    /// An address cannot be bound.
+    Bind {
+        /// Which one.
+        address: SocketAddr,
+        /// Its flag.
+        flag: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// Gossip does not start.
+    Membership(membership::StartError),
+    /// The system gives no random bits.
+    NoRandomness,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { address, flag, error } => {
+                write!(f, "cannot listen on {address} ({error}): give another address with {flag}")
+            }
+            Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
+            Self::NoRandomness => f.write_str("the system gives no random bits"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// A node with its ports bound, and nothing started.
+pub struct Bound {
+    config: Config,
+    api: TcpListener,
+    links: TcpListener,
+    gossip: UdpSocket,
+    api_address: SocketAddr,
+    gossip_address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds every port.
+    ///
+    /// # Errors
+    /// Names the address that cannot be bound.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        let bind_error = |address, flag| move |error| ServeError::Bind { address, flag, error };
+        let api = TcpListener::bind(config.api).await.map_err(bind_error(config.api, "--api"))?;
+        let api_address = api.local_addr().map_err(bind_error(config.api, "--api"))?;
+        let (links, gossip) =
+            net::bind(config.gossip).await.map_err(bind_error(config.gossip, "--gossip"))?;
+        let gossip_address = gossip.local_addr().map_err(bind_error(config.gossip, "--gossip"))?;
+        Ok(Self { config, api, links, gossip, api_address, gossip_address })
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// Where gossip and streams listen.
+    #[must_use]
+    pub fn gossip(&self) -> SocketAddr {
+        self.gossip_address
+    }
+
+    /// Runs until `stop` resolves, then leaves. Gives what could not be handed over.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
+        let Self { config, api, links, gossip, api_address, gossip_address } = self;
+        let clocks = Clocks::new(config.clock_offset_millis);
+        let node = Node::new(node_config(&config, &clocks)?, clocks.now());
+        let replica = node.hello().replica;
+        let advertise = config.advertise.unwrap_or(gossip_address);
+        tracing::info!(node = %replica.node, id = %replica.id, api = %api_address, gossip = %gossip_address,
+            %advertise, "started");
+        let driver = Driver::new(node, clocks);
+        let key = config.cluster_key.as_ref().map(|key| *key.bytes());
+        let faults = Arc::new(Faults::default());
+        let settings = LinkSettings { key, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
+        let handler = Arc::new(ToDriver(Arc::clone(&driver)));
+        let links = Arc::new(Links::start(links, &settings, Arc::clone(&faults), handler));
+        driver.connect(Arc::new(ToLinks(Arc::clone(&links))));
+        let ticker = tokio::spawn({
+            let driver = Arc::clone(&driver);
+            async move { driver.tick().await }
+        });
+        let membership = Settings {
+            replica,
+            cluster: config.cluster.clone(),
+            advertise,
+            join: config.join.iter().map(|seed| (seed.host.clone(), seed.port)).collect(),
+            key,
+        };
+        let weather = Arc::new(GossipWeather { faults: Arc::clone(&faults), ..GossipWeather::default() });
+        let membership = start_membership(membership, gossip, &weather, &driver, &links).await?;
+        let rehearsal = Rehearsal { faults, links: Arc::clone(&links), driver: Arc::clone(&driver) };
+        let chaos = config.chaos.then(|| Box::new(rehearsal) as Box<dyn Chaos>);
+        let service = Arc::new(Service { driver: Arc::clone(&driver), links: Arc::clone(&links), chaos });
+        let drain = Duration::from_millis(config.drain_millis);
+        let api_settings = ApiSettings { hosts: config.api_hosts.clone(), drain, ..ApiSettings::default() };
+        let (close_api, api_closed) = oneshot::channel::<()>();
+        let api = tokio::spawn(api::serve(api, service, api_settings, async move {
+            // Dropped counts as told.
+            let _ = api_closed.await;
+        }));
+
+        let why = stop.await;
+        tracing::info!(why, "stopping: no longer ready");
+        let until = Instant::now() + drain;
+        driver.input(Input::Leave);
+        // The API ends by itself if its task has died.
+        let _ = close_api.send(());
+        let _ = api.await;
+        let hand_over = wait_for_hand_over(&driver, until).await;
+        driver.input(Input::Farewell);
+        links.close(FAREWELL_MAX).await;
+        membership.leave().await;
+        ticker.abort();
+        report(&hand_over);
+        Ok(hand_over)
+    }
+}
+
+fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeError> {
+    let random = || getrandom::u64().map(|random| random.max(1)).map_err(|_| ServeError::NoRandomness);
+    Ok(NodeConfig {
+        replica: Replica {
+            node: config.node_id.clone(),
+            started: clocks.now().wall,
+            id: ReplicaId(random()?),
+        },
+        cluster: config.cluster.clone(),
+        joins: !config.join.is_empty(),
+        bootstrap_millis: config.bootstrap_millis,
+        lineage: random()?,
+        log_bytes_max: config.log_bytes_max,
+        session_lifetime_millis: config.session_lifetime_millis,
+    })
+}
+
+async fn start_membership(
+    settings: Settings,
+    socket: UdpSocket,
+    weather: &Arc<GossipWeather>,
+    driver: &Arc<Driver>,
+    links: &Arc<Links>,
+) -> Result<Membership, ServeError> {
+    let (driver, links) = (Arc::clone(driver), Arc::clone(links));
+    let at = Arc::clone(weather);
+    let events = move |event| match event {
+        membership::Event::Alive { replica, address } => {
+            at.nodes.write().insert(address, replica.node.clone());
+            links.know(&replica, address);
+            driver.input(Input::Liveness { replica, alive: true });
+        }
+        membership::Event::Dead(replica) => driver.input(Input::Liveness { replica, alive: false }),
+        membership::Event::NameTaken { replica, address } => tracing::error!(
+            node = %replica.node, id = %replica.id, %address,
+            "another process bears this node's name: give each node a --node-id of its own"
+        ),
+    };
+    let weather = Arc::clone(weather) as Arc<dyn membership::Weather>;
+    Membership::start(settings, socket, weather, events).await.map_err(ServeError::Membership)
+}
+
+async fn wait_for_hand_over(driver: &Driver, until: Instant) -> HandOver {
+    loop {
+        let hand_over = driver.read(|node, _| node.hand_over());
+        if hand_over == HandOver::default() || Instant::now() >= until {
+            return hand_over;
+        }
+        tokio::time::sleep(HAND_OVER_POLL).await;
+    }
+}
+
+fn report(hand_over: &HandOver) {
+    if hand_over.held_by_nobody_else > 0 {
+        tracing::error!(
+            operations = hand_over.held_by_nobody_else,
+            "stopped, and nobody else has some of the writes this node acknowledged"
+        );
+    } else if hand_over.peers_behind.is_empty() {
+        tracing::info!("stopped: everything was handed over");
+    } else {
+        tracing::warn!(peers = ?hand_over.peers_behind, "stopped: these peers will get the rest from others");
+    }
+}

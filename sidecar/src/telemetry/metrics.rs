@@ -1,0 +1,126 @@
+//! Every metric's name, in one list, and the text that a scraper reads.
+
+use std::fmt::{Display, Write as _};
+
+use crate::core::command::{MemberState, MemberStatus, NodeStatus, Readiness};
+use crate::core::identity::Kind;
+use crate::net::TrafficFigures;
+
+/// Name, type, help.
+type Metric = (&'static str, &'static str, &'static str);
+
+const READY: Metric = ("sidetalk_ready", "gauge", "1 when this node serves.");
+const OBJECTS: Metric = ("sidetalk_objects", "gauge", "Objects stored, by kind.");
+const CONTENT_BYTES: Metric = ("sidetalk_content_bytes", "gauge", "Bytes of stored entries.");
+const LOG_OPS: Metric = ("sidetalk_log_operations", "gauge", "Operations kept for peers that may lack them.");
+const LOG_BYTES: Metric = ("sidetalk_log_bytes", "gauge", "Their bytes, estimated.");
+const PENDING: Metric = ("sidetalk_pending_operations", "gauge", "Operations that wait for others.");
+const WAITS: Metric =
+    ("sidetalk_waits", "gauge", "Requests that wait for tokens, peers or acknowledgements.");
+const AUTHORED: Metric = ("sidetalk_operations_authored_total", "counter", "Operations written here.");
+const APPLIED: Metric = ("sidetalk_operations_applied_total", "counter", "Operations applied from peers.");
+const DUPLICATE: Metric = ("sidetalk_operations_duplicate_total", "counter", "Operations that came again.");
+const STATES_MERGED: Metric = ("sidetalk_states_merged_total", "counter", "Shards taken over whole.");
+const STATES_SENT: Metric = ("sidetalk_states_sent_total", "counter", "Shards given whole.");
+const ASKS: Metric = ("sidetalk_asks_total", "counter", "Questions put to peers about unknown ids.");
+const ASKS_REFUSED: Metric = ("sidetalk_asks_refused_total", "counter", "Questions not put, for their rate.");
+const DIVERGED: Metric =
+    ("sidetalk_diverged_shards", "gauge", "Shards that differ from a peer's with equal clocks.");
+const DIVERGENCES: Metric = ("sidetalk_divergence_alarms_total", "counter", "Times that was noticed.");
+const SKEW_ALARMS: Metric = ("sidetalk_skew_alarms_total", "counter", "Stamps from beyond the drift limit.");
+const SKEW: Metric = ("sidetalk_clock_skew_milliseconds", "gauge", "This node's clock ahead of the median.");
+const EXPIRED: Metric =
+    ("sidetalk_expired_total", "counter", "Lives this node destroyed because they expired.");
+const CHANGES: Metric = ("sidetalk_changes_total", "counter", "Visible changes, local and remote.");
+const MEMBERS: Metric = ("sidetalk_members", "gauge", "Members by state.");
+const LAG_OPS: Metric =
+    ("sidetalk_peer_lag_operations", "gauge", "Operations a member has not reported to have.");
+const LAG_MILLIS: Metric =
+    ("sidetalk_peer_lag_milliseconds", "gauge", "For how long it has lacked the oldest.");
+const ROUND_TRIP: Metric = ("sidetalk_peer_round_trip_microseconds", "gauge", "Last round trip to a member.");
+const BYTES_IN: Metric = ("sidetalk_link_received_bytes_total", "counter", "Bytes received over links.");
+const BYTES_OUT: Metric =
+    ("sidetalk_link_sent_bytes_total", "counter", "Bytes sent over links, encryption aside.");
+const MESSAGES_IN: Metric =
+    ("sidetalk_link_messages_received_total", "counter", "Messages received over links.");
+const MESSAGES_OUT: Metric = ("sidetalk_link_messages_sent_total", "counter", "Messages sent over links.");
+const OVERFLOWS: Metric =
+    ("sidetalk_link_overflows_total", "counter", "Link queues that were full and dropped.");
+const LINKS_OPENED: Metric = ("sidetalk_links_opened_total", "counter", "Links that came up.");
+const LINK_ERRORS: Metric = ("sidetalk_link_errors_total", "counter", "Links that failed, by reason.");
+
+/// The figures in the Prometheus text format.
+#[must_use]
+pub fn render(status: &NodeStatus, members: &[MemberStatus], traffic: &TrafficFigures) -> String {
+    let mut page = Page::default();
+    let figures = &status.figures;
+    page.one(READY, u8::from(status.readiness == Readiness::Ready));
+    page.many(OBJECTS, "kind", Kind::ALL.iter().zip(figures.objects).map(|(kind, n)| (kind.plural(), n)));
+    page.one(CONTENT_BYTES, figures.content_bytes);
+    page.one(LOG_OPS, figures.log_ops);
+    page.one(LOG_BYTES, figures.log_bytes);
+    page.one(PENDING, figures.pending_ops);
+    page.one(WAITS, figures.waits);
+    page.one(AUTHORED, figures.ops_authored);
+    page.one(APPLIED, figures.ops_applied);
+    page.one(DUPLICATE, figures.ops_duplicate);
+    page.one(STATES_MERGED, figures.states_merged);
+    page.one(STATES_SENT, figures.states_sent);
+    page.one(ASKS, figures.asks);
+    page.one(ASKS_REFUSED, figures.asks_refused);
+    page.one(DIVERGED, status.diverged.len());
+    page.one(DIVERGENCES, figures.divergence_alarms);
+    page.one(SKEW_ALARMS, figures.skew_alarms);
+    page.one(SKEW, status.skew_millis);
+    page.one(EXPIRED, figures.expired);
+    page.one(CHANGES, figures.changes);
+    let states = [
+        ("up", MemberState::Up),
+        ("suspect", MemberState::Suspect),
+        ("down", MemberState::Down),
+        ("left", MemberState::Left),
+    ];
+    let count = |state| members.iter().filter(|member| member.state == state).count();
+    page.many(MEMBERS, "state", states.into_iter().map(|(name, state)| (name, count(state))));
+    let peers = || members.iter().filter(|member| !member.is_self && member.state != MemberState::Left);
+    page.many(LAG_OPS, "peer", peers().map(|peer| (peer.replica.node.as_str(), peer.lag_ops)));
+    page.many(LAG_MILLIS, "peer", peers().map(|peer| (peer.replica.node.as_str(), peer.lag_millis)));
+    let round_trips = peers().filter_map(|peer| Some((peer.replica.node.as_str(), peer.round_trip_micros?)));
+    page.many(ROUND_TRIP, "peer", round_trips);
+    page.one(BYTES_IN, traffic.bytes_in);
+    page.one(BYTES_OUT, traffic.bytes_out);
+    page.one(MESSAGES_IN, traffic.messages_in);
+    page.one(MESSAGES_OUT, traffic.messages_out);
+    page.one(OVERFLOWS, traffic.overflows);
+    page.one(LINKS_OPENED, traffic.links_opened);
+    page.many(LINK_ERRORS, "reason", traffic.errors.iter().map(|(reason, n)| (*reason, *n)));
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, (name, kind, help): Metric) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn one(&mut self, metric: Metric, value: impl Display) {
+        self.head(metric);
+        let _ = writeln!(self.0, "{} {value}", metric.0);
+    }
+
+    fn many<'a, V: Display>(
+        &mut self,
+        metric: Metric,
+        label: &str,
+        values: impl Iterator<Item = (&'a str, V)>,
+    ) {
+        self.head(metric);
+        for (which, value) in values {
+            let which = which.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = writeln!(self.0, "{}{{{label}=\"{which}\"}} {value}", metric.0);
+        }
+    }
+}
