@@ -54,7 +54,7 @@ impl Node {
     }
 
     /// One linked member does the work of all. Where two think they are it, both do it, which is only waste.
-    fn sweeps(&self, shard: ShardId) -> bool {
+    pub(super) fn sweeps(&self, shard: ShardId) -> bool {
         let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let me = rank(self.id());
         self.peers.iter().filter(|(_, peer)| peer.takes_ops()).all(|(id, _)| rank(*id) < me)

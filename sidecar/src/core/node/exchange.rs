@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use super::peer::{Gap, Peer, covers};
+use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
 use crate::core::op::Op;
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
-
-/// What was sent and is not reported after this long is sent again.
-const RESEND_MILLIS: u64 = 2_000;
 
 /// Whole shards sent to one peer in one comparison, at most.
 const STATES_PER_COMPARISON: usize = 8;
@@ -221,17 +218,20 @@ impl Node {
                 peer.gaps.remove(&shard);
                 continue;
             }
-            let Some(gap) = peer.gaps.get(&shard) else {
-                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+            let Some(gap) = peer.gaps.get_mut(&shard) else {
+                peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             };
             let known = peer.known.get(shard).cloned().unwrap_or_default();
             if covers(&known, &gap.clock) {
-                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+                peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
-            let reached = peer.reached(shard);
-            if !covers(&reached, &gap.clock) && states < STATES_PER_COMPARISON {
+            if gap.is_stale(now) {
+                peer.sent.forget(shard);
+            }
+            let lacked = gap.clock.clone();
+            if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
         }

@@ -308,8 +308,10 @@ impl Node {
     fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
         let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
-            // Behind what it was sent before, it must wait for comparison in any case.
-            peer.sent.raise(shard, op.dot);
+            // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
+            if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
+                peer.sent.raise(shard, op.dot);
+            }
             self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
         }
     }

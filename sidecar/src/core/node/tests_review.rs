@@ -1,0 +1,69 @@
+//! Short histories that once broke a promise: each lost, revived or stuck something.
+
+use super::*;
+
+impl Net {
+    fn unlink(&mut self, a: usize, b: usize) {
+        let (id_a, id_b) = (self.nodes[a].id(), self.nodes[b].id());
+        self.cut.extend([(a, b), (b, a)]);
+        self.air.retain(|(_, from, to, _)| (*from, *to) != (a, b) && (*from, *to) != (b, a));
+        self.input(a, Input::LinkDown(id_b));
+        self.input(b, Input::LinkDown(id_a));
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        let (id_a, id_b) = (self.nodes[a].id(), self.nodes[b].id());
+        self.cut.retain(|pair| *pair != (a, b) && *pair != (b, a));
+        self.input(a, Input::LinkUp(id_b));
+        self.input(b, Input::LinkUp(id_a));
+    }
+
+    /// Has a node look at a shard for what can be collected, now.
+    fn sweep_now(&mut self, index: usize, shard: ShardId) {
+        self.nodes[index].sweep_next = shard;
+        self.nodes[index].sweep_at = self.mono;
+        self.input(index, Input::Tick);
+    }
+
+    /// A session whose shard this node collects.
+    fn session_swept_by(&self, index: usize) -> ObjectId {
+        let mut keys = (0..).map(|n| session(&format!("s{n}")));
+        keys.find(|key| self.nodes[index].sweeps(key.shard())).unwrap()
+    }
+}
+
+fn patch(json: &str) -> Change {
+    Change::MergePatch(Tree::parse(json.as_bytes(), DEPTH_MAX).unwrap())
+}
+
+/// Writes something elsewhere every quarter of a second, for ten seconds.
+fn keep_busy(net: &mut Net) {
+    for n in 0..40 {
+        net.put(0, &session(&format!("other{n}")), "{}");
+        net.run_millis(250);
+    }
+}
+
+#[test]
+fn a_write_right_after_a_reconnection_does_not_hide_what_was_missed() {
+    let mut net = Net::new(2);
+    net.run_millis(2_000);
+    net.cut_off(1);
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.run_millis(1_000);
+    net.connect(1);
+    net.run_millis(5);
+    net.write(0, &Write::new(session("s"), patch(r#"{"a":2}"#)));
+    keep_busy(&mut net);
+    assert_eq!(net.read(1, &session("s")), r#"{"a":2}"#);
+}
+
+#[test]
+fn one_lost_message_comes_again_while_everything_else_moves() {
+    let mut net = Net::new(2);
+    net.run_millis(2_000);
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.air.clear();
+    keep_busy(&mut net);
+    assert_eq!(net.read(1, &session("s")), r#"{"a":1}"#);
+}
