@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::covers;
+use super::peer::{Peer, covers};
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, ReplicaId, ShardId};
@@ -290,10 +290,18 @@ impl Node {
         if self.other_members().is_empty() {
             return hand_over;
         }
+        // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
+        let heirs: Vec<&Peer> = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| peer.linked && peer.introduced && !self.has_left(**id))
+            .map(|(_, peer)| peer)
+            .collect();
         for shard in &self.shards {
-            let ours = shard.clock().get(&me);
-            let best = self.peers.values().map(|peer| peer.known.counter(shard.id(), me)).max().unwrap_or(0);
-            hand_over.held_by_nobody_else += ours.saturating_sub(best);
+            for (actor, ours) in &shard.clock().dots {
+                let best = heirs.iter().map(|heir| heir.known.counter(shard.id(), *actor)).max().unwrap_or(0);
+                hand_over.held_by_nobody_else += ours.saturating_sub(best);
+            }
         }
         for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
             let behind =

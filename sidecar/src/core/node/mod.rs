@@ -122,7 +122,7 @@ pub enum Alarm {
 /// What a leaving node could not hand over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandOver {
-    /// Operations written here that no other member has reported to have.
+    /// Operations, whoever wrote them, that no other member that is linked has reported to have.
     pub held_by_nobody_else: u64,
     /// Linked peers that have not yet reported all of this node's operations.
     pub peers_behind: Vec<String>,

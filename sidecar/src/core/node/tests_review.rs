@@ -67,3 +67,32 @@ fn one_lost_message_comes_again_while_everything_else_moves() {
     keep_busy(&mut net);
     assert_eq!(net.read(1, &session("s")), r#"{"a":1}"#);
 }
+
+#[test]
+fn what_a_dead_process_had_is_not_handed_over() {
+    let mut net = Net::new(2);
+    net.run_millis(2_000);
+    net.put(0, &session("s"), "{}");
+    net.run_millis(1_000);
+    // A rolling restart: the other node has just come back, without memory.
+    net.start(1);
+    net.input(0, Input::Leave);
+    assert_eq!(net.nodes[0].hand_over().held_by_nobody_else, 1);
+    net.run_millis(2_000);
+    assert_eq!(net.nodes[0].hand_over(), HandOver::default());
+    assert_eq!(net.read(1, &session("s")), "{}");
+}
+
+#[test]
+fn the_last_copy_of_what_others_wrote_is_handed_over_too() {
+    let mut net = three();
+    net.unlink(1, 2);
+    net.put(2, &session("s"), "{}");
+    net.run_millis(2);
+    net.cut_off(2);
+    net.input(0, Input::Leave);
+    assert_eq!(net.nodes[0].hand_over().held_by_nobody_else, 1);
+    net.run_millis(2_000);
+    assert_eq!(net.nodes[0].hand_over(), HandOver::default());
+    assert_eq!(net.read(1, &session("s")), "{}");
+}
