@@ -124,13 +124,16 @@ impl Node {
     /// as whole states first.
     fn meet_history(&mut self, now: Now, from: PeerId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.fresh || self.lineage == 0 || peer.lineage == self.lineage {
+        if peer.fresh || self.lineage == 0 {
             return;
         }
-        if peer.states_wanted.is_empty() {
+        if peer.lineage != self.lineage && peer.states_wanted.is_empty() {
             peer.states_wanted = ShardId::all().collect();
         }
-        self.joining.asked_at.insert(from, now.mono);
+        // Also where the histories have met by way of others since: it says nothing before it has been asked.
+        if !peer.states_wanted.is_empty() {
+            self.joining.asked_at.insert(from, now.mono);
+        }
     }
 
     fn ask_history(&mut self, now: Now) {

@@ -96,3 +96,33 @@ fn the_last_copy_of_what_others_wrote_is_handed_over_too() {
     assert_eq!(net.nodes[0].hand_over(), HandOver::default());
     assert_eq!(net.read(1, &session("s")), "{}");
 }
+
+#[test]
+fn a_meeting_of_two_histories_survives_a_broken_link() {
+    let mut net = three();
+    // n1 comes back with a history of its own.
+    net.cut_off(1);
+    let id = ReplicaId(u64::MAX - 1);
+    let replica = Replica { id, ..net.nodes[1].config.replica.clone() };
+    let config = NodeConfig { replica, joins: false, lineage: id.0, ..net.nodes[1].config.clone() };
+    let now = net.now(1);
+    net.nodes[1] = Node::new(config, now);
+    net.put(1, &session("theirs"), "{}");
+    net.link(0, 1);
+    net.run_millis(10);
+    net.unlink(0, 1);
+    net.link(1, 2);
+    net.run_millis(5_000);
+    assert_eq!(net.nodes[1].lineage, net.nodes[0].lineage);
+    net.unlink(1, 2);
+    net.unlink(0, 2);
+    net.link(0, 1);
+    net.run_millis(3_000);
+    for n in 0..300 {
+        net.put(0, &session(&format!("s{n}")), "{}");
+    }
+    net.run_millis(10);
+    let unknown = (0..300).filter(|n| net.read(1, &session(&format!("s{n}"))) != "{}").count();
+    assert_eq!(unknown, 0);
+    assert_eq!(net.read(0, &session("theirs")), "{}");
+}
