@@ -94,6 +94,14 @@ impl Gap {
     }
 }
 
+/// What a peer said at one moment: its time for deadlines, how far it had got, and whom it counted as members.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) time: UnixMillis,
+    pub(super) clocks: Clocks,
+    pub(super) roster: Vec<RosterEntry>,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) replica: Replica,
@@ -109,8 +117,9 @@ pub(super) struct Peer {
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
     pub(super) untold: BTreeMap<(ShardId, ReplicaId), u64>,
-    /// Its time for deadlines, reported together with `known` or an earlier state of it.
-    pub(super) reported_time: Option<UnixMillis>,
+    /// The last that it said of itself as a whole. `known` may hold the later of two statements of which the
+    /// earlier was lost, so it is no evidence of what the peer does not have.
+    pub(super) report: Option<Report>,
     pub(super) roster: Vec<RosterEntry>,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
@@ -140,7 +149,7 @@ impl Peer {
             known: Clocks::default(),
             sent: Clocks::default(),
             untold: BTreeMap::new(),
-            reported_time: None,
+            report: None,
             roster: Vec::new(),
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
@@ -157,6 +166,15 @@ impl Peer {
     /// It can take operations.
     pub(super) fn takes_ops(&self) -> bool {
         self.linked && self.introduced && !self.fresh
+    }
+
+    /// What the book says of it now is what it said itself.
+    pub(super) fn reports(&mut self, time: UnixMillis) {
+        let clocks = match self.report.take() {
+            Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
+            _ => self.known.clone(),
+        };
+        self.report = Some(Report { time, clocks, roster: self.roster.clone() });
     }
 
     /// How far it has got, as far as it has been told or has told.

@@ -41,7 +41,7 @@ impl Node {
         if clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
-            peer.reported_time = Some(time);
+            peer.reports(time);
         }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
     }

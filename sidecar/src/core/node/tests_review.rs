@@ -126,3 +126,70 @@ fn a_meeting_of_two_histories_survives_a_broken_link() {
     assert_eq!(unknown, 0);
     assert_eq!(net.read(0, &session("theirs")), "{}");
 }
+
+#[test]
+fn residue_of_a_node_that_left_stays_until_all_it_wrote_is_here() {
+    let mut net = three();
+    let counter = ObjectId::new(Kind::Counter, "c");
+    net.write(2, &Write::new(counter.clone(), add(3)));
+    net.run_millis(2_000);
+    net.unlink(0, 2);
+    net.write(2, &Write::new(counter.clone(), add(1)));
+    net.write(0, &Write::new(counter.clone(), Change::Destroy));
+    net.run_millis(3);
+    assert_eq!(net.nodes[2].hand_over().held_by_nobody_else, 0);
+    net.input(2, Input::Leave);
+    net.input(2, Input::Farewell);
+    net.run_millis(3);
+    net.cut_off(2);
+    net.sweep_now(0, counter.shard());
+    // It comes as a state, which cannot tell an increment from one that was covered.
+    net.nodes[1].shard_mut(counter.shard()).truncate_log(0, |_| true);
+    net.run_millis(5_000);
+    assert_eq!((net.read(0, &counter).as_str(), net.read(1, &counter).as_str()), ("1", "1"));
+    assert!(net.alarms.is_empty(), "{:?}", net.alarms);
+}
+
+#[test]
+fn a_barrier_stays_while_an_operation_from_before_it_is_lost() {
+    let mut net = Net::new(2);
+    net.run_millis(2_000);
+    let s = net.session_swept_by(0);
+    net.put(1, &s, "{}");
+    net.air.clear();
+    net.write(0, &Write::new(s.clone(), Change::Destroy));
+    for _ in 0..1_000 {
+        net.run_millis(1);
+        net.sweep_now(0, s.shard());
+    }
+    net.run_millis(10_000);
+    assert_ne!(net.read(0, &s), "{}");
+    assert_ne!(net.read(1, &s), "{}");
+}
+
+#[test]
+fn a_session_that_a_leaving_node_touched_is_not_reaped() {
+    let mut net = Net::new(2);
+    net.clock_offsets_millis.push(-5_000);
+    net.start(2);
+    net.run_millis(2_000);
+    let s = net.session_swept_by(0);
+    let write = Write { ttl_millis: Some(4_000), ..Write::new(s.clone(), Change::Put(Tree::EMPTY)) };
+    net.write(0, &write);
+    net.run_millis(6_000);
+    net.unlink(0, 2);
+    // By its clock the session lives.
+    net.write(2, &Write { ttl_millis: Some(3_600_000), ..Write::new(s.clone(), Change::Touch) });
+    net.run_millis(2);
+    net.input(2, Input::Leave);
+    assert_eq!(net.nodes[2].hand_over().held_by_nobody_else, 0);
+    net.input(2, Input::Farewell);
+    net.run_millis(2);
+    net.cut_off(2);
+    for _ in 0..100 {
+        net.sweep_now(0, s.shard());
+        net.run_millis(10);
+    }
+    net.run_millis(5_000);
+    assert_eq!((net.read(0, &s).as_str(), net.read(1, &s).as_str()), ("{}", "{}"));
+}
