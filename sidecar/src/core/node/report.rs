@@ -43,6 +43,9 @@ impl Node {
             // what had expired by then.
             peer.reports(time);
         }
+        if self.is_fresh() {
+            self.clock.not_before(now, time);
+        }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
     }
 
@@ -56,6 +59,9 @@ impl Node {
             peer.round_trip_micros = Some(round_trip_micros);
         }
         if let Some(millis) = self.clock.correct(now) {
+            if self.is_fresh() {
+                self.clock.start_over(now);
+            }
             self.alarm(Alarm::Corrected { millis });
         }
     }

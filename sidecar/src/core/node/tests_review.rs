@@ -193,3 +193,15 @@ fn a_session_that_a_leaving_node_touched_is_not_reaped() {
     net.run_millis(5_000);
     assert_eq!((net.read(0, &s).as_str(), net.read(1, &s).as_str()), ("{}", "{}"));
 }
+
+#[test]
+fn a_node_that_starts_with_a_fast_clock_does_not_end_sessions_early() {
+    let mut net = three();
+    net.clock_offsets_millis[2] = 3_600_000;
+    net.start(2);
+    net.run_millis(5_000);
+    let write = Write { ttl_millis: Some(600_000), ..Write::new(session("s"), Change::Put(Tree::EMPTY)) };
+    net.write(0, &write);
+    net.run_millis(10);
+    assert_eq!(net.read(2, &session("s")), "{}");
+}
