@@ -198,6 +198,8 @@ impl Node {
     pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
         if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
             self.joining.phase = Phase::Seeking;
+            // There is a cluster: it gets its time to show up again.
+            self.joining.started = now.mono;
             self.joining.wake_at = now.mono;
         }
     }

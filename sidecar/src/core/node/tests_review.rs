@@ -205,3 +205,22 @@ fn a_node_that_starts_with_a_fast_clock_does_not_end_sessions_early() {
     net.run_millis(10);
     assert_eq!(net.read(2, &session("s")), "{}");
 }
+
+#[test]
+fn a_joining_node_that_loses_its_sponsor_looks_for_another_one() {
+    let mut net = Net::new(1);
+    net.delay_millis = 200;
+    net.put(0, &session("s"), "{}");
+    net.clock_offsets_millis.push(0);
+    net.start(1);
+    net.run_millis(8_000);
+    assert!(matches!(net.nodes[1].readiness(), Readiness::CatchingUp { .. }));
+    net.cut_off(1);
+    assert_ne!(net.nodes[1].readiness(), Readiness::Ready);
+    net.run_millis(1_000);
+    net.connect(1);
+    net.run_millis(30_000);
+    assert_eq!(net.nodes[1].readiness(), Readiness::Ready);
+    assert_eq!(net.read(1, &session("s")), "{}");
+    assert_eq!(net.nodes[0].lineage, net.nodes[1].lineage);
+}
