@@ -224,3 +224,44 @@ fn a_joining_node_that_loses_its_sponsor_looks_for_another_one() {
     assert_eq!(net.read(1, &session("s")), "{}");
     assert_eq!(net.nodes[0].lineage, net.nodes[1].lineage);
 }
+
+#[test]
+fn who_asks_later_gets_later_answers() {
+    let mut net = three();
+    let now = net.now(1);
+    net.nodes[1].wait(now, Wait::Asked(session("s")), 5_000).unwrap_err();
+    net.flush(1);
+    net.run_millis(1);
+    let is_late = |message: &(MonoMicros, usize, usize, Message)| {
+        message.1 == 2 && matches!(message.3, Message::Answer { .. })
+    };
+    let (late, rest): (Vec<_>, Vec<_>) = net.air.drain(..).partition(is_late);
+    assert_eq!(late.len(), 1);
+    net.air = rest.into();
+    net.run_millis(2);
+    // n0 has answered; now somebody logs in there, and comes here.
+    net.put(0, &session("s"), "{}");
+    net.air.clear();
+    let now = net.now(1);
+    let second = net.nodes[1].wait(now, Wait::Asked(session("s")), 5_000).unwrap_err();
+    net.flush(1);
+    net.air.extend(late);
+    net.run_millis(5);
+    assert!(net.done.contains_key(&(1, second)));
+    assert_eq!(net.read(1, &session("s")), "{}");
+}
+
+#[test]
+fn an_answer_that_it_ended_counts_though_others_keep_silent() {
+    let mut net = three();
+    net.put(0, &session("s"), "{}");
+    net.run_millis(500);
+    net.write(0, &Write::new(session("s"), Change::Destroy));
+    net.run_millis(500);
+    net.start(1);
+    net.run_millis(2_000);
+    // n2 hears nothing more, and nobody knows.
+    net.cut.insert((1, 2));
+    let waited = net.wait(1, Wait::Asked(session("s")), 1_000);
+    assert_eq!(waited, Waited::Asked { by_all: false, ended: true });
+}
