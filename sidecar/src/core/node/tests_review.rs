@@ -265,3 +265,19 @@ fn an_answer_that_it_ended_counts_though_others_keep_silent() {
     let waited = net.wait(1, Wait::Asked(session("s")), 1_000);
     assert_eq!(waited, Waited::Asked { by_all: false, ended: true });
 }
+
+#[test]
+fn counters_count_towards_the_size_of_an_object() {
+    let mut net = Net::new(1);
+    net.put(0, &session("s"), "{}");
+    let write = |part: usize| {
+        let path = |n| Path::of([format!("{part}-{n}-{}", "x".repeat(900))]);
+        let ops = (0..1_000).map(|n| PathOp::Increment { path: path(n), by: 1 }).collect();
+        Write::new(session("s"), Change::Ops(ops))
+    };
+    let now = net.now(0);
+    let admitted = (0..6).filter(|part| net.nodes[0].write(now, &write(*part)).is_ok()).count();
+    assert!(admitted < 6);
+    // What is counted already can be counted on.
+    net.write(0, &write(0));
+}
