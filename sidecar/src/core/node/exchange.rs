@@ -48,6 +48,7 @@ impl Node {
         peer.introduced = false;
         peer.forget_sent();
         self.clock.forget(id);
+        self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.sponsor_lost(now, id);
     }
@@ -335,15 +336,23 @@ impl Node {
             let shards = self.shards.iter().map(|shard| (shard.id(), shard.digest())).collect();
             self.send(from, Message::Digests { total: ours, shards });
         }
+        if ours == total {
+            self.forget_divergence(from);
+        }
         for (shard, theirs) in shards {
             let ours = self.shard(*shard).digest();
             if ours == *theirs {
-                self.diverged.remove(shard);
-            } else if ours.clock_sum == theirs.clock_sum && self.diverged.insert(*shard) {
+                self.diverged.remove(&(from, *shard));
+            } else if ours.clock_sum == theirs.clock_sum && self.diverged.insert((from, *shard)) {
                 self.figures.divergence_alarms += 1;
                 self.alarm_diverged(from, *shard);
             }
         }
+    }
+
+    /// It is the same again, or not to be compared any more: it may have been started anew.
+    fn forget_divergence(&mut self, peer: PeerId) {
+        self.diverged.retain(|(with, _)| *with != peer);
     }
 
     fn alarm_diverged(&mut self, from: PeerId, shard: ShardId) {

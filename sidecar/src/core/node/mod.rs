@@ -152,7 +152,8 @@ pub struct Node {
     journal_told: u64,
     outbox: VecDeque<Output>,
     figures: Figures,
-    diverged: BTreeSet<ShardId>,
+    /// What differs under equal clocks, by linked peer.
+    diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
     sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,

@@ -281,3 +281,20 @@ fn counters_count_towards_the_size_of_an_object() {
     // What is counted already can be counted on.
     net.write(0, &write(0));
 }
+
+#[test]
+fn a_divergence_is_told_once_and_over_when_the_peer_has_started_again() {
+    let mut net = three();
+    net.put(0, &session("s"), r#"{"a":1}"#);
+    net.run_millis(1_000);
+    net.nodes[1].corrupt(&session("s"));
+    for n in 0..20 {
+        net.put(0, &session(&format!("other{n}")), "{}");
+        net.run_millis(500);
+    }
+    assert_eq!(net.alarms.iter().filter(|(node, _)| *node == 0).count(), 1, "{:?}", net.alarms);
+    assert_eq!(net.nodes[0].status().diverged, [session("s").shard()]);
+    net.start(1);
+    net.run_millis(5_000);
+    assert_eq!(net.nodes[0].status().diverged, []);
+}
