@@ -103,7 +103,9 @@ impl Node {
             peer.roster = entries;
         }
         if news {
+            self.succeed_predecessors();
             self.broadcast_roster();
+            self.check_all_waits();
         }
     }
 

@@ -94,6 +94,20 @@ impl Node {
         self.say_hello_again();
     }
 
+    /// A process whose predecessor's clock was ahead counts as the later one all the same: only then do its
+    /// acknowledgements and its answers stand for the node.
+    pub(super) fn succeed_predecessors(&mut self) {
+        let me = self.config.replica.clone();
+        let last = self.roster.last_start(&me);
+        if !self.is_fresh() || last.is_none_or(|last| last < me.started) {
+            return;
+        }
+        self.config.replica.started = last.unwrap_or_default().plus(1);
+        self.roster.add(RosterEntry { replica: self.config.replica.clone(), left: false });
+        self.say_hello_again();
+        self.broadcast_roster();
+    }
+
     fn say_hello_again(&mut self) {
         let hello = Message::Hello(self.hello());
         self.broadcast(hello);

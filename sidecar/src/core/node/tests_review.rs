@@ -298,3 +298,64 @@ fn a_divergence_is_told_once_and_over_when_the_peer_has_started_again() {
     net.run_millis(5_000);
     assert_eq!(net.nodes[0].status().diverged, []);
 }
+
+#[test]
+fn a_node_that_comes_back_with_an_earlier_clock_counts() {
+    let mut net = three();
+    net.clock_offsets_millis[2] = -5_000;
+    net.start(2);
+    net.run_millis(5_000);
+    let token = net.put(0, &session("s"), "{}").token;
+    assert_eq!(net.wait(0, Wait::Acks { token, need: Acks::All }, 100), Waited::Acks { have: 3, need: 3 });
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 100), Waited::Asked { by_all: true, ended: false });
+}
+
+#[test]
+fn a_slow_way_there_is_no_wrong_clock() {
+    let mut net = three();
+    net.delay_millis = 25_000;
+    net.run_millis(30_000);
+    // The way back is quick again.
+    net.delay_millis = 1;
+    net.run_millis(30_000);
+    assert!(net.alarms.is_empty(), "{:?}", net.alarms);
+}
+
+#[test]
+fn a_node_that_joins_sees_nothing_alive_that_the_others_may_reap() {
+    let mut net = Net::new(1);
+    let write = Write { ttl_millis: Some(2_000), ..Write::new(session("s"), Change::Put(Tree::EMPTY)) };
+    net.write(0, &write);
+    net.run_millis(2_500);
+    net.clock_offsets_millis.push(-5_000);
+    net.start(1);
+    while net.nodes[1].readiness() != Readiness::Ready {
+        net.run_millis(10);
+    }
+    assert_eq!(net.read(1, &session("s")), "Ended");
+}
+
+#[test]
+fn counts_that_wrap_do_not_stop_a_node() {
+    let mut net = Net::new(2);
+    net.run_millis(2_000);
+    let liar = net.nodes[1].id();
+    let progress = |counter| Progress { shard: ShardId(0), dot: Dot::new(liar, counter) };
+    net.input(0, Input::Message(liar, Message::Applied(vec![progress(u64::MAX)])));
+    let op = |counter| {
+        let object = session("s");
+        let action = Action::Touch { lives: Vec::new(), idle: UnixMillis(0) };
+        Arc::new(Op {
+            dot: Dot::new(ReplicaId(9), counter),
+            deps: Vec::new(),
+            hlc: Hlc(u64::MAX),
+            object,
+            action,
+        })
+    };
+    net.input(0, Input::Message(liar, Message::Ops(vec![op(u64::MAX), op(1), op(0)])));
+    net.put(0, &session("s"), "{}");
+    net.run_millis(2_000);
+    assert_eq!(net.nodes[0].members(net.now(0)).len(), 2);
+    assert_eq!(net.nodes[0].readiness(), Readiness::Ready);
+}
