@@ -120,6 +120,8 @@ pub struct Setup {
     pub log_bytes_max: u64,
     /// The first node waits for nobody.
     pub founder: bool,
+    /// The last node starts only when a step says so.
+    pub latecomer: bool,
 }
 
 impl Setup {
@@ -143,6 +145,7 @@ impl Setup {
             crashes: rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
+            latecomer: rng.percent(30),
         }
     }
 
@@ -160,6 +163,7 @@ impl Setup {
             crashes: true,
             log_bytes_max: 1 << 22,
             founder: true,
+            latecomer: false,
         }
     }
 }
@@ -219,6 +223,10 @@ pub struct Cluster {
     /// Expired lives that a node destroyed: the operation.
     expiries: Vec<(ShardId, DotKey)>,
     unchecked: BTreeSet<(usize, ShardId)>,
+    /// Processes that have been ready.
+    ready: BTreeSet<ReplicaId>,
+    /// What the members had with whom a process got a link before it was ready.
+    met: BTreeMap<ReplicaId, Vec<Vec<Clock>>>,
     step: usize,
 }
 
@@ -257,12 +265,15 @@ impl Cluster {
             dead: Vec::new(),
             expiries: Vec::new(),
             unchecked: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            met: BTreeMap::new(),
             step: 0,
             story: None,
             tally: Tally::new(),
             setup,
         };
-        for seat in 0..cluster.seats.len() {
+        let first = cluster.seats.len() - usize::from(cluster.setup.latecomer);
+        for seat in 0..first {
             cluster.start(seat);
         }
         cluster

@@ -193,6 +193,8 @@ impl Cluster {
         let number = self.network.made;
         self.network.by_seats.insert((a, b), number);
         self.network.links.insert(number, Link { ends, told: [true, true], broken: false });
+        self.meet(a, b);
+        self.meet(b, a);
         self.input(a, Input::LinkUp(ends[1]))?;
         self.input(b, Input::LinkUp(ends[0]))
     }
