@@ -78,7 +78,8 @@ async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
         assert!(client.document("intruder").get().await.unwrap_err().is_unknown());
         eventually("the strangers are no members that are up", || async {
             let members = client.cluster().await.unwrap().value.members;
-            let up: Vec<_> = members.iter().filter(|m| m.state == "up").map(|m| m.node.clone()).collect();
+            let mut up: Vec<_> = members.iter().filter(|m| m.state == "up").map(|m| m.node.clone()).collect();
+            up.sort();
             if up == ["n0", "n1"] { Ok(()) } else { Err(format!("{up:?}")) }
         })
         .await;
