@@ -196,6 +196,14 @@ struct Seat {
     left: bool,
 }
 
+/// What is left of a process.
+#[derive(Debug)]
+struct Dead {
+    seat: usize,
+    since: MonoMicros,
+    clocks: BTreeMap<ShardId, Clock>,
+}
+
 /// The nodes, the network, the users, and an observer who has seen everything.
 #[derive(Debug)]
 pub struct Cluster {
@@ -218,8 +226,8 @@ pub struct Cluster {
     noted: BTreeMap<(ReplicaId, ShardId), u64>,
     /// What somebody who is still up has applied: it may not be lost.
     kept: BTreeSet<(ShardId, DotKey)>,
-    /// How far processes that are no more had got.
-    dead: Vec<(usize, BTreeMap<ShardId, Clock>)>,
+    /// How far processes that are no more had got, and when they went.
+    dead: Vec<Dead>,
     /// Expired lives that a node destroyed: the operation.
     expiries: Vec<(ShardId, DotKey)>,
     unchecked: BTreeSet<(usize, ShardId)>,

@@ -12,7 +12,7 @@ use crate::core::time::MonoMicros;
 const LOOK_MILLIS: u64 = 150;
 
 /// The longest it takes a node to notice that a link is gone.
-const NOTICE_MICROS: u64 = 2_500_000;
+pub(super) const NOTICE_MICROS: u64 = 2_500_000;
 
 /// A link between two processes, from its making until both know that it is gone.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cluster, Violation};
+use super::{Cluster, Dead, Violation};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
@@ -194,8 +194,8 @@ impl Cluster {
 
     /// How far a seat's present and former processes had got in a shard, each on its own.
     pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
-        let dead = self.dead.iter().filter(|(of, _)| *of == seat);
-        let mut clocks: Vec<Clock> = dead.filter_map(|(_, clocks)| clocks.get(&shard).cloned()).collect();
+        let dead = self.dead.iter().filter(|dead| dead.seat == seat);
+        let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
         clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
         clocks
     }
@@ -212,7 +212,7 @@ impl Cluster {
             survivors.iter().any(|node| node.shard(shard).clock().get(actor) >= counter)
         };
         self.kept.retain(|(shard, (actor, counter))| held(*shard, actor, *counter));
-        self.dead.push((seat, clocks));
+        self.dead.push(Dead { seat, since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();
     }
