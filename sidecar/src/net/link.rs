@@ -125,7 +125,7 @@ pub(super) async fn introduce(
 
 async fn first_message(reader: &mut Reader, decoder: &mut Decoder) -> Result<Hello, LinkError> {
     loop {
-        match decoder.next()? {
+        match decoder.next_message()? {
             Some(Incoming::Message(message)) => match *message {
                 Message::Hello(hello) => return Ok(hello),
                 _ => return Err(LinkError::Wire(WireError::BadFrame)),
@@ -191,7 +191,7 @@ async fn receive(
     let delayed = Delayed::default();
     loop {
         loop {
-            match decoder.next() {
+            match decoder.next_message() {
                 Ok(Some(Incoming::Message(message))) => {
                     shared.traffic.message_in();
                     match shared.faults.fate(node) {

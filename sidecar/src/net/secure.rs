@@ -23,6 +23,7 @@ const READ_BYTES: usize = 64 << 10;
 /// A key for one stream, or none.
 pub(super) type Key = Option<[u8; 32]>;
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` wants")]
 fn broken(error: snow::Error) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,

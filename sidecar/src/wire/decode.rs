@@ -55,7 +55,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the bytes are no stream of ours. It stays failed.
-    pub fn next(&mut self) -> Result<Option<Incoming>, WireError> {
+    pub fn next_message(&mut self) -> Result<Option<Incoming>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }

@@ -10,7 +10,7 @@ fn through_bytes(message: &Message) -> Result<Message, String> {
     encode(message, &mut bytes);
     let mut decoder = Decoder::with_limit(1 << 26);
     decoder.push(&bytes);
-    match decoder.next() {
+    match decoder.next_message() {
         Ok(Some(Incoming::Message(decoded))) if *decoded == *message => Ok(*decoded),
         other => Err(format!("{other:?}")),
     }
