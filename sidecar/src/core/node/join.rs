@@ -164,7 +164,9 @@ impl Node {
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
         let sponsor = candidates.clone().find(|peer| !peer.fresh);
-        if let Some(lineage) = sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor)) {
+        if let Some(lineage) =
+            sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
+        {
             self.lineage = lineage;
             self.joining.phase = Phase::Member;
             self.say_hello_again();
