@@ -11,6 +11,7 @@ use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
+use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
 use crate::core::time::{MonoMicros, Now};
 
@@ -179,7 +180,16 @@ impl Node {
 
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
-        if let Some(sponsor) = candidates.clone().find(|peer| !peer.fresh).map(|peer| peer.replica.id) {
+        let sponsor = candidates.clone().find(|peer| !peer.fresh);
+        if let Some(lineage) =
+            sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
+        {
+            self.lineage = lineage;
+            self.joining.phase = Phase::Member;
+            self.say_hello_again();
+            return;
+        }
+        if let Some(sponsor) = sponsor.map(|peer| peer.replica.id) {
             let left = ShardId::all().collect();
             self.joining.phase = Phase::Taking { sponsor, left, asked: BTreeSet::new(), retry_at: now.mono };
             self.ask_sponsor(now);
