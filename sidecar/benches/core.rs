@@ -2,6 +2,8 @@
 //!
 //! Times are medians of a noisy machine; allocations are exact.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot set itself up must stop")]
+
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};

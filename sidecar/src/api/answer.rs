@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::errors::{Code, Problem};
 use super::headers;
-use crate::core::command::{EntityTag, View, life_to_text};
+use crate::core::command::{EntityTag, View};
 use crate::core::identity::LifeId;
 use crate::core::token::Token;
 
@@ -112,6 +112,14 @@ pub(super) fn json_of<T: Serialize>(value: &T) -> Outcome {
     text_of(value).map(|body| json(StatusCode::OK, body))
 }
 
+/// Sixteen digits, as `{:016x}` writes them, without the way through a formatter: every answer has two of these.
+fn push_hex(text: &mut String, bits: u64) {
+    for at in (0..16).rev() {
+        let digit = (bits >> (at * 4)) as u32 & 0xf;
+        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+}
+
 /// What the headers of an answer say about an object.
 #[derive(Debug)]
 pub(super) struct About {
@@ -147,11 +155,14 @@ impl About {
         let _ = write!(text, "{}", self.token);
         parts[0] = (Some(headers::TOKEN), text.len());
         if let Some(EntityTag(tag)) = self.tag {
-            let _ = write!(text, "\"{tag:016x}\"");
+            text.push('"');
+            push_hex(&mut text, tag);
+            text.push('"');
             parts[1] = (Some(ETAG), text.len());
         }
         if let Some(life) = &self.life {
-            text.push_str(&life_to_text(life));
+            push_hex(&mut text, life.actor.0);
+            let _ = write!(text, "-{}", life.counter);
             parts[2] = (Some(headers::LIFE), text.len());
         }
         if let Some(millis) = self.expires_in_millis {

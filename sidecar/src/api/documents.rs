@@ -152,7 +152,7 @@ async fn get_with_siblings(api: &Api, call: &Call) -> Outcome {
         }
         None => Vec::new(),
     };
-    object::show(api, sight, |_| body, "{}")
+    object::show(sight, |_| body, "{}")
 }
 
 fn at_path(conflict: &Conflict) -> serde_json::Result<SiblingsAtPath> {

@@ -20,6 +20,16 @@ pub type Waiting<'a> = Pin<Box<dyn Future<Output = Waited> + Send + 'a>>;
 pub trait Port: Send + Sync + 'static {
     /// Whether the node may serve. Asked on every request: cheap.
     fn ready(&self) -> bool;
+    /// Reads an object, and gives the token of what was read; `None` when the node is not ready. All of it under
+    /// one lock where the node has one: this is what a page load waits for.
+    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
+        if !self.ready() {
+            return None;
+        }
+        let lookup = self.look_up(object);
+        // After the content, so that it names at least what was read.
+        Some((lookup, self.read_token(object)))
+    }
     /// Reads an object.
     fn look_up(&self, object: &ObjectId) -> Lookup;
     /// The token of what a read of this object has seen.

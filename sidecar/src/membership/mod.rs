@@ -7,7 +7,7 @@
 //!
 //! Every process is a member of its own for chitchat, named by its whole [`Replica`] and its address, and
 //! publishes nothing else. So a datagram is a list of heartbeats and nothing that can grow, save with the cluster:
-//! chitchat subtracts the length of that list from a datagram's without a check, and fails past some 1,200
+//! chitchat subtracts the length of that list from a datagram's without a check, and fails past some 1,000
 //! members (500 with the longest names). Newcomers beyond 60,000 bytes of it are turned away and counted.
 //!
 //! Owns the UDP socket. Never opens a stream, never stores anything, and believes no datagram before it is

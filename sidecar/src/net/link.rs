@@ -217,7 +217,7 @@ impl Ends {
 
     async fn first_message(&mut self) -> Result<Hello, LinkError> {
         loop {
-            match self.decoder.next()? {
+            match self.decoder.next_message()? {
                 Some(Incoming::Message(message)) => match *message {
                     Message::Hello(hello) => return Ok(hello),
                     _ => return Err(LinkError::Wire(WireError::BadFrame)),

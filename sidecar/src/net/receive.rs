@@ -29,7 +29,7 @@ pub(super) async fn receive(
     let mut heard = Instant::now();
     loop {
         loop {
-            match decoder.next() {
+            match decoder.next_message() {
                 Ok(Some(Incoming::Message(message))) => take(shared, link, &mut line, message),
                 Ok(Some(Incoming::Refusal(why))) => return LinkError::Refused(why),
                 Ok(None) => break,

@@ -70,7 +70,7 @@ impl From<io::Error> for OpenError {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` wants")]
 fn broken(error: snow::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not what the peer sealed ({error})"))
 }

@@ -66,8 +66,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the bytes are no stream of ours. It stays failed.
-    #[expect(clippy::should_implement_trait, reason = "no iterator: it goes on when more bytes have come")]
-    pub fn next(&mut self) -> Result<Option<Incoming>, WireError> {
+    pub fn next_message(&mut self) -> Result<Option<Incoming>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }

@@ -9,7 +9,7 @@
 //! The room owns the layout and its bounds. It never reads a socket, and never panics on what it is given: anything
 //! malformed is a [`WireError`], after which the stream is of no use.
 
-// The ambient world is banned here (clippy.toml).
+// The ambient world is banned here (.clippy.toml).
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod decode;

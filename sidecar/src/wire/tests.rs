@@ -146,7 +146,7 @@ fn guarded_frames() -> Vec<(&'static str, Vec<u8>)> {
 fn decode_all(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Incoming>, WireError> {
     decoder.push(bytes);
     let mut all = Vec::new();
-    while let Some(incoming) = decoder.next()? {
+    while let Some(incoming) = decoder.next_message()? {
         all.push(incoming);
     }
     Ok(all)

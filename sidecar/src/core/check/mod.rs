@@ -9,6 +9,7 @@
 //!
 //! Nothing here is part of a node, and nothing here shares code with what it checks.
 
+pub mod cluster;
 pub mod json;
 pub mod promise;
 pub mod reading;

@@ -1,5 +1,6 @@
 //! The checkers, checked by hand.
 
+mod cluster;
 mod histories;
 mod mutants;
 mod oracles;

@@ -8,6 +8,8 @@ mod collect;
 mod inspect;
 mod user;
 
+pub(super) use self::inspect::difference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -395,7 +397,7 @@ pub fn attempt(setup: &Setup, steps: &[Step], every: usize, tell: bool) -> (Worl
     (world, failure)
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

@@ -358,6 +358,13 @@ impl Node {
         self.outbox.push_back(Output::Done(wait, how));
     }
 
+    /// What this node takes for the time where deadlines are concerned.
+    #[cfg(any(test, feature = "mutants"))]
+    #[must_use]
+    pub fn time(&self, now: Now) -> super::time::UnixMillis {
+        self.clock.time(now)
+    }
+
     /// Destroys content behind the operations' back, as a bad disk or a bug would.
     #[cfg(any(test, feature = "mutants"))]
     pub fn corrupt(&mut self, object: &ObjectId) {

@@ -233,7 +233,7 @@ impl Raw {
     async fn next(&mut self) -> Option<Incoming> {
         let read = async {
             loop {
-                if let Some(incoming) = self.decoder.next().unwrap() {
+                if let Some(incoming) = self.decoder.next_message().unwrap() {
                     return Some(incoming);
                 }
                 let mut bytes = vec![0; 4096];

@@ -174,7 +174,8 @@ fn show_clock(clock: &crate::core::identity::Clock) -> String {
     format!("[{}]", dots.join(" "))
 }
 
-fn difference(
+/// Where what is stored and what must be differ.
+pub(in crate::core::check) fn difference(
     stored: &BTreeMap<ObjectId, ObjectContents>,
     wanted: &BTreeMap<ObjectId, ObjectContents>,
 ) -> String {
