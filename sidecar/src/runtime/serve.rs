@@ -197,11 +197,14 @@ async fn start_membership(
     let at = Arc::clone(weather);
     let events = move |event| match event {
         membership::Event::Alive { replica, address } => {
-            at.nodes.write().insert(address, replica.node.clone());
+            at.moved(&replica.node, address);
             links.know(&replica, address);
             driver.input(Input::Liveness { replica, alive: true });
         }
-        membership::Event::Dead(replica) => driver.input(Input::Liveness { replica, alive: false }),
+        membership::Event::Dead(replica) => {
+            links.lost(&replica);
+            driver.input(Input::Liveness { replica, alive: false });
+        }
         membership::Event::NameTaken { replica, address } => tracing::error!(
             node = %replica.node, id = %replica.id, %address,
             "another process bears this node's name: give each node a --node-id of its own"
