@@ -10,11 +10,13 @@ mod inspect;
 mod network;
 mod observe;
 mod users;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::network::Network;
 use self::users::Users;
+use self::watch::Watcher;
 use super::replica::id_of;
 use super::rng::Rng;
 use super::shrink::shrink;
@@ -47,6 +49,8 @@ pub enum Act {
     Write,
     /// A user asks for a session.
     Ask,
+    /// A user logs in on one node and is sent to another at once.
+    Login,
     /// A user waits for what was written elsewhere.
     Follow,
     /// A user waits for others to have what was written here.
@@ -67,11 +71,12 @@ pub enum Act {
     Step,
 }
 
-const WEIGHTS: [(Act, u64); 13] = [
+const WEIGHTS: [(Act, u64); 14] = [
     (Act::Pass, 40),
     (Act::Idle, 2),
     (Act::Write, 60),
     (Act::Ask, 5),
+    (Act::Login, 5),
     (Act::Follow, 5),
     (Act::Acks, 4),
     (Act::Split, 3),
@@ -231,6 +236,8 @@ pub struct Cluster {
     /// Expired lives that a node destroyed: the operation.
     expiries: Vec<(ShardId, DotKey)>,
     unchecked: BTreeSet<(usize, ShardId)>,
+    /// Somebody watches each process.
+    watchers: BTreeMap<ReplicaId, Watcher>,
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
     /// What the members had with whom a process got a link before it was ready.
@@ -241,12 +248,15 @@ pub struct Cluster {
 /// The objects that users write: two of each kind, in few shards.
 #[must_use]
 pub fn objects(kind: Kind) -> [ObjectId; 2] {
-    SHARDS_USED.map(|shard| {
-        (0..)
-            .map(|n| ObjectId::new(kind, &format!("o{n}")))
-            .find(|object| object.shard() == shard)
-            .unwrap_or_else(|| ObjectId::new(kind, "o"))
-    })
+    SHARDS_USED.map(|shard| object_in(shard, kind, "o"))
+}
+
+/// A name that falls into a shard.
+fn object_in(shard: ShardId, kind: Kind, prefix: &str) -> ObjectId {
+    (0..)
+        .map(|n| ObjectId::new(kind, &format!("{prefix}{n}")))
+        .find(|object| object.shard() == shard)
+        .unwrap_or_else(|| ObjectId::new(kind, prefix))
 }
 
 impl Cluster {
@@ -273,6 +283,7 @@ impl Cluster {
             dead: Vec::new(),
             expiries: Vec::new(),
             unchecked: BTreeSet::new(),
+            watchers: BTreeMap::new(),
             ready: BTreeSet::new(),
             met: BTreeMap::new(),
             step: 0,

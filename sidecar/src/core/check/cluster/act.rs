@@ -2,6 +2,7 @@
 
 use super::{Act, Cluster, Step, Violation};
 use crate::core::check::rng::Rng;
+use crate::core::command::{MemberState, MemberStatus};
 use crate::core::node::Input;
 
 /// Processes of one node, at most.
@@ -23,6 +24,7 @@ impl Cluster {
             }
             Act::Write if up => self.user(seat, rng),
             Act::Ask if up => self.ask(seat, rng),
+            Act::Login if up => self.login(seat, rng),
             Act::Follow if up => self.follow(seat, rng),
             Act::Acks if up => self.acks(seat, rng),
             Act::Split => {
@@ -78,15 +80,18 @@ impl Cluster {
         self.input(seat, Input::Leave)?;
         self.pass(1_500)?;
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
-        let handed_over = node.hand_over().held_by_nobody_else == 0;
-        if handed_over {
+        if node.hand_over().held_by_nobody_else == 0 {
             self.handed_over(seat)?;
             self.input(seat, Input::Farewell)?;
             self.pass(500)?;
-            self.count("departures");
-        } else {
-            self.count("crashes");
         }
+        let name = format!("n{seat}");
+        let gone = |member: &MemberStatus| member.replica.node == name && member.state == MemberState::Left;
+        let others = self.up().filter(|(other, _)| *other != seat);
+        // A goodbye that nobody heard is a crash.
+        let heard =
+            others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone));
+        self.count(if heard { "departures" } else { "crashes" });
         self.bury(seat);
         self.seats[seat].left = true;
         Ok(())

@@ -7,10 +7,11 @@ use super::{Cluster, SHARDS_USED, Violation, objects};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
-use crate::core::command::Readiness;
+use crate::core::command::{Conflict, Readiness};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Kind, ObjectId, ShardId, dot_order};
 use crate::core::op::Action;
+use crate::core::path::Path;
 use crate::core::time::UnixMillis;
 
 /// How long a healed cluster may take until all are equal, in milliseconds.
@@ -23,6 +24,7 @@ impl Cluster {
         for (seat, shard) in std::mem::take(&mut self.unchecked) {
             self.inspect_shard(seat, shard)?;
         }
+        self.watch()?;
         let up: Vec<_> = self.up().collect();
         for (at, (a, ours)) in up.iter().enumerate() {
             for (b, theirs) in &up[at + 1..] {
@@ -98,6 +100,14 @@ impl Cluster {
             let seen = self.read(seat, &id);
             if seen != wanted {
                 return Err(Violation(format!("n{seat}: {id} reads {seen:?}, not {wanted:?}")));
+            }
+            let wanted = specified.get(&id).map(|object| reading::conflicts(object, now)).unwrap_or_default();
+            let found = self.seats[seat].node.as_ref().map(|node| node.conflicts(self.now(seat), &id));
+            let found: BTreeMap<_, _> = found.into_iter().flatten().map(in_short).collect();
+            if found != wanted {
+                return Err(Violation(format!(
+                    "n{seat}: the siblings of {id} are {found:?}, not {wanted:?}"
+                )));
             }
         }
         Ok(())
@@ -262,7 +272,19 @@ impl Cluster {
                 }
             }
         }
+        for (seat, node) in self.up() {
+            let figures = node.status().figures;
+            if figures.log_ops > 0 || figures.pending_ops > 0 {
+                return Err(Violation(format!("n{seat} keeps what everyone has: {figures:?}")));
+            }
+        }
         self.tally.entry("tidied up").and_modify(|times| *times += 1).or_insert(1);
         Ok(())
     }
+}
+
+fn in_short(conflict: Conflict) -> (Path, Vec<(String, DotKey)>) {
+    let siblings = conflict.siblings.iter();
+    let siblings = siblings.map(|sibling| (sibling.value.as_str().to_owned(), dot_order(&sibling.dot)));
+    (conflict.path, siblings.collect())
 }

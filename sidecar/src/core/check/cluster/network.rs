@@ -23,6 +23,8 @@ struct Link {
     told: [bool; 2],
     /// Nothing passes any more.
     broken: bool,
+    /// A queue on it has overflowed.
+    overflowed: bool,
 }
 
 /// Something that happens at a time.
@@ -80,6 +82,12 @@ impl Network {
 
     fn next(&self) -> Option<MonoMicros> {
         self.queue.keys().next().map(|(time, _)| *time)
+    }
+
+    /// The link that stands between two seats, from which nothing has been lost.
+    pub(super) fn stands(&self, a: usize, b: usize) -> Option<u64> {
+        let number = self.between(a, b)?;
+        self.links.get(&number).filter(|link| !link.broken && !link.overflowed).map(|_| number)
     }
 
     fn between(&self, a: usize, b: usize) -> Option<u64> {
@@ -192,7 +200,9 @@ impl Cluster {
         self.network.made += 1;
         let number = self.network.made;
         self.network.by_seats.insert((a, b), number);
-        self.network.links.insert(number, Link { ends, told: [true, true], broken: false });
+        self.network
+            .links
+            .insert(number, Link { ends, told: [true, true], broken: false, overflowed: false });
         self.meet(a, b);
         self.meet(b, a);
         self.input(a, Input::LinkUp(ends[1]))?;
@@ -246,6 +256,9 @@ impl Cluster {
     /// All that is under way from one seat to another is lost, and the sender is told.
     pub(super) fn overflow(&mut self, from: usize, to: usize) -> Result<(), Violation> {
         let Some(number) = self.network.between(from, to) else { return Ok(()) };
+        if let Some(link) = self.network.links.get_mut(&number) {
+            link.overflowed = true;
+        }
         let before = self.network.queue.len();
         let lost = |event: &Event| matches!(event, Event::Arrive { link, to: at, .. } if *link == number && *at == to);
         self.network.queue.retain(|_, event| !lost(event));

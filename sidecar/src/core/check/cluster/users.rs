@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Cluster, Violation, objects};
+use super::{Cluster, SHARDS_USED, Violation, object_in, objects};
 use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::reading;
 use crate::core::check::rng::Rng;
 use crate::core::check::wishes;
-use crate::core::command::{Acks, Change, EntityTag, Lookup, Refusal, Wait, WaitId, Waited, Write, Written};
+use crate::core::command::{
+    Acks, Change, EntityTag, Lookup, MemberState, Refusal, Wait, WaitId, Waited, Write, Written,
+};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Clock, Kind, LifeId, ObjectId, ReplicaId, dot_order};
 use crate::core::time::MonoMicros;
@@ -26,6 +28,8 @@ enum Waiting {
     Acks(Token, Acks),
     /// The processes that knew the object when the question was put.
     Asked(ObjectId, Vec<ReplicaId>),
+    /// Who has just logged in elsewhere, over a link that loses nothing.
+    LoggedIn(ObjectId, usize, u64),
 }
 
 /// A DELETE of a session that its node saw nothing of, answered with 204.
@@ -45,6 +49,7 @@ pub(super) struct Users {
     tokens: Vec<(Token, Clock)>,
     loaded: BTreeMap<ObjectId, Vec<LifeId>>,
     pub(super) deletes: Vec<BlindDelete>,
+    logins: u64,
 }
 
 impl Users {
@@ -207,6 +212,46 @@ impl Cluster {
         self.wait(seat, Wait::Asked(object.clone()), Waiting::Asked(object, knowing), rng)
     }
 
+    /// A user logs in on one node and is sent to another a moment later.
+    fn logged_in(&mut self, seat: usize, object: &ObjectId, at: usize, link: u64) -> Result<(), Violation> {
+        let here = self.look_up(seat, object);
+        let there = self.look_up(at, object);
+        let stood = self.network.stands(at, seat) == Some(link);
+        if stood && matches!(there, Lookup::Found(_)) && !matches!(here, Lookup::Found(_)) {
+            return Err(Violation(format!("{object} was created on n{at}, and n{seat} says {here:?}")));
+        }
+        self.count("logins that held");
+        Ok(())
+    }
+
+    /// Logs in with a new session and goes elsewhere.
+    pub(super) fn login(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
+        let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+        self.users.logins += 1;
+        let object = object_in(SHARDS_USED[0], Kind::Session, &format!("login{}-", self.users.logins));
+        let mut put = Write::new(object.clone(), Change::Put(crate::core::value::Tree::EMPTY));
+        put.ttl_millis = Some(rng.pick(&[20_000, 600_000]));
+        let Some(written) = self.write(seat, &put)? else { return Ok(()) };
+        self.pass(rng.below(3))?;
+        let ready =
+            self.seats[to].node.as_ref().is_some_and(|node| node.is_ready() && self.introduced(to, seat));
+        let link = self.network.stands(seat, to).filter(|_| self.setup.lost_percent == 0 && ready);
+        let (Some(link), Lookup::Unknown) = (link, self.look_up(to, &object)) else { return Ok(()) };
+        if written.life.is_none() {
+            return Err(Violation(format!("n{seat} logs somebody in without a life")));
+        }
+        self.wait(to, Wait::Asked(object.clone()), Waiting::LoggedIn(object, seat, link), rng)
+    }
+
+    /// Whether one seat's process counts another's as a member that it can ask.
+    fn introduced(&self, seat: usize, other: usize) -> bool {
+        let Some(node) = &self.seats[seat].node else { return false };
+        let members = node.members(self.now(seat));
+        members
+            .iter()
+            .any(|member| member.replica.id == self.seats[other].id && member.state == MemberState::Up)
+    }
+
     fn read_here(&mut self, seat: usize, object: &ObjectId) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         let token = node.read_token(object);
@@ -234,7 +279,8 @@ impl Cluster {
     }
 
     fn wait(&mut self, seat: usize, wait: Wait, waiting: Waiting, rng: &mut Rng) -> Result<(), Violation> {
-        let millis = rng.pick(&[50, 500, 2_000]);
+        let login = matches!(waiting, Waiting::LoggedIn(..));
+        let millis = if login { 2_000 } else { rng.pick(&[50, 500, 2_000]) };
         let now = self.now(seat);
         let Some(node) = &mut self.seats[seat].node else { return Ok(()) };
         match node.wait(now, wait, millis) {
@@ -277,6 +323,9 @@ impl Cluster {
             (Waiting::Acks(token, need), Waited::Acks { have, need: needed }) => {
                 self.acked(seat, token, *need, have, needed)?;
             }
+            (Waiting::LoggedIn(object, at, link), Waited::Asked { .. }) => {
+                self.logged_in(seat, object, *at, *link)?;
+            }
             (Waiting::Asked(object, knowing), Waited::Asked { by_all, .. }) => {
                 self.answered(seat, object, knowing, by_all)?;
             }
@@ -306,7 +355,7 @@ impl Cluster {
         }
         let roster = self.seats[seat].node.as_ref().map_or(0, |node| {
             let members = node.members(self.now(seat));
-            members.iter().filter(|member| member.state != crate::core::command::MemberState::Left).count()
+            members.iter().filter(|member| member.state != MemberState::Left).count()
         });
         let least = match need {
             Acks::Count(count) => count,
