@@ -138,11 +138,16 @@ impl Bound {
         let membership = start_membership(membership, gossip, &weather, &driver, &links).await?;
         let rehearsal = Rehearsal { faults, links: Arc::clone(&links), driver: Arc::clone(&driver) };
         let chaos = config.chaos.then(|| Box::new(rehearsal) as Box<dyn Chaos>);
-        let service = Arc::new(Service { driver: Arc::clone(&driver), links: Arc::clone(&links), chaos });
+        let service = Service {
+            driver: Arc::clone(&driver),
+            links: Arc::clone(&links),
+            gossip: membership.meter(),
+            chaos,
+        };
         let drain = Duration::from_millis(config.drain_millis);
         let api_settings = ApiSettings { hosts: config.api_hosts.clone(), drain, ..ApiSettings::default() };
         let (close_api, api_closed) = oneshot::channel::<()>();
-        let api = tokio::spawn(api::serve(api, service, api_settings, async move {
+        let api = tokio::spawn(api::serve(api, Arc::new(service), api_settings, async move {
             // Dropped counts as told.
             let _ = api_closed.await;
         }));

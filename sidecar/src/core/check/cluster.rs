@@ -120,6 +120,8 @@ pub struct Setup {
     pub log_bytes_max: u64,
     /// The first node waits for nobody.
     pub founder: bool,
+    /// The last node starts only when a step says so.
+    pub latecomer: bool,
 }
 
 impl Setup {
@@ -143,6 +145,7 @@ impl Setup {
             crashes: rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
+            latecomer: rng.percent(30),
         }
     }
 
@@ -160,6 +163,7 @@ impl Setup {
             crashes: true,
             log_bytes_max: 1 << 22,
             founder: true,
+            latecomer: false,
         }
     }
 }
@@ -192,6 +196,14 @@ struct Seat {
     left: bool,
 }
 
+/// What is left of a process.
+#[derive(Debug)]
+struct Dead {
+    seat: usize,
+    since: MonoMicros,
+    clocks: BTreeMap<ShardId, Clock>,
+}
+
 /// The nodes, the network, the users, and an observer who has seen everything.
 #[derive(Debug)]
 pub struct Cluster {
@@ -214,11 +226,15 @@ pub struct Cluster {
     noted: BTreeMap<(ReplicaId, ShardId), u64>,
     /// What somebody who is still up has applied: it may not be lost.
     kept: BTreeSet<(ShardId, DotKey)>,
-    /// How far processes that are no more had got.
-    dead: Vec<(usize, BTreeMap<ShardId, Clock>)>,
+    /// How far processes that are no more had got, and when they went.
+    dead: Vec<Dead>,
     /// Expired lives that a node destroyed: the operation.
     expiries: Vec<(ShardId, DotKey)>,
     unchecked: BTreeSet<(usize, ShardId)>,
+    /// Processes that have been ready.
+    ready: BTreeSet<ReplicaId>,
+    /// What the members had with whom a process got a link before it was ready.
+    met: BTreeMap<ReplicaId, Vec<Vec<Clock>>>,
     step: usize,
 }
 
@@ -257,12 +273,15 @@ impl Cluster {
             dead: Vec::new(),
             expiries: Vec::new(),
             unchecked: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            met: BTreeMap::new(),
             step: 0,
             story: None,
             tally: Tally::new(),
             setup,
         };
-        for seat in 0..cluster.seats.len() {
+        let first = cluster.seats.len() - usize::from(cluster.setup.latecomer);
+        for seat in 0..first {
             cluster.start(seat);
         }
         cluster

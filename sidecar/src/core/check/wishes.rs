@@ -1,7 +1,9 @@
 //! What users wish for: random writes, small enough to collide.
 
+use std::collections::BTreeSet;
+
 use super::rng::Rng;
-use crate::core::command::{Change, PathOp, Write};
+use crate::core::command::{Change, EntityTag, PathOp, Precondition, Write};
 use crate::core::identity::{LifeId, ObjectId};
 use crate::core::limits::DEPTH_MAX;
 use crate::core::path::Path;
@@ -43,6 +45,24 @@ pub fn document(object: ObjectId, rng: &mut Rng) -> Write {
     Write { ttl_millis: leased.then_some(15_000), ..Write::new(object, change) }
 }
 
+/// A write to one of two paths of a document, one above the other.
+#[must_use]
+pub fn narrow_document(object: ObjectId, rng: &mut Rng) -> Write {
+    let (above, below) = (Path::of(["a"]), Path::of(["a", "b"]));
+    let path = if rng.percent(30) { above } else { below };
+    let change = match rng.weighted(&[14, 12, 20, 24, 10, 8, 8, 4]) {
+        0 => Change::MergePatch(parse("{\"a\":{}}")),
+        1 => Change::MergePatch(parse("{\"a\":5}")),
+        2 => Change::Ops(vec![PathOp::Set { path, value: parse(rng.pick(&["1", "\"x\"", "{}"])) }]),
+        3 => Change::Ops(vec![PathOp::Unset { path }]),
+        4 => Change::Ops(vec![PathOp::Increment { path, by: rng.pick(&[1, -3]) }]),
+        5 => Change::Ops(vec![PathOp::Add { path, member: "m".into() }]),
+        6 => Change::Ops(vec![PathOp::Remove { path, member: "m".into() }]),
+        _ => Change::MergePatch(parse("{\"a\":{\"b\":null}}")),
+    };
+    Write::new(object, change)
+}
+
 /// A write to the one register of a document.
 #[must_use]
 pub fn register(object: ObjectId, rng: &mut Rng) -> Write {
@@ -73,8 +93,26 @@ pub fn set(object: ObjectId, rng: &mut Rng, plain: bool) -> Write {
     Write::new(object, change)
 }
 
+/// Sometimes a condition, of an author who sees the object under this tag, or has seen it under another.
+#[must_use]
+pub fn condition(tag: Option<EntityTag>, rng: &mut Rng) -> Precondition {
+    let tags = vec![tag.filter(|_| rng.percent(70)).unwrap_or(EntityTag(rng.bits()))];
+    match rng.below(40) {
+        0..2 => Precondition::Absent,
+        2..4 => Precondition::Live,
+        4..6 => Precondition::Matches(tags),
+        6..8 => Precondition::Differs(tags),
+        _ => Precondition::None,
+    }
+}
+
 fn random_path(rng: &mut Rng) -> Path {
-    Path::of((0..rng.pick(&[1, 1, 2, 2, 3])).map(|_| rng.pick(&NAMES)))
+    Path::of((0..rng.pick(&[1, 1, 2, 2, 3])).map(|_| name(rng)))
+}
+
+/// The same few names again and again: conflicts at one level are to meet conflicts at the next.
+fn name(rng: &mut Rng) -> &'static str {
+    NAMES[rng.weighted(&[60, 30, 10])]
 }
 
 fn random_op(rng: &mut Rng) -> PathOp {
@@ -93,12 +131,9 @@ fn random_object(rng: &mut Rng, depth: u64) -> Tree {
 }
 
 fn random_members(rng: &mut Rng, depth: u64) -> String {
-    let mut names = NAMES;
-    rng.shuffle(&mut names);
-    let members: Vec<_> = names[..rng.pick(&[0, 1, 1, 1, 2])]
-        .iter()
-        .map(|name| format!("\"{name}\":{}", random_value(rng, depth)))
-        .collect();
+    let names: BTreeSet<_> = (0..rng.pick(&[0, 1, 1, 1, 2])).map(|_| name(rng)).collect();
+    let members: Vec<_> =
+        names.into_iter().map(|name| format!("\"{name}\":{}", random_value(rng, depth))).collect();
     format!("{{{}}}", members.join(","))
 }
 

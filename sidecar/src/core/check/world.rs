@@ -68,8 +68,19 @@ pub struct Profile {
     pub name: &'static str,
     /// Weights.
     pub weights: &'static [(Act, u64)],
+    /// What users wish for.
+    pub taste: Taste,
+}
+
+/// What users wish for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taste {
+    /// Everything.
+    Wide,
+    /// Documents of two paths, one above the other: all that competes there competes often.
+    Narrow,
     /// Counters are never reset, sets never cleared, documents hold one register: what the oracles can express.
-    pub plain: bool,
+    Plain,
 }
 
 /// A bit of everything.
@@ -90,7 +101,7 @@ pub const MIXED: Profile = Profile {
         (Act::Split, 1),
         (Act::Collect, 3),
     ],
-    plain: false,
+    taste: Taste::Wide,
 };
 
 /// Sessions and their ends.
@@ -107,7 +118,7 @@ pub const SESSIONS: Profile = Profile {
         (Act::Restart, 1),
         (Act::Collect, 4),
     ],
-    plain: false,
+    taste: Taste::Wide,
 };
 
 /// One counter, many increments and resets, many merges.
@@ -125,7 +136,7 @@ pub const COUNTERS: Profile = Profile {
         (Act::Split, 1),
         (Act::Collect, 5),
     ],
-    plain: false,
+    taste: Taste::Wide,
 };
 
 /// Documents with conflicts at every level.
@@ -140,7 +151,14 @@ pub const TREES: Profile = Profile {
         (Act::Join, 6),
         (Act::Truncate, 2),
     ],
-    plain: false,
+    taste: Taste::Wide,
+};
+
+/// One path above another, and all that can compete there.
+pub const CONFLICTS: Profile = Profile {
+    name: "conflicts",
+    weights: &[(Act::Time, 8), (Act::Document, 30), (Act::Deliver, 18), (Act::Sync, 5), (Act::Join, 8)],
+    taste: Taste::Narrow,
 };
 
 /// What the types of the `crdts` crate can express as well.
@@ -158,7 +176,7 @@ pub const PLAIN: Profile = Profile {
         (Act::Truncate, 2),
         (Act::Restart, 1),
     ],
-    plain: true,
+    taste: Taste::Plain,
 };
 
 /// Who there is, and how bad the network is.
@@ -176,6 +194,8 @@ pub struct Setup {
     pub lost_percent: u64,
     /// How many in a hundred arrivals come again.
     pub repeated_percent: u64,
+    /// The bound on a session's life, in milliseconds.
+    pub session_lifetime_millis: Option<u64>,
 }
 
 /// A clock that is an hour ahead: far beyond the drift limit.
@@ -198,6 +218,7 @@ impl Setup {
             pushed_percent: rng.pick(&[30, 60, 95]),
             lost_percent: rng.pick(&[0, 8, 30]),
             repeated_percent: rng.pick(&[0, 20, 40]),
+            session_lifetime_millis: rng.pick(&[None, Some(30_000)]),
         }
     }
 }
@@ -306,7 +327,10 @@ impl World {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let replica = |(node, skew): (usize, &i64)| Replica::new(node, SHARD, *skew, setup.mutants);
-        let replicas: Vec<_> = setup.skews_millis.iter().enumerate().map(replica).collect();
+        let mut replicas: Vec<_> = setup.skews_millis.iter().enumerate().map(replica).collect();
+        for replica in &mut replicas {
+            replica.session_lifetime_millis = setup.session_lifetime_millis;
+        }
         let count = replicas.len();
         Self {
             replicas,
@@ -339,6 +363,7 @@ impl World {
             pushed_percent: 0,
             lost_percent: 0,
             repeated_percent: 0,
+            session_lifetime_millis: None,
         })
     }
 

@@ -35,6 +35,19 @@ impl HybridClock {
         self.floor
     }
 
+    /// A process that has not served or reported yet need not stand by what its clock said before.
+    pub(super) fn start_over(&mut self, now: Now) {
+        self.floor = self.wall(now);
+    }
+
+    /// Takes over a member's time, unless that is out of step: what members hold to be expired must not be alive for
+    /// one that joins them.
+    pub(super) fn not_before(&mut self, now: Now, time: UnixMillis) {
+        if time.since(self.wall(now)) <= DRIFT_MILLIS_MAX {
+            self.floor = self.floor.max(time);
+        }
+    }
+
     /// Time for deadlines as of the last input.
     pub(super) fn floor(&self) -> UnixMillis {
         self.floor

@@ -12,7 +12,7 @@ use crate::core::time::MonoMicros;
 const LOOK_MILLIS: u64 = 150;
 
 /// The longest it takes a node to notice that a link is gone.
-const NOTICE_MICROS: u64 = 2_500_000;
+pub(super) const NOTICE_MICROS: u64 = 2_500_000;
 
 /// A link between two processes, from its making until both know that it is gone.
 #[derive(Debug)]
@@ -193,6 +193,8 @@ impl Cluster {
         let number = self.network.made;
         self.network.by_seats.insert((a, b), number);
         self.network.links.insert(number, Link { ends, told: [true, true], broken: false });
+        self.meet(a, b);
+        self.meet(b, a);
         self.input(a, Input::LinkUp(ends[1]))?;
         self.input(b, Input::LinkUp(ends[0]))
     }

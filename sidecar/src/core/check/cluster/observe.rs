@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cluster, Violation};
+use super::{Cluster, Dead, Violation};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
+use crate::core::command::Readiness;
 use crate::core::identity::{Clock, Dot, LifeId, ReplicaId, ShardId, dot_order};
 use crate::core::node::{Alarm, Input, Node};
 use crate::core::op::{Action, Op};
@@ -51,7 +52,41 @@ impl Cluster {
             self.unchecked.insert((seat, shard));
             self.note(seat, me, shard, by_itself)?;
         }
-        self.outputs(seat)
+        self.outputs(seat)?;
+        self.got_ready(seat)
+    }
+
+    /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
+    pub(super) fn meet(&mut self, seat: usize, other: usize) {
+        let Some(member) = self.seats[other].node.as_ref().filter(|node| !node.hello().fresh) else { return };
+        let had = ShardId::all().map(|shard| member.shard(shard).clock().clone()).collect();
+        let me = self.seats[seat].id;
+        if !self.ready.contains(&me) {
+            self.met.entry(me).or_default().push(had);
+        }
+    }
+
+    /// A process that has joined others is ready only with what one of them had when they met.
+    fn got_ready(&mut self, seat: usize) -> Result<(), Violation> {
+        let Some(node) = self.seats[seat].node.as_ref().filter(|node| node.readiness() == Readiness::Ready)
+        else {
+            return Ok(());
+        };
+        let me = node.id();
+        if !self.ready.insert(me) {
+            return Ok(());
+        }
+        let met = self.met.remove(&me).unwrap_or_default();
+        let alone = node.hello().lineage == me.0;
+        let has = |had: &Clock, shard: ShardId| {
+            had.partial_cmp(node.shard(shard).clock()).is_some_and(std::cmp::Ordering::is_le)
+        };
+        let has_all = |had: &Vec<Clock>| ShardId::all().all(|shard| has(&had[shard.index()], shard));
+        if !alone && !met.is_empty() && !met.iter().any(has_all) {
+            return Err(Violation(format!("n{seat} is ready without what any member had when they met")));
+        }
+        self.count(if alone { "started alone" } else { "joined" });
+        Ok(())
     }
 
     /// Writes down the operations that a process has written since the last look. Within one input it writes last,
@@ -159,8 +194,8 @@ impl Cluster {
 
     /// How far a seat's present and former processes had got in a shard, each on its own.
     pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
-        let dead = self.dead.iter().filter(|(of, _)| *of == seat);
-        let mut clocks: Vec<Clock> = dead.filter_map(|(_, clocks)| clocks.get(&shard).cloned()).collect();
+        let dead = self.dead.iter().filter(|dead| dead.seat == seat);
+        let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
         clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
         clocks
     }
@@ -177,7 +212,7 @@ impl Cluster {
             survivors.iter().any(|node| node.shard(shard).clock().get(actor) >= counter)
         };
         self.kept.retain(|(shard, (actor, counter))| held(*shard, actor, *counter));
-        self.dead.push((seat, clocks));
+        self.dead.push(Dead { seat, since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();
     }

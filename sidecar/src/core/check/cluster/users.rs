@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Cluster, Violation, objects};
-use crate::core::check::promise::{Promise, promise};
+use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::reading;
 use crate::core::check::rng::Rng;
 use crate::core::check::wishes;
-use crate::core::command::{Acks, Change, Lookup, Refusal, Wait, WaitId, Waited, Write, Written};
+use crate::core::command::{Acks, Change, EntityTag, Lookup, Refusal, Wait, WaitId, Waited, Write, Written};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Clock, Kind, LifeId, ObjectId, ReplicaId, dot_order};
 use crate::core::time::MonoMicros;
@@ -61,8 +61,12 @@ impl Cluster {
 
     /// What a reader on a seat's process sees of an object.
     pub(super) fn read(&self, seat: usize, object: &ObjectId) -> Option<Value> {
+        self.seen(seat, object).map(|(value, _)| value)
+    }
+
+    fn seen(&self, seat: usize, object: &ObjectId) -> Option<(Value, EntityTag)> {
         match self.look_up(seat, object) {
-            Lookup::Found(view) => serde_json::from_slice(&view.body).ok(),
+            Lookup::Found(view) => Some((serde_json::from_slice(&view.body).ok()?, view.tag)),
             Lookup::Ended | Lookup::Unknown => None,
         }
     }
@@ -92,13 +96,16 @@ impl Cluster {
                 loaded.push(life);
             }
         }
+        let tag = self.seen(seat, &write.object).map(|(_, tag)| tag);
+        write.precondition = wishes::condition(tag, rng);
         self.write(seat, &write).map(drop)
     }
 
     /// A write through the node, held against what it promises.
     pub(super) fn write(&mut self, seat: usize, write: &Write) -> Result<Option<Written>, Violation> {
-        let before = self.read(seat, &write.object);
+        let before = self.seen(seat, &write.object);
         let promised = self.promised(seat, write, before.as_ref());
+        let before = before.map(|(value, _)| value);
         let now = self.now(seat);
         let Some(node) = &mut self.seats[seat].node else { return Ok(None) };
         let written = node.write(now, write);
@@ -114,7 +121,7 @@ impl Cluster {
             }
         };
         let after = self.read(seat, &write.object);
-        if promised != Promise::Reads(after.clone()) {
+        if !promised.is_kept_by(after.as_ref()) {
             let what = format!("n{seat}: {:?} on {before:?} gives {after:?}, not {promised:?}", write.change);
             return Err(Violation(what));
         }
@@ -169,7 +176,7 @@ impl Cluster {
         }
     }
 
-    fn promised(&self, seat: usize, write: &Write, before: Option<&Value>) -> Promise {
+    fn promised(&self, seat: usize, write: &Write, before: Option<&(Value, EntityTag)>) -> Promise {
         let visible = || {
             let specified = self.specified(seat, write.object.shard());
             let now = self.time_of(seat);
@@ -177,7 +184,7 @@ impl Cluster {
         };
         match write.life {
             Some(life) if !visible().contains(&dot_order(&life)) => Promise::Missing,
-            _ => promise(write.object.kind, before, &write.change),
+            _ => conditional(write, before.map(|(value, tag)| (value, *tag))),
         }
     }
 

@@ -1,7 +1,7 @@
-use crate::core::check::cluster::check_seed;
+use crate::core::check::cluster::{check_seed, fails};
 use crate::core::check::world::Tally;
 use crate::core::message::Message;
-use crate::core::mutant::Mutants;
+use crate::core::mutant::{Mutants, Rule};
 use crate::wire::{Decoder, Guard, Incoming, encode};
 
 /// Every message goes through the bytes of the real wire.
@@ -42,4 +42,31 @@ fn soak() {
         .inspect(|report| println!("{report}"))
         .collect();
     assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
+}
+
+fn found(rule: Rule, seeds: u64) {
+    let mutants = Mutants::without(rule);
+    let hit = (0..seeds).find_map(|seed| Some((seed, fails(seed, 150, mutants, through_bytes)?)));
+    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
+    println!("{rule:?}: seed {seed}: {failure}");
+}
+
+#[test]
+fn grace_reap() {
+    found(Rule::GraceReap, 100);
+}
+
+#[test]
+fn local_purge() {
+    found(Rule::LocalPurge, 20);
+}
+
+#[test]
+fn flat_roster() {
+    found(Rule::FlatRoster, 100);
+}
+
+#[test]
+fn no_sponsor() {
+    found(Rule::NoSponsor, 20);
 }
