@@ -48,7 +48,7 @@ pub struct Links {
     shared: Arc<Shared>,
     /// By node name.
     dialling: Mutex<BTreeMap<String, Dialling>>,
-    accepting: AbortHandle,
+    accepting: Mutex<Option<AbortHandle>>,
 }
 
 struct Dialling {
@@ -57,13 +57,8 @@ struct Dialling {
 }
 
 impl Links {
-    /// Accepts links from now on. Must be called within a tokio runtime.
-    pub fn start(
-        listener: TcpListener,
-        settings: &LinkSettings,
-        faults: Arc<Faults>,
-        handler: Arc<dyn Handler>,
-    ) -> Self {
+    /// No links yet: whoever is to be called can be made ready first.
+    pub fn new(settings: &LinkSettings, faults: Arc<Faults>, handler: Arc<dyn Handler>) -> Self {
         let shared = Arc::new(Shared {
             ours: handler.hello().replica,
             handler,
@@ -78,8 +73,13 @@ impl Links {
             changing: Mutex::default(),
             quiet_until: Mutex::default(),
         });
-        let accepting = tokio::spawn(dial::accept(Arc::clone(&shared), listener)).abort_handle();
-        Self { shared, dialling: Mutex::default(), accepting }
+        Self { shared, dialling: Mutex::default(), accepting: Mutex::default() }
+    }
+
+    /// Accepts links from now on. Must be called within a tokio runtime, and once.
+    pub fn listen(&self, listener: TcpListener) {
+        let accept = tokio::spawn(dial::accept(Arc::clone(&self.shared), listener));
+        *self.accepting.lock() = Some(accept.abort_handle());
     }
 
     /// This process is there, at this address, and it is the current one of its name. A link to it is kept up from
@@ -176,7 +176,9 @@ impl Links {
     }
 
     fn stop_growing(&self) {
-        self.accepting.abort();
+        if let Some(accepting) = self.accepting.lock().take() {
+            accepting.abort();
+        }
         std::mem::take(&mut *self.dialling.lock()).values().for_each(|dialling| dialling.task.abort());
     }
 }

@@ -47,6 +47,8 @@ const MESSAGES_IN: Metric =
 const MESSAGES_OUT: Metric = ("sidetalk_link_messages_sent_total", "counter", "Messages sent over links.");
 const OVERFLOWS: Metric =
     ("sidetalk_link_overflows_total", "counter", "Link queues that were full and dropped.");
+const REHEARSED_LOSSES: Metric =
+    ("sidetalk_link_rehearsed_losses_total", "counter", "Messages that a rehearsed failure dropped.");
 const LINKS_OPENED: Metric = ("sidetalk_links_opened_total", "counter", "Links that came up.");
 const LINK_ERRORS: Metric = ("sidetalk_link_errors_total", "counter", "Links that failed, by reason.");
 
@@ -113,6 +115,7 @@ pub fn render(sources: &Sources) -> String {
     page.one(MESSAGES_IN, traffic.messages_in);
     page.one(MESSAGES_OUT, traffic.messages_out);
     page.one(OVERFLOWS, traffic.overflows);
+    page.one(REHEARSED_LOSSES, traffic.rehearsed_losses);
     page.one(LINKS_OPENED, traffic.links_opened);
     page.many(LINK_ERRORS, "reason", traffic.errors.iter().map(|(reason, n)| (*reason, *n)));
     page.one(GOSSIP_IN, gossip.received_bytes);

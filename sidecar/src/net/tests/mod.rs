@@ -99,7 +99,8 @@ impl Peer {
         let faults = Arc::new(Faults::default());
         let settings =
             LinkSettings { key: options.key, queue_bytes_max: options.queue_bytes_max, rehearses: true };
-        let links = Links::start(listener, &settings, Arc::clone(&faults), recorder.clone());
+        let links = Links::new(&settings, Arc::clone(&faults), recorder.clone());
+        links.listen(listener);
         Self { replica, address, links, faults, recorder }
     }
 
