@@ -359,3 +359,23 @@ fn counts_that_wrap_do_not_stop_a_node() {
     assert_eq!(net.nodes[0].members(net.now(0)).len(), 2);
     assert_eq!(net.nodes[0].readiness(), Readiness::Ready);
 }
+
+#[test]
+fn a_wall_clock_that_is_set_forward_does_not_end_sessions_early() {
+    let mut net = three();
+    let write = Write { ttl_millis: Some(600_000), ..Write::new(session("s"), Change::Put(Tree::EMPTY)) };
+    net.write(0, &write);
+    net.run_millis(1_000);
+    net.clock_offsets_millis[1] = 3_600_000;
+    for _ in 0..100 {
+        assert_eq!(net.read(1, &session("s")), "{}");
+        net.run_millis(50);
+    }
+    assert!(net.nodes[1].status().correction_millis < -3_500_000);
+    assert!(net.alarms.iter().any(|(node, alarm)| *node == 1 && matches!(alarm, Alarm::Corrected { .. })));
+    // And where all have been set, all go with the time: the machines had been suspended.
+    net.clock_offsets_millis = vec![3_600_000; 3];
+    net.run_millis(5_000);
+    assert_eq!(net.nodes.iter().map(|node| node.status().correction_millis).collect::<Vec<_>>(), [0; 3]);
+    assert_eq!(net.read(0, &session("s")), "Ended");
+}
