@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Dot, LifeId, ReplicaId};
-use super::path::{Path, split_segment, unescape};
+use super::path::{Path, split_segment};
 use super::time::Hlc;
 use super::value::JsonText;
 
@@ -54,12 +54,31 @@ impl Accumulator {
     }
 }
 
+/// Stored text. It was UTF-8 when it was stored, and is looked at again only where that matters: copying it out, as
+/// rendering does, needs no second look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(crate) fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body<'a> {
-    Register(&'a str),
+    Register(Text<'a>),
     Marker,
-    Member(&'a str),
+    Member(Text<'a>),
     Accumulator(Accumulator),
 }
 
@@ -111,7 +130,7 @@ impl NewRecord {
             Body::Marker => key.push(MARKER),
             Body::Member(member) => {
                 key.push(MEMBER);
-                key.extend_from_slice(member.as_bytes());
+                key.extend_from_slice(member.bytes());
             }
             Body::Accumulator(_) => key.push(ACCUMULATOR),
         }
@@ -154,8 +173,8 @@ fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec
     }
     match body {
         Body::Register(text) => {
-            put_varint(&mut out, text.len() as u64);
-            out.extend_from_slice(text.as_bytes());
+            put_varint(&mut out, text.bytes().len() as u64);
+            out.extend_from_slice(text.bytes());
         }
         Body::Marker | Body::Member(_) => {}
         Body::Accumulator(accumulator) => {
@@ -207,10 +226,10 @@ fn decode(origin: Origin, bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let body = match *key.get(path_len)? {
         REGISTER => {
             let len = usize::try_from(take_varint(&mut rest)?).ok()?;
-            Body::Register(std::str::from_utf8(take(&mut rest, len)?).ok()?)
+            Body::Register(Text(take(&mut rest, len)?))
         }
         MARKER => Body::Marker,
-        MEMBER => Body::Member(std::str::from_utf8(&key[path_len + 1..]).ok()?),
+        MEMBER => Body::Member(Text(&key[path_len + 1..])),
         ACCUMULATOR => Body::Accumulator(Accumulator {
             counted: take_varint(&mut rest)?,
             total: unzigzag(take_varint(&mut rest)?),
@@ -239,6 +258,15 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    // Nearly every length is below 128.
+    if let [byte @ ..0x80, tail @ ..] = *rest {
+        *rest = tail;
+        return Some(u64::from(*byte));
+    }
+    take_long_varint(rest)
+}
+
+fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *take(rest, 1)?.first()?;
@@ -471,12 +499,13 @@ impl Records {
 }
 
 fn is_sound(record: &Record<'_>) -> bool {
-    let value_is_json = match record.body {
-        Body::Register(text) => JsonText::is_json(text),
-        _ => true,
+    let text_is_sound = match record.body {
+        Body::Register(text) => std::str::from_utf8(text.bytes()).is_ok_and(JsonText::is_json),
+        Body::Member(member) => std::str::from_utf8(member.bytes()).is_ok(),
+        Body::Marker | Body::Accumulator(_) => true,
     };
     let tail_is_empty = matches!(record.body, Body::Member(_)) || record.key.len() == record.path_len + 1;
-    value_is_json && tail_is_empty && Path::from_encoded(record.path()).is_ok()
+    text_is_sound && tail_is_empty && Path::from_encoded(record.path()).is_ok()
 }
 
 struct RunIter<'a> {
@@ -594,8 +623,8 @@ impl<'de> Deserialize<'de> for Records {
     }
 }
 
-/// The object key that starts at byte `at` of an encoded key, and where the next level starts.
-pub(crate) fn segment_at(key: &[u8], at: usize) -> Option<(std::borrow::Cow<'_, str>, usize)> {
+/// The escaped object key that starts at byte `at` of an encoded key, and where the next level starts.
+pub(crate) fn segment_at(key: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let (segment, rest) = split_segment(key.get(at..)?)?;
-    Some((unescape(segment)?, key.len() - rest.len()))
+    Some((segment, key.len() - rest.len()))
 }

@@ -4,6 +4,7 @@
 //! sends the reader the long way round (`read`), which gives the same text for what this can do.
 
 use super::object::Life;
+use super::path::unescape;
 use super::records::{Body, Record, segment_at};
 use super::value::write_string;
 
@@ -22,6 +23,17 @@ pub(crate) fn render_plain(life: &Life, out: &mut Vec<u8>) -> bool {
     }
     writer.out.push(b'}');
     true
+}
+
+/// Appends an object key, from its escaped bytes.
+pub(crate) fn write_name(escaped: &[u8], out: &mut Vec<u8>) {
+    if escaped.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(escaped);
+        out.push(b'"');
+    } else {
+        write_string(&unescape(escaped).unwrap_or_default(), out);
+    }
 }
 
 struct Writer<'a, 'o> {
@@ -59,7 +71,7 @@ impl<'a> Writer<'a, '_> {
             if !self.empty {
                 self.out.push(b',');
             }
-            write_string(&name, self.out);
+            write_name(name, self.out);
             self.out.push(b':');
             if end == path.len() {
                 break;
@@ -69,7 +81,7 @@ impl<'a> Writer<'a, '_> {
         }
         match record.body {
             Body::Register(text) => {
-                self.out.extend_from_slice(text.as_bytes());
+                self.out.extend_from_slice(text.bytes());
                 self.empty = false;
                 self.last_is_object = false;
             }

@@ -149,9 +149,9 @@ impl Node {
 
     fn explain_entry(&self, shard: ShardId, record: &Record<'_>, shown: bool) -> EntryExplained {
         let content = match record.body {
-            Body::Register(text) => ContentExplained::Value(JsonText::stored(text)),
+            Body::Register(text) => ContentExplained::Value(JsonText::stored(text.as_str())),
             Body::Marker => ContentExplained::Object,
-            Body::Member(member) => ContentExplained::Member(member.into()),
+            Body::Member(member) => ContentExplained::Member(member.as_str().into()),
             Body::Accumulator(accumulator) => {
                 ContentExplained::Count(i64::try_from(accumulator.net()).unwrap_or(i64::MAX))
             }
