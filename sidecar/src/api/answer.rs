@@ -1,6 +1,5 @@
 //! Answers: their bodies, and the headers that every answer about an object carries.
 
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -120,6 +119,20 @@ fn push_hex(text: &mut String, bits: u64) {
     }
 }
 
+fn push_decimal(text: &mut String, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend(digits[at..].iter().copied().map(char::from));
+}
+
 /// What the headers of an answer say about an object.
 #[derive(Debug)]
 pub(super) struct About {
@@ -152,7 +165,7 @@ impl About {
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let mut text = String::with_capacity(160);
         let mut parts: [(Option<HeaderName>, usize); 4] = [const { (None, 0) }; 4];
-        let _ = write!(text, "{}", self.token);
+        self.token.push_to(&mut text);
         parts[0] = (Some(headers::TOKEN), text.len());
         if let Some(EntityTag(tag)) = self.tag {
             text.push('"');
@@ -162,11 +175,12 @@ impl About {
         }
         if let Some(life) = &self.life {
             push_hex(&mut text, life.actor.0);
-            let _ = write!(text, "-{}", life.counter);
+            text.push('-');
+            push_decimal(&mut text, life.counter);
             parts[2] = (Some(headers::LIFE), text.len());
         }
         if let Some(millis) = self.expires_in_millis {
-            let _ = write!(text, "{}", millis / 1_000);
+            push_decimal(&mut text, millis / 1_000);
             parts[3] = (Some(headers::EXPIRES_IN), text.len());
         }
         let text = Bytes::from(text);
@@ -192,5 +206,20 @@ impl About {
     /// Puts the headers on a problem.
     pub(super) fn on_problem(&self, problem: Problem) -> Problem {
         problem.headers(|headers| self.write(headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_a_formatter_writes_them() {
+        for number in [0, 7, 10, 0xabc, 99_999, u64::MAX] {
+            let mut text = String::new();
+            push_decimal(&mut text, number);
+            push_hex(&mut text, number);
+            assert_eq!(text, format!("{number}{number:016x}"));
+        }
     }
 }

@@ -8,7 +8,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
-use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use super::identity::{Dot, ReplicaId, ShardId};
@@ -32,8 +31,9 @@ pub struct MalformedToken;
 
 const VERSION: u8 = 1;
 
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Token {
+    /// Appends its text.
+    pub fn push_to(&self, out: &mut String) {
         // Every answer carries one: a single allocation, of the right size.
         let mut bytes = Vec::with_capacity(10 + self.dots.len() * 18);
         bytes.extend_from_slice(&[VERSION, self.shard.0]);
@@ -47,7 +47,15 @@ impl fmt::Display for Token {
             }
             bytes.push(rest as u8);
         }
-        Base64Display::new(&bytes, &BASE64).fmt(f)
+        BASE64.encode_string(&bytes, out);
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -17,6 +17,11 @@ impl Port for Service {
         self.driver.read(|node, _| node.is_ready())
     }
 
+    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
+        self.driver
+            .read(|node, now| node.is_ready().then(|| (node.look_up(now, object), node.read_token(object))))
+    }
+
     fn look_up(&self, object: &ObjectId) -> Lookup {
         self.driver.read(|node, now| node.look_up(now, object))
     }
@@ -74,6 +79,6 @@ impl Port for Service {
     }
 
     fn metrics(&self) -> String {
-        metrics::render(&self.status(), &self.members(), &self.traffic())
+        metrics::render(&self.sources())
     }
 }

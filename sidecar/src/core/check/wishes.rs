@@ -140,7 +140,7 @@ fn random_members(rng: &mut Rng, depth: u64) -> String {
 fn random_value(rng: &mut Rng, depth: u64) -> String {
     match rng.below(100) {
         0..25 => "null".into(),
-        0..60 => rng.pick(&["1", "2", "7", "\"x\"", "\"y\"", "1.50", "true"]).into(),
+        25..60 => rng.pick(&["1", "2", "7", "\"x\"", "\"y\"", "1.50", "true"]).into(),
         _ if depth == 0 => "{}".into(),
         _ => random_members(rng, depth - 1),
     }

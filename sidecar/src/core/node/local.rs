@@ -1,5 +1,7 @@
 //! What the local application asks: answered at once, from what is stored here.
 
+use std::collections::BTreeSet;
+
 use super::Node;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, LifeExplained, LifeState,
@@ -185,7 +187,13 @@ impl Node {
             replica: self.config.replica.clone(),
             readiness: self.readiness(),
             figures: self.figures(),
-            diverged: self.diverged.iter().copied().collect(),
+            diverged: self
+                .diverged
+                .iter()
+                .map(|(_, shard)| *shard)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             skew_millis: self.clock.skew_millis(),
             correction_millis: self.clock.correction_millis(),
         }

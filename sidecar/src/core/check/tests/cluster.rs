@@ -5,13 +5,13 @@ use crate::core::identity::Kind;
 use crate::core::message::Message;
 use crate::core::mutant::{Mutants, Rule};
 use crate::core::value::Tree;
-use crate::wire::{Decoder, Incoming, encode};
+use crate::wire::{Decoder, Guard, Incoming, encode};
 
 /// Every message goes through the bytes of the real wire.
 fn through_bytes(message: &Message) -> Result<Message, String> {
     let mut bytes = Vec::new();
-    encode(message, &mut bytes);
-    let mut decoder = Decoder::with_limit(1 << 26);
+    encode(message, Guard::Checksum, &mut bytes).map_err(|error| error.to_string())?;
+    let mut decoder = Decoder::with_limit(Guard::Checksum, 1 << 26);
     decoder.push(&bytes);
     match decoder.next_message() {
         Ok(Some(Incoming::Message(decoded))) if *decoded == *message => Ok(*decoded),
