@@ -59,12 +59,12 @@ fn whole_nodes_on_a_hostile_network() {
         "tokens not seen",
         "tokens seen",
     ];
-    seeds(Theme::Everything, 0..16, &must_happen);
+    seeds(Theme::Everything, 0..10, &must_happen);
 }
 
 #[test]
 fn sessions_that_expire_on_one_side_of_a_split() {
-    seeds(Theme::Expiry, 0..8, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+    seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
 }
 
 /// Many seeds, for a long night: `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
