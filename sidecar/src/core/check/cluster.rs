@@ -13,8 +13,10 @@ mod users;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use self::network::Network;
+use self::observe::Had;
 use self::users::Users;
 use self::watch::Watcher;
 use super::replica::id_of;
@@ -71,22 +73,45 @@ pub enum Act {
     Step,
 }
 
-const WEIGHTS: [(Act, u64); 14] = [
-    (Act::Pass, 40),
-    (Act::Idle, 2),
-    (Act::Write, 60),
-    (Act::Ask, 5),
-    (Act::Login, 5),
-    (Act::Follow, 5),
-    (Act::Acks, 4),
-    (Act::Split, 3),
-    (Act::Heal, 3),
-    (Act::Crash, 1),
-    (Act::Start, 3),
-    (Act::Leave, 1),
-    (Act::Overflow, 2),
-    (Act::Step, 1),
-];
+/// What a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    /// A bit of everything.
+    Everything,
+    /// Sessions that expire on one side of a split while they are in use on the other.
+    Expiry,
+}
+
+impl Theme {
+    fn weights(self) -> &'static [(Act, u64)] {
+        match self {
+            Self::Everything => &[
+                (Act::Pass, 40),
+                (Act::Idle, 2),
+                (Act::Write, 60),
+                (Act::Ask, 5),
+                (Act::Login, 5),
+                (Act::Follow, 5),
+                (Act::Acks, 4),
+                (Act::Split, 3),
+                (Act::Heal, 3),
+                (Act::Crash, 1),
+                (Act::Start, 3),
+                (Act::Leave, 1),
+                (Act::Overflow, 2),
+                (Act::Step, 1),
+            ],
+            Self::Expiry => &[
+                (Act::Pass, 40),
+                (Act::Idle, 6),
+                (Act::Write, 60),
+                (Act::Split, 5),
+                (Act::Heal, 3),
+                (Act::Step, 1),
+            ],
+        }
+    }
+}
 
 /// One step.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +130,8 @@ pub type Codec = fn(&Message) -> Result<Message, String>;
 /// How a cluster is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What it is about.
+    pub theme: Theme,
     /// What links make of messages.
     pub codec: Codec,
     /// Which rules hold.
@@ -132,7 +159,7 @@ pub struct Setup {
 impl Setup {
     /// Drawn from a seed.
     #[must_use]
-    pub fn new(seed: u64, mutants: Mutants, codec: Codec) -> Self {
+    pub fn new(seed: u64, theme: Theme, mutants: Mutants, codec: Codec) -> Self {
         let mut rng = Rng::new(seed ^ 0xc1u64.rotate_left(48));
         let mut skews_millis: Vec<i64> =
             (0..2 + rng.below(4)).map(|_| rng.below(6_000) as i64 - 3_000).collect();
@@ -140,6 +167,7 @@ impl Setup {
             skews_millis[1] = 3_600_000;
         }
         Self {
+            theme,
             codec,
             mutants,
             skews_millis,
@@ -158,6 +186,7 @@ impl Setup {
     #[must_use]
     pub fn calm(nodes: usize, mutants: Mutants, codec: Codec) -> Self {
         Self {
+            theme: Theme::Everything,
             codec,
             mutants,
             skews_millis: vec![0; nodes],
@@ -177,10 +206,11 @@ impl Setup {
 #[must_use]
 pub fn steps(seed: u64, setup: &Setup, count: usize) -> Vec<Step> {
     let mut rng = Rng::new(seed);
-    let weights = WEIGHTS.map(|(_, weight)| weight);
+    let acts = setup.theme.weights();
+    let weights: Vec<u64> = acts.iter().map(|(_, weight)| *weight).collect();
     (0..count)
         .map(|_| Step {
-            act: WEIGHTS[rng.weighted(&weights)].0,
+            act: acts[rng.weighted(&weights)].0,
             node: rng.index(setup.skews_millis.len()),
             seed: rng.bits(),
         })
@@ -241,14 +271,16 @@ pub struct Cluster {
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
     /// What the members had with whom a process got a link before it was ready.
-    met: BTreeMap<ReplicaId, Vec<Vec<Clock>>>,
+    met: BTreeMap<ReplicaId, Vec<Option<Had>>>,
     step: usize,
 }
 
 /// The objects that users write: two of each kind, in few shards.
 #[must_use]
 pub fn objects(kind: Kind) -> [ObjectId; 2] {
-    SHARDS_USED.map(|shard| object_in(shard, kind, "o"))
+    static NAMES: OnceLock<[[ObjectId; 2]; Kind::ALL.len()]> = OnceLock::new();
+    let names = || Kind::ALL.map(|kind| SHARDS_USED.map(|shard| object_in(shard, kind, "o")));
+    NAMES.get_or_init(names)[kind as usize].clone()
 }
 
 /// A name that falls into a shard.
@@ -342,6 +374,11 @@ impl Cluster {
         self.seats.iter().enumerate().filter_map(|(index, seat)| seat.node.as_ref().map(|node| (index, node)))
     }
 
+    /// Whether a seat's clock is beyond all limits, so that little is promised of it.
+    fn is_mad(&self, seat: usize) -> bool {
+        self.setup.skews_millis[seat].unsigned_abs() > 60_000
+    }
+
     fn say(&mut self, line: impl FnOnce() -> String) {
         let (step, millis) = (self.step, self.mono.0 / 1_000);
         if let Some(story) = &mut self.story {
@@ -371,8 +408,14 @@ pub fn attempt(setup: &Setup, seed: u64, steps: &[Step], tell: bool) -> (Cluster
 ///
 /// # Errors
 /// A report to print: the seed, the violation, and the shortest history found, step by step.
-pub fn check_seed(seed: u64, count: usize, mutants: Mutants, codec: Codec) -> Result<Tally, String> {
-    let setup = Setup::new(seed, mutants, codec);
+pub fn check_seed(
+    seed: u64,
+    theme: Theme,
+    count: usize,
+    mutants: Mutants,
+    codec: Codec,
+) -> Result<Tally, String> {
+    let setup = Setup::new(seed, theme, mutants, codec);
     let steps = steps(seed, &setup, count);
     let (cluster, failure) = attempt(&setup, seed, &steps, false);
     match failure {
@@ -383,8 +426,8 @@ pub fn check_seed(seed: u64, count: usize, mutants: Mutants, codec: Codec) -> Re
 
 /// Whether a seed breaks a rule, without looking for the shortest history.
 #[must_use]
-pub fn fails(seed: u64, count: usize, mutants: Mutants, codec: Codec) -> Option<String> {
-    let setup = Setup::new(seed, mutants, codec);
+pub fn fails(seed: u64, theme: Theme, count: usize, mutants: Mutants, codec: Codec) -> Option<String> {
+    let setup = Setup::new(seed, theme, mutants, codec);
     attempt(&setup, seed, &steps(seed, &setup, count), false).1
 }
 

@@ -28,15 +28,8 @@ impl Cluster {
             Act::Follow if up => self.follow(seat, rng),
             Act::Acks if up => self.acks(seat, rng),
             Act::Split => {
-                for seat in 0..self.seats.len() {
-                    self.network.groups[seat] = rng.below(2);
-                }
-                if self.network.groups.iter().any(|group| *group != self.network.groups[0]) {
-                    self.count("splits");
-                }
-                let groups = self.network.groups.clone();
-                self.say(|| format!("the network is split into {groups:?}"));
-                self.cut();
+                let groups: Vec<u64> = self.seats.iter().map(|_| rng.below(2)).collect();
+                self.split(&groups);
                 Ok(())
             }
             Act::Heal => {
@@ -66,6 +59,16 @@ impl Cluster {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Seats of different groups cannot reach each other from now on.
+    pub fn split(&mut self, groups: &[u64]) {
+        self.network.groups = groups.to_vec();
+        if groups.iter().any(|group| *group != groups[0]) {
+            self.count("splits");
+        }
+        self.say(|| format!("the network is split into {groups:?}"));
+        self.cut();
     }
 
     pub(super) fn reunite(&mut self) {

@@ -140,7 +140,10 @@ impl Cluster {
     }
 
     /// Heals everything, waits until all are equal, and looks for what may not be after that.
-    pub(super) fn finish(&mut self) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// What it finds.
+    pub fn finish(&mut self) -> Result<(), Violation> {
         self.network.calm = true;
         self.reunite();
         for seat in 0..self.seats.len() {
@@ -210,7 +213,7 @@ impl Cluster {
             let Some(session) = specified.get(&delete.object) else { continue };
             for (id, life) in &session.lives {
                 let Some((step, creator)) = self.born.get(&(shard, *id)).copied() else { continue };
-                let mad = [creator, delete.seat].iter().any(|seat| self.setup.skews_millis[*seat] > 60_000);
+                let mad = self.is_mad(creator) || self.is_mad(delete.seat);
                 if survived && !mad && step < delete.step && !reading::hidden(session, life) {
                     return Err(Violation(format!(
                         "DELETE of {} at step {} was answered, but life {} of step {step} is there",
@@ -261,9 +264,10 @@ impl Cluster {
         self.inspect()?;
         self.converge()?;
         let Some((seat, _)) = self.up().next() else { return Ok(()) };
+        // What has expired for some must not go while it is alive for others.
+        let now = self.up().map(|(seat, _)| self.time_of(seat)).min().unwrap_or_default();
         for shard in SHARDS_USED {
             for (id, object) in self.specified(seat, shard) {
-                let now = self.time_of(seat);
                 if id.kind == Kind::Session && object.lives.values().any(|life| life.lease.ends() < now) {
                     return Err(Violation(format!("{id} has expired and is never destroyed")));
                 }

@@ -96,8 +96,11 @@ impl Network {
 }
 
 impl Cluster {
-    /// Lets time pass until a moment, with all that happens on the way.
-    pub(super) fn pass(&mut self, millis: u64) -> Result<(), Violation> {
+    /// Lets time pass, with all that happens on the way.
+    ///
+    /// # Errors
+    /// What must not happen.
+    pub fn pass(&mut self, millis: u64) -> Result<(), Violation> {
         let end = self.mono.plus_millis(millis);
         loop {
             let ticks = self.up().map(|(_, node)| node.deadline()).min();

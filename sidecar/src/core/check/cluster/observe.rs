@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cluster, Dead, Violation};
+use super::{Cluster, Dead, SHARDS_USED, Violation};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
@@ -14,7 +14,7 @@ use crate::core::op::{Action, Op};
 /// What a node was like before an input.
 #[derive(Debug)]
 pub(super) struct Before {
-    sums: Vec<u64>,
+    sums: [u64; SHARDS_USED.len()],
     /// It had no memory, and operations came.
     fresh_and_given_ops: bool,
 }
@@ -26,8 +26,15 @@ impl Before {
     }
 }
 
-fn sums(node: &Node) -> Vec<u64> {
-    ShardId::all().map(|shard| node.shard(shard).digest().clock_sum).collect()
+/// What a member had when somebody met it.
+#[derive(Debug)]
+pub(super) struct Had {
+    lineage: u64,
+    clocks: [Clock; SHARDS_USED.len()],
+}
+
+fn sums(node: &Node) -> [u64; SHARDS_USED.len()] {
+    SHARDS_USED.map(|shard| node.shard(shard).digest().clock_sum)
 }
 
 impl Cluster {
@@ -36,13 +43,10 @@ impl Cluster {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         let me = node.id();
         let by_itself = before.is_some();
-        let changed: Vec<ShardId> = match &before {
-            Some(before) => {
-                let sums = sums(node);
-                ShardId::all().filter(|shard| sums[shard.index()] != before.sums[shard.index()]).collect()
-            }
-            None => super::SHARDS_USED.to_vec(),
-        };
+        let now = sums(node);
+        let same = |at: usize| before.as_ref().is_some_and(|before| before.sums[at] == now[at]);
+        let changed: Vec<ShardId> =
+            SHARDS_USED.iter().enumerate().filter(|(at, _)| !same(*at)).map(|(_, shard)| *shard).collect();
         if before.is_some_and(|before| before.fresh_and_given_ops && node.hello().fresh)
             && !changed.is_empty()
         {
@@ -58,8 +62,10 @@ impl Cluster {
 
     /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
     pub(super) fn meet(&mut self, seat: usize, other: usize) {
-        let Some(member) = self.seats[other].node.as_ref().filter(|node| !node.hello().fresh) else { return };
-        let had = ShardId::all().map(|shard| member.shard(shard).clock().clone()).collect();
+        let Some(peer) = &self.seats[other].node else { return };
+        let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
+        let hello = peer.hello();
+        let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
         let me = self.seats[seat].id;
         if !self.ready.contains(&me) {
             self.met.entry(me).or_default().push(had);
@@ -76,12 +82,17 @@ impl Cluster {
         if !self.ready.insert(me) {
             return Ok(());
         }
-        let met = self.met.remove(&me).unwrap_or_default();
-        let alone = node.hello().lineage == me.0;
-        let has = |had: &Clock, shard: ShardId| {
-            had.partial_cmp(node.shard(shard).clock()).is_some_and(std::cmp::Ordering::is_le)
+        let lineage = node.hello().lineage;
+        let mut met = self.met.remove(&me).unwrap_or_default();
+        met.retain(|had| had.as_ref().is_none_or(|had| had.lineage == lineage));
+        let alone = lineage == me.0;
+        // Of a peer that had no memory then it is not known here when it got one.
+        let has_all = |had: &Option<Had>| {
+            let Some(had) = had else { return true };
+            SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
+                had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)
+            })
         };
-        let has_all = |had: &Vec<Clock>| ShardId::all().all(|shard| has(&had[shard.index()], shard));
         if !alone && !met.is_empty() && !met.iter().any(has_all) {
             return Err(Violation(format!("n{seat} is ready without what any member had when they met")));
         }

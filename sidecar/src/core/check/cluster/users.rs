@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Cluster, SHARDS_USED, Violation, object_in, objects};
+use super::{Cluster, SHARDS_USED, Theme, Violation, object_in, objects};
 use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::reading;
 use crate::core::check::rng::Rng;
@@ -65,7 +65,8 @@ impl Cluster {
     }
 
     /// What a reader on a seat's process sees of an object.
-    pub(super) fn read(&self, seat: usize, object: &ObjectId) -> Option<Value> {
+    #[must_use]
+    pub fn read(&self, seat: usize, object: &ObjectId) -> Option<Value> {
         self.seen(seat, object).map(|(value, _)| value)
     }
 
@@ -78,7 +79,11 @@ impl Cluster {
 
     /// One random wish of one user.
     pub(super) fn user(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
-        let kind = [Kind::Session, Kind::Document, Kind::Counter, Kind::Set][rng.weighted(&[50, 22, 16, 12])];
+        let weights = match self.setup.theme {
+            Theme::Everything => [50, 22, 16, 12],
+            Theme::Expiry => [94, 2, 2, 2],
+        };
+        let kind = Kind::ALL[rng.weighted(&weights)];
         let object = objects(kind)[rng.index(2)].clone();
         let mut write = match kind {
             Kind::Session => {
@@ -106,8 +111,11 @@ impl Cluster {
         self.write(seat, &write).map(drop)
     }
 
-    /// A write through the node, held against what it promises.
-    pub(super) fn write(&mut self, seat: usize, write: &Write) -> Result<Option<Written>, Violation> {
+    /// A write through the node, held against what it promises. `None` where it is refused.
+    ///
+    /// # Errors
+    /// The promise that was not kept.
+    pub fn write(&mut self, seat: usize, write: &Write) -> Result<Option<Written>, Violation> {
         let before = self.seen(seat, &write.object);
         let promised = self.promised(seat, write, before.as_ref());
         let before = before.map(|(value, _)| value);
@@ -235,7 +243,9 @@ impl Cluster {
         self.pass(rng.below(3))?;
         let ready =
             self.seats[to].node.as_ref().is_some_and(|node| node.is_ready() && self.introduced(to, seat));
-        let link = self.network.stands(seat, to).filter(|_| self.setup.lost_percent == 0 && ready);
+        // To a clock that is an hour ahead the session has expired, and it may have drawn others along.
+        let sane = !(0..self.seats.len()).any(|seat| self.is_mad(seat));
+        let link = self.network.stands(seat, to).filter(|_| self.setup.lost_percent == 0 && ready && sane);
         let (Some(link), Lookup::Unknown) = (link, self.look_up(to, &object)) else { return Ok(()) };
         if written.life.is_none() {
             return Err(Violation(format!("n{seat} logs somebody in without a life")));
