@@ -81,7 +81,7 @@ pub(super) static DELETE: Operation = Operation {
 
 async fn get(api: &Api, call: &Call) -> Outcome {
     let sight = find(api, call, Kind::Counter).await?;
-    show(api, sight, |view| body(&view), "{\"value\":0}")
+    show(sight, |view| body(&view), "{\"value\":0}")
 }
 
 fn body(view: &View) -> Vec<u8> {

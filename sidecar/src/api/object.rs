@@ -18,23 +18,20 @@ use crate::core::identity::Kind;
 /// Reads.
 pub(super) async fn get(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let sight = find(api, call, kind).await?;
-    show(api, sight, |view| view.body, "{}")
+    show(sight, |view| view.body, "{}")
 }
 
 /// Answers a read: the conditions decide, then `render` makes the body. `unwritten` is the body of what nobody has
 /// written to.
 pub(super) fn show<B: Into<bytes::Bytes>>(
-    api: &Api,
     sight: Sight,
     render: impl FnOnce(View) -> B,
     unwritten: &'static str,
 ) -> Outcome {
-    // After the content, so that the token names at least what was read.
-    let token = api.port.read_token(&sight.object);
     let Some(view) = sight.view else {
-        return Ok(About::nothing(token, sight.behind).on(json(StatusCode::OK, unwritten)));
+        return Ok(About::nothing(sight.token, sight.behind).on(json(StatusCode::OK, unwritten)));
     };
-    let about = About::view(token, &view, sight.behind);
+    let about = About::view(sight.token, &view, sight.behind);
     match sight.headers.condition(view.tag) {
         Condition::Holds => Ok(about.on(json(StatusCode::OK, render(view)))),
         Condition::NotModified => Ok(about.on(not_modified())),

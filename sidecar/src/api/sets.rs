@@ -147,7 +147,7 @@ pub(super) static DELETE_MEMBER: Operation = Operation {
 
 async fn get(api: &Api, call: &Call) -> Outcome {
     let sight = find(api, call, Kind::Set).await?;
-    show(api, sight, |view| body(&view), "{\"members\":[]}")
+    show(sight, |view| body(&view), "{\"members\":[]}")
 }
 
 fn body(view: &View) -> Vec<u8> {
@@ -191,7 +191,7 @@ async fn change_member(api: &Api, call: &Call, op: fn(Path, Box<str>) -> PathOp)
 async fn get_member(api: &Api, call: &Call) -> Outcome {
     let member = call.member()?;
     let sight = find(api, call, Kind::Set).await?;
-    let about = AboutObject::nothing(api.port.read_token(&sight.object), sight.behind);
+    let about = AboutObject::nothing(sight.token, sight.behind);
     let is_in = match &sight.view {
         Some(view) => holds(&view.body, &member).map_err(internal)?,
         None => false,

@@ -239,6 +239,15 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    // Nearly every length is below 128.
+    if let [byte @ ..0x80, tail @ ..] = *rest {
+        *rest = tail;
+        return Some(u64::from(*byte));
+    }
+    take_long_varint(rest)
+}
+
+fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *take(rest, 1)?.first()?;

@@ -33,7 +33,17 @@ const VERSION: u8 = 1;
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![VERSION, self.shard.0];
+        let mut text = String::new();
+        self.write_to(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl Token {
+    /// Appends its text.
+    pub fn write_to(&self, out: &mut String) {
+        let mut bytes = Vec::with_capacity(10 + self.dots.len() * 18);
+        bytes.extend_from_slice(&[VERSION, self.shard.0]);
         bytes.extend_from_slice(&self.hlc.0.to_le_bytes());
         for dot in &self.dots {
             bytes.extend_from_slice(&dot.actor.0.to_le_bytes());
@@ -44,7 +54,7 @@ impl fmt::Display for Token {
             }
             bytes.push(rest as u8);
         }
-        f.write_str(&BASE64.encode(&bytes))
+        BASE64.encode_string(&bytes, out);
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::service::Service;
-use crate::api::port::{Chaos, Port, Waiting};
+use crate::api::port::{Chaos, Port, Reading, Waiting};
 use crate::core::command::{
     Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Write, Written,
 };
@@ -23,6 +23,13 @@ impl Port for Service {
 
     fn read_token(&self, object: &ObjectId) -> Token {
         self.driver.read(|node, _| node.read_token(object))
+    }
+
+    fn read(&self, object: &ObjectId, after: &[Token]) -> Option<Reading> {
+        self.driver.read(|node, now| {
+            let serves = node.is_ready() && node.seen(after);
+            serves.then(|| Reading { lookup: node.look_up(now, object), token: node.read_token(object) })
+        })
     }
 
     fn write(&self, write: &Write) -> Result<Written, Refusal> {
