@@ -73,6 +73,12 @@ impl Node {
         &self.gossip
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// A client of it.
     #[must_use]
     pub fn client(&self) -> Client {
