@@ -27,6 +27,8 @@ pub enum Promise {
     FailedOrMissing,
     /// It may be refused for what ended here lately; where it is not, this holds.
     UnlessEnded(Box<Promise>),
+    /// It may be refused where the document has no lease; where it is not, this holds.
+    UnlessUnleased(Box<Promise>),
 }
 
 impl Promise {
@@ -39,6 +41,7 @@ impl Promise {
             Self::Misfit => matches!(refusal, Refusal::WrongShape { .. }),
             Self::Failed => *refusal == Refusal::PreconditionFailed,
             Self::FailedOrMissing => Self::Failed.allows(refusal) || Self::Missing.allows(refusal),
+            Self::UnlessUnleased(promise) => *refusal == Refusal::WrongKind || promise.allows(refusal),
             Self::UnlessEnded(promise) => *refusal == Refusal::Ended || promise.allows(refusal),
         }
     }
@@ -48,7 +51,7 @@ impl Promise {
     pub fn is_kept_by(&self, after: Option<&Value>) -> bool {
         match self {
             Self::Reads(wanted) => wanted.as_ref() == after,
-            Self::UnlessEnded(promise) => promise.is_kept_by(after),
+            Self::UnlessEnded(promise) | Self::UnlessUnleased(promise) => promise.is_kept_by(after),
             Self::Missing | Self::Misfit | Self::Failed | Self::FailedOrMissing => false,
         }
     }
@@ -57,7 +60,15 @@ impl Promise {
 /// What a write promises to an author who sees `before` under this entity tag.
 #[must_use]
 pub fn conditional(write: &Write, before: Option<(&Value, EntityTag)>) -> Promise {
-    let promise = || promise(write.object.kind, before.map(|(value, _)| value), &write.change);
+    let promise = || {
+        let promise = promise(write.object.kind, before.map(|(value, _)| value), &write.change);
+        // A patch never gives a lease to what has none, and there is none to extend.
+        let extends = write.ttl_millis.is_some() && !matches!(write.change, Change::Put(_));
+        match write.object.kind == Kind::Document && (extends || write.change == Change::Touch) {
+            true => Promise::UnlessUnleased(Box::new(promise)),
+            false => promise,
+        }
+    };
     let has = |tags: &[EntityTag]| before.is_some_and(|(_, tag)| tags.contains(&tag));
     match (&write.precondition, before) {
         (Precondition::Absent, Some(_)) => Promise::Failed,

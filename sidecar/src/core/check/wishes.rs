@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::rng::Rng;
 use crate::core::command::{Change, EntityTag, PathOp, Precondition, Write};
-use crate::core::identity::{LifeId, ObjectId};
+use crate::core::identity::{Kind, LifeId, ObjectId};
 use crate::core::limits::DEPTH_MAX;
 use crate::core::path::Path;
 use crate::core::value::Tree;
@@ -32,17 +32,51 @@ pub fn session(object: ObjectId, loaded: &[LifeId], rng: &mut Rng) -> Write {
     write
 }
 
-/// A write to a document, at any level of it.
+/// A write to a document, at any level of it, sometimes by a request that loaded one of these lives some time ago.
 #[must_use]
-pub fn document(object: ObjectId, rng: &mut Rng) -> Write {
-    let change = match rng.weighted(&[8, 40, 42, 10]) {
+pub fn document(object: ObjectId, loaded: &[LifeId], rng: &mut Rng) -> Write {
+    let change = match rng.weighted(&[8, 40, 42, 8, 2]) {
         0 => Change::Put(random_object(rng, 2)),
         1 => Change::MergePatch(random_object(rng, 2)),
         2 => Change::Ops((0..rng.pick(&[1, 1, 1, 2, 4])).map(|_| random_op(rng)).collect()),
-        _ => Change::Destroy,
+        3 => Change::Destroy,
+        _ => Change::Touch,
     };
-    let leased = matches!(change, Change::Put(_)) && rng.percent(20);
-    Write { ttl_millis: leased.then_some(15_000), ..Write::new(object, change) }
+    let chance = if matches!(change, Change::Put(_)) { 20 } else { 4 };
+    let ttl_millis = rng.percent(chance).then_some(15_000);
+    let life = (rng.percent(8) && !loaded.is_empty()).then(|| loaded[rng.index(loaded.len())]);
+    Write { ttl_millis, life, ..Write::new(object, change) }
+}
+
+/// A write of many entries: documents and sets that take more than one run of records.
+#[must_use]
+pub fn large(object: ObjectId, rng: &mut Rng) -> Write {
+    let name = |rng: &mut Rng| format!("{:03}{}", rng.below(400), "-".repeat(40));
+    let count = rng.pick(&[1, 5, 30, 60]);
+    let change = match (object.kind, rng.below(100)) {
+        (_, 0..4) => Change::Destroy,
+        (Kind::Set, _) => {
+            let adds = rng.percent(60);
+            let op = |member: String| match adds {
+                true => PathOp::Add { path: Path::ROOT, member: member.into() },
+                false => PathOp::Remove { path: Path::ROOT, member: member.into() },
+            };
+            Change::Ops((0..count).map(|_| op(name(rng))).collect())
+        }
+        (_, roll) => {
+            let names: BTreeSet<_> = (0..count).map(|_| name(rng)).collect();
+            let value = |rng: &mut Rng| match rng.below(10) {
+                0..3 => "null".to_owned(),
+                3..5 => random_members(rng, 1),
+                _ => format!("\"{}\"", "x".repeat(rng.below(120) as usize)),
+            };
+            let members: Vec<_> =
+                names.into_iter().map(|name| format!("\"{name}\":{}", value(rng))).collect();
+            let tree = parse(&format!("{{{}}}", members.join(",")));
+            if roll < 12 { Change::Put(tree) } else { Change::MergePatch(tree) }
+        }
+    };
+    Write::new(object, change)
 }
 
 /// A write to one of two paths of a document, one above the other.

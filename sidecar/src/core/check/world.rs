@@ -79,6 +79,8 @@ pub enum Taste {
     Wide,
     /// Documents of two paths, one above the other: all that competes there competes often.
     Narrow,
+    /// Documents and sets of many entries.
+    Large,
     /// Counters are never reset, sets never cleared, documents hold one register: what the oracles can express.
     Plain,
 }
@@ -159,6 +161,22 @@ pub const CONFLICTS: Profile = Profile {
     name: "conflicts",
     weights: &[(Act::Time, 8), (Act::Document, 30), (Act::Deliver, 18), (Act::Sync, 5), (Act::Join, 8)],
     taste: Taste::Narrow,
+};
+
+/// Documents and sets that take many runs of records.
+pub const LARGE: Profile = Profile {
+    name: "large",
+    weights: &[
+        (Act::Time, 4),
+        (Act::Document, 12),
+        (Act::Set, 12),
+        (Act::Deliver, 20),
+        (Act::Sync, 6),
+        (Act::Snapshot, 2),
+        (Act::Join, 8),
+        (Act::Truncate, 1),
+    ],
+    taste: Taste::Large,
 };
 
 /// What the types of the `crdts` crate can express as well.
@@ -306,7 +324,7 @@ pub struct World {
     born: BTreeMap<DotKey, (usize, usize)>,
     kept: BTreeSet<DotKey>,
     unchecked: Vec<bool>,
-    remembered: Vec<LifeId>,
+    remembered: BTreeMap<ObjectId, Vec<LifeId>>,
     deletes: Vec<BlindDelete>,
     reports: BTreeMap<ReplicaId, Clock>,
     copies: u64,
@@ -344,7 +362,7 @@ impl World {
             born: BTreeMap::new(),
             kept: BTreeSet::new(),
             unchecked: vec![true; count],
-            remembered: Vec::new(),
+            remembered: BTreeMap::new(),
             deletes: Vec::new(),
             reports: BTreeMap::new(),
             copies: 0,

@@ -85,12 +85,10 @@ impl Cluster {
         };
         let kind = Kind::ALL[rng.weighted(&weights)];
         let object = objects(kind)[rng.index(2)].clone();
+        let loaded = self.users.loaded.entry(object.clone()).or_default();
         let mut write = match kind {
-            Kind::Session => {
-                let loaded = self.users.loaded.entry(object.clone()).or_default().clone();
-                wishes::session(object.clone(), &loaded, rng)
-            }
-            Kind::Document => wishes::document(object.clone(), rng),
+            Kind::Session => wishes::session(object.clone(), loaded, rng),
+            Kind::Document => wishes::document(object.clone(), loaded, rng),
             Kind::Counter => wishes::counter(object.clone(), rng, false),
             Kind::Set => wishes::set(object.clone(), rng, false),
         };

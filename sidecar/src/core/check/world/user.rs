@@ -11,23 +11,28 @@ use crate::core::check::rng::Rng;
 use crate::core::check::spec::Known;
 use crate::core::check::wishes;
 use crate::core::command::{Change, EntityTag, Lookup, Refusal, Write};
-use crate::core::identity::{Kind, ObjectId, dot_order};
+use crate::core::identity::{Kind, LifeId, ObjectId, dot_order};
 use crate::core::op::{Action, Op};
 
 impl World {
     pub(super) fn user(&mut self, node: usize, act: Act, rng: &mut Rng) -> Result<(), Violation> {
         let taste = self.setup.profile.taste;
         let plain = taste == Taste::Plain;
-        let mut write = match act {
-            Act::Session => {
-                self.remember(node);
-                wishes::session(object(Kind::Session), &self.remembered, rng)
-            }
-            Act::Document if plain => wishes::register(object(Kind::Document), rng),
-            Act::Document if taste == Taste::Narrow => wishes::narrow_document(object(Kind::Document), rng),
-            Act::Document => wishes::document(object(Kind::Document), rng),
-            Act::Counter => wishes::counter(object(Kind::Counter), rng, plain),
-            _ => wishes::set(object(Kind::Set), rng, plain),
+        let kind = match act {
+            Act::Session => Kind::Session,
+            Act::Document => Kind::Document,
+            Act::Counter => Kind::Counter,
+            _ => Kind::Set,
+        };
+        let id = object(kind);
+        let mut write = match (kind, taste) {
+            (Kind::Session, _) => wishes::session(id.clone(), self.loaded(node, &id), rng),
+            (Kind::Counter, _) => wishes::counter(id, rng, plain),
+            (_, Taste::Large) => wishes::large(id, rng),
+            (Kind::Set, _) => wishes::set(id, rng, plain),
+            (Kind::Document, Taste::Plain) => wishes::register(id, rng),
+            (Kind::Document, Taste::Narrow) => wishes::narrow_document(id, rng),
+            (Kind::Document, Taste::Wide) => wishes::document(id.clone(), self.loaded(node, &id), rng),
         };
         if !plain {
             let tag = self.seen(node, &write.object).map(|(_, tag)| tag);
@@ -36,14 +41,17 @@ impl World {
         self.write(node, &write, rng).map(drop)
     }
 
-    /// A request may have loaded the session some time ago, here or on another node.
-    fn remember(&mut self, node: usize) {
-        if let Lookup::Found(view) = self.look_up(node, &object(Kind::Session))
-            && let Some(life) = view.life
-            && !self.remembered.contains(&life)
-        {
-            self.remembered.push(life);
+    /// A request may have loaded the object some time ago, here or on another node: the lives it may name.
+    fn loaded(&mut self, node: usize, object: &ObjectId) -> &[LifeId] {
+        let found = match self.look_up(node, object) {
+            Lookup::Found(view) => view.life,
+            Lookup::Ended | Lookup::Unknown => None,
+        };
+        let lives = self.remembered.entry(object.clone()).or_default();
+        if let Some(life) = found.filter(|life| !lives.contains(life)) {
+            lives.push(life);
         }
+        lives
     }
 
     fn look_up(&self, node: usize, object: &ObjectId) -> Lookup {
