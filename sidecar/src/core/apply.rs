@@ -9,7 +9,7 @@ use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
 use super::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use super::path::Path;
-use super::records::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, Text};
+use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, Text};
 use super::time::{Hlc, UnixMillis};
 
 /// One object under change: its name's hash, and the sums that its edits are booked in.

@@ -6,7 +6,7 @@ use super::identity::{ObjectId, ReplicaId, dot_order};
 use super::object::{Life, Object};
 use super::op::{Content, Lease};
 use super::path::Path;
-use super::records::Body;
+use super::record::Body;
 use super::shard::Shard;
 use super::time::Hlc;
 use super::value::JsonText;

@@ -26,6 +26,7 @@ mod object;
 pub mod op;
 pub mod path;
 mod read;
+mod record;
 mod records;
 mod render;
 pub mod shard;

@@ -12,7 +12,7 @@ use super::command::{Conflict, EntityTag, Lookup, Shape, Sibling, View};
 use super::identity::{Dot, Kind, ReplicaId, dot_order};
 use super::object::{Life, Object};
 use super::path::Path;
-use super::records::{Body, Record, segment_at};
+use super::record::{Body, Record, segment_at};
 use super::render::{render_plain, write_name};
 use super::time::{Hlc, UnixMillis};
 use super::value::{JsonText, as_integer, write_string};

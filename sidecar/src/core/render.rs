@@ -5,7 +5,7 @@
 
 use super::object::Life;
 use super::path::unescape;
-use super::records::{Body, Record, segment_at};
+use super::record::{Body, Record, segment_at};
 use super::value::write_string;
 
 /// Appends the JSON of a life's tree. `false` when something competes in it: nothing is appended then.

@@ -12,7 +12,7 @@ use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
 use crate::core::read;
-use crate::core::records::{Body, Record};
+use crate::core::record::{Body, Record};
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::JsonText;
