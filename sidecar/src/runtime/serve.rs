@@ -240,7 +240,7 @@ fn report(hand_over: &HandOver) {
     if hand_over.held_by_nobody_else > 0 {
         tracing::error!(
             operations = hand_over.held_by_nobody_else,
-            "stopped, and nobody else has some of the writes this node acknowledged"
+            "stopped, and no other member has reported to have some of the writes this node held"
         );
     } else if hand_over.peers_behind.is_empty() {
         tracing::info!("stopped: everything was handed over");

@@ -402,5 +402,5 @@ fn keys_are_listed_in_pages() {
     assert_eq!(all, expected);
 }
 
-#[path = "tests_review.rs"]
+#[path = "hostile_cases.rs"]
 mod review;
