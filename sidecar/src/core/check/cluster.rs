@@ -1,9 +1,10 @@
 //! Whole nodes on a virtual network, in virtual time.
 //!
-//! Two to five [`Node`]s exchange real [`Message`](crate::core::message::Message)s that are delayed, lost, repeated and overtaken, through partitions
-//! and overflowing queues; processes crash, start again without memory, leave, and read clocks that are wrong. Users
-//! write, read, ask and wait. Every shard is held against the specification, every wait and every expiry against
-//! what really happened. Like [`world`](super::world), all of it comes out of one seed, in steps that can be left out.
+//! Two to five [`Node`]s exchange real [`Message`](crate::core::message::Message)s that are delayed, lost, repeated and
+//! overtaken, through partitions and overflowing queues; processes crash, start again without memory, leave, and
+//! read clocks that are wrong. Users write, read, ask and wait. Every shard is held against the specification, every
+//! wait and every expiry against what really happened. Like [`world`](super::world), all of it comes out of one seed,
+//! in steps that can be left out.
 
 mod act;
 mod inspect;
