@@ -118,6 +118,8 @@ pub struct Setup {
     pub founder: bool,
     /// The last node starts only when a step says so.
     pub latecomer: bool,
+    /// The nodes have found each other before anything else happens.
+    pub settled: bool,
 }
 
 impl Setup {
@@ -143,6 +145,7 @@ impl Setup {
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
             latecomer: rng.percent(30),
+            settled: rng.percent(75),
         }
     }
 
@@ -162,6 +165,7 @@ impl Setup {
             log_bytes_max: 1 << 22,
             founder: true,
             latecomer: false,
+            settled: true,
         }
     }
 }
