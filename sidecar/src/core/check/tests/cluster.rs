@@ -169,3 +169,18 @@ fn finding_9_a_session_in_use_beyond_a_split_lives_on() {
         assert!(failure.contains(story), "{rule:?}: {failure}");
     }
 }
+
+/// Finding 27: a node whose clock is an hour ahead falls into step with the others, and sessions live for it as well.
+#[test]
+fn finding_27_a_clock_that_is_an_hour_ahead_ends_no_session() {
+    let setup = Setup { skews_millis: vec![0, 3_600_000, 0], ..Setup::calm(3, Mutants::NONE, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let put = Write { ttl_millis: Some(600_000), ..Write::new(session.clone(), Change::Put(Tree::EMPTY)) };
+    cluster.pass(10_000).unwrap();
+    cluster.write(0, &put).unwrap().unwrap();
+    cluster.pass(100).unwrap();
+    for node in 0..3 {
+        assert!(cluster.read(node, &session).is_some(), "node {node}");
+    }
+}
