@@ -55,11 +55,10 @@ impl<'a> Writer<'a, '_> {
         let mut at = self.open.last().copied().unwrap_or(0);
         self.last = path;
         loop {
-            let (name, end) = segment_at(path, at)?;
             if !self.empty {
                 self.out.push(b',');
             }
-            write_string(&name, self.out);
+            let end = write_name(path, at, self.out)?;
             self.out.push(b':');
             if end == path.len() {
                 break;
@@ -85,4 +84,20 @@ impl<'a> Writer<'a, '_> {
         self.empty = true;
         self.last_is_object = true;
     }
+}
+
+/// Appends the object key that starts at byte `at` of an encoded path, as JSON. Gives where the next level starts.
+fn write_name(path: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let name = path.get(at + 1..)?;
+    let plain = name.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
+    if name[plain..].starts_with(&[0, 0]) {
+        // As it stands, in one pass: that nothing in it needs an escape is the rule.
+        out.push(b'"');
+        out.extend_from_slice(&name[..plain]);
+        out.push(b'"');
+        return Some(at + 1 + plain + 2);
+    }
+    let (name, end) = segment_at(path, at)?;
+    write_string(&name, out);
+    Some(end)
 }
