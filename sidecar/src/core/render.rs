@@ -36,6 +36,22 @@ pub(crate) fn write_name(escaped: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the object key that starts at byte `at` of an encoded path. Gives where the next level starts.
+fn write_name_at(path: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let name = path.get(at + 1..)?;
+    let plain = name.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
+    if name[plain..].starts_with(&[0, 0]) {
+        // One pass finds the end, and that nothing needs an escape: nearly every key is like that.
+        out.push(b'"');
+        out.extend_from_slice(&name[..plain]);
+        out.push(b'"');
+        return Some(at + 1 + plain + 2);
+    }
+    let (name, end) = segment_at(path, at)?;
+    write_name(name, out);
+    Some(end)
+}
+
 struct Writer<'a, 'o> {
     out: &'o mut Vec<u8>,
     /// How many bytes of `last` name each open object, the root left out.
@@ -67,11 +83,10 @@ impl<'a> Writer<'a, '_> {
         let mut at = self.open.last().copied().unwrap_or(0);
         self.last = path;
         loop {
-            let (name, end) = segment_at(path, at)?;
             if !self.empty {
                 self.out.push(b',');
             }
-            write_name(name, self.out);
+            let end = write_name_at(path, at, self.out)?;
             self.out.push(b':');
             if end == path.len() {
                 break;

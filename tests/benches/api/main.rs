@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut plan = Self { parts: Vec::new(), rounds: 9, millis: 700, writes: 3_000, sessions: 100_000 };
+        let mut plan = Self { parts: Vec::new(), rounds: 9, millis: 700, writes: 3_000, sessions: 400_000 };
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let value = arguments.next().and_then(|text| text.parse().ok());
