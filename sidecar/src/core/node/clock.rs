@@ -133,8 +133,14 @@ impl HybridClock {
         self.correction_millis
     }
 
-    /// Falls into step with most peers where the skew is beyond the limit. Gives a new correction.
-    pub(super) fn correct(&mut self, now: Now) -> Option<i64> {
+    /// Falls into step with most of so many members where the skew is beyond the limit. Gives a new correction.
+    ///
+    /// Fewer than most are not believed: a split that leaves a node alone with one fast clock must not draw it along,
+    /// since time for deadlines would not step back when the others return.
+    pub(super) fn correct(&mut self, now: Now, members: usize) -> Option<i64> {
+        if 2 * (self.offsets_millis.len() + 1) <= members {
+            return None;
+        }
         let wanted = -self.skew_millis();
         let wanted = if wanted.unsigned_abs() > DRIFT_MILLIS_MAX { wanted } else { 0 };
         let moved = wanted.abs_diff(self.correction_millis);

@@ -63,7 +63,7 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
         }
-        if let Some(millis) = self.clock.correct(now) {
+        if let Some(millis) = self.clock.correct(now, self.roster.members().count()) {
             if self.is_fresh() {
                 self.clock.start_over(now);
             }

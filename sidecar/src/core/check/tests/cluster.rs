@@ -184,3 +184,29 @@ fn finding_27_a_clock_that_is_an_hour_ahead_ends_no_session() {
         assert!(cluster.read(node, &session).is_some(), "node {node}");
     }
 }
+
+/// A split that leaves a node alone with a fast clock does not draw it along.
+#[test]
+fn a_fast_clock_draws_nobody_along_beyond_a_split() {
+    let skews_millis = vec![0, 3_600_000, 0, 0, 0];
+    let setup = Setup { skews_millis, ..Setup::calm(5, Mutants::NONE, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    cluster.pass(10_000).unwrap();
+    cluster.split(&[1, 1, 0, 0, 0]);
+    cluster.pass(20_000).unwrap();
+    let put = Write { ttl_millis: Some(600_000), ..Write::new(session.clone(), Change::Put(Tree::EMPTY)) };
+    cluster.write(2, &put).unwrap().unwrap();
+    cluster.split(&[0; 5]);
+    cluster.pass(5_000).unwrap();
+    assert!(cluster.read(0, &session).is_some());
+    // A logout on the other side wins over a login on this one.
+    cluster.split(&[1, 1, 0, 0, 0]);
+    cluster.pass(20_000).unwrap();
+    let [_, other] = objects(Kind::Session);
+    cluster.write(0, &Write::new(other.clone(), Change::Put(Tree::EMPTY))).unwrap().unwrap();
+    cluster.write(2, &Write::new(other.clone(), Change::Destroy)).unwrap().unwrap();
+    cluster.split(&[0; 5]);
+    cluster.pass(5_000).unwrap();
+    assert!((0..5).all(|node| cluster.read(node, &other).is_none()));
+}
