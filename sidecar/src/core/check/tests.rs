@@ -4,5 +4,6 @@ mod cluster;
 mod histories;
 mod mutants;
 mod oracles;
+mod rubbish;
 mod spec;
 mod world;

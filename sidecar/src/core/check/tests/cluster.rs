@@ -1,4 +1,4 @@
-use crate::core::check::cluster::{Cluster, Setup, Theme, check_seed, fails, objects};
+use crate::core::check::cluster::{Cluster, Setup, Theme, attempt, check_seed, fails, objects, steps};
 use crate::core::check::world::{Tally, Violation};
 use crate::core::command::{Change, Write};
 use crate::core::identity::Kind;
@@ -65,6 +65,21 @@ fn whole_nodes_on_a_hostile_network() {
 #[test]
 fn sessions_that_expire_on_one_side_of_a_split() {
     seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+}
+
+/// One seed, one history: to the last message.
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for seed in [3, 4] {
+        let run = || {
+            let setup = Setup::new(seed, Theme::Everything, Mutants::NONE, through_bytes);
+            let (cluster, failure) = attempt(&setup, seed, &steps(seed, &setup, 80), true);
+            (cluster.story, cluster.tally, failure)
+        };
+        let first = run();
+        assert!(first.0.as_ref().is_some_and(|story| story.len() > 20));
+        assert_eq!(first, run());
+    }
 }
 
 /// Many seeds, for a long night: `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
@@ -152,5 +167,20 @@ fn finding_9_a_session_in_use_beyond_a_split_lives_on() {
     ] {
         let failure = in_use_beyond_the_split(Mutants::without(rule)).unwrap_err();
         assert!(failure.contains(story), "{rule:?}: {failure}");
+    }
+}
+
+/// Finding 27: a node whose clock is an hour ahead falls into step with the others, and sessions live for it as well.
+#[test]
+fn finding_27_a_clock_that_is_an_hour_ahead_ends_no_session() {
+    let setup = Setup { skews_millis: vec![0, 3_600_000, 0], ..Setup::calm(3, Mutants::NONE, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let put = Write { ttl_millis: Some(600_000), ..Write::new(session.clone(), Change::Put(Tree::EMPTY)) };
+    cluster.pass(10_000).unwrap();
+    cluster.write(0, &put).unwrap().unwrap();
+    cluster.pass(100).unwrap();
+    for node in 0..3 {
+        assert!(cluster.read(node, &session).is_some(), "node {node}");
     }
 }
