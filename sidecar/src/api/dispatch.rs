@@ -18,7 +18,9 @@ use super::idempotency::Idempotency;
 use super::port::Port;
 use super::settings::ApiSettings;
 use super::{admin, documents, headers, idempotency, object, sessions};
-use crate::core::identity::{Kind, ReplicaId};
+use crate::core::command::Lookup;
+use crate::core::identity::{Kind, ObjectId, ReplicaId};
+use crate::core::token::Token;
 
 /// What all requests share.
 pub(super) struct Api {
@@ -42,6 +44,14 @@ impl Api {
     /// `not_ready`.
     pub(super) fn must_be_ready(&self) -> Result<(), Problem> {
         if self.port.ready() { Ok(()) } else { Err(self.not_ready()) }
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// `not_ready`.
+    pub(super) fn read(&self, object: &ObjectId) -> Result<(Lookup, Token), Problem> {
+        self.port.read(object).ok_or_else(|| self.not_ready())
     }
 
     /// Why the node does not serve.

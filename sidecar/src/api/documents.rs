@@ -142,10 +142,8 @@ pub(super) async fn get(api: &Api, call: &Call) -> Outcome {
 }
 
 async fn get_with_siblings(api: &Api, call: &Call) -> Outcome {
-    let mut sight = find(api, call, Kind::Document).await?;
+    let sight = find(api, call, Kind::Document).await?;
     let conflicts = api.port.conflicts(&sight.object);
-    // They are of a later moment.
-    sight.token = api.port.read_token(&sight.object);
     let siblings = conflicts.iter().map(at_path).collect::<Result<_, _>>().map_err(internal)?;
     let body = match &sight.view {
         Some(view) => {

@@ -7,7 +7,6 @@ use super::call::Call;
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::headers::ObjectHeaders;
-use super::port::Reading;
 use crate::core::command::{Lookup, View, Wait, Waited};
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::token::Token;
@@ -74,9 +73,9 @@ pub(super) struct Sight {
     pub headers: ObjectHeaders,
     /// `None` for a counter or set that nobody has written to.
     pub view: Option<View>,
-    pub behind: bool,
-    /// Names at least what was read.
+    /// Names at least what was seen.
     pub token: Token,
+    pub behind: bool,
 }
 
 /// Finds what a read names.
@@ -84,16 +83,14 @@ pub(super) struct Sight {
 /// # Errors
 /// `not_ready`, `bad_key` and those of the headers; `unknown` and `ended` for sessions and documents.
 pub(super) async fn find(api: &Api, call: &Call, kind: Kind) -> Result<Sight, Problem> {
-    let named = call.object(kind).and_then(|object| Ok((object, ObjectHeaders::parse(&call.parts.headers)?)));
-    let (object, headers) = match named {
-        Ok(named) => named,
-        // A node that does not serve says so first.
-        Err(problem) => return Err(api.must_be_ready().err().unwrap_or(problem)),
-    };
-    if let Some(Reading { lookup: Lookup::Found(view), token }) = api.port.read(&object, &headers.after) {
-        return Ok(Sight { object, headers, view: Some(view), behind: false, token });
+    let object = call.object(kind)?;
+    let headers = ObjectHeaders::parse(&call.parts.headers)?;
+    if headers.after.is_empty() || api.port.seen(&headers.after) {
+        let (lookup, token) = api.read(&object)?;
+        if let Lookup::Found(view) = lookup {
+            return Ok(Sight { object, headers, view: Some(view), token, behind: false });
+        }
     }
-    api.must_be_ready()?;
     // The rest waits: in a box, so that the request that need not wait stays small.
     Box::pin(find_patiently(api, call, object, headers)).await
 }
@@ -104,24 +101,23 @@ async fn find_patiently(
     object: ObjectId,
     headers: ObjectHeaders,
 ) -> Result<Sight, Problem> {
+    api.must_be_ready()?;
     let mut patience = Patience::of(call);
     patience.catch_up(api, &headers.after).await;
-    let mut lookup = api.port.look_up(&object);
+    let (mut lookup, mut token) = api.read(&object)?;
     if lookup == Lookup::Unknown && asks(object.kind, call) {
         let asked = patience.ask(api, &object).await;
-        lookup = match api.port.look_up(&object) {
-            Lookup::Unknown if asked.ended => Lookup::Ended,
-            lookup => lookup,
+        (lookup, token) = match api.read(&object)? {
+            (Lookup::Unknown, token) if asked.ended => (Lookup::Ended, token),
+            read => read,
         };
         patience.behind |= lookup == Lookup::Unknown && !asked.by_all;
     }
     let behind = patience.behind;
-    // After the content, so that it names at least what was read.
-    let token = api.port.read_token(&object);
     match lookup {
-        Lookup::Found(view) => Ok(Sight { object, headers, view: Some(view), behind, token }),
+        Lookup::Found(view) => Ok(Sight { object, headers, view: Some(view), token, behind }),
         _ if matches!(object.kind, Kind::Counter | Kind::Set) => {
-            Ok(Sight { object, headers, view: None, behind, token })
+            Ok(Sight { object, headers, view: None, token, behind })
         }
         Lookup::Ended => Err(ended(api, &object, behind)),
         Lookup::Unknown => Err(unknown(api, &object, behind)),

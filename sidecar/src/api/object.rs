@@ -28,10 +28,11 @@ pub(super) fn show<B: Into<bytes::Bytes>>(
     render: impl FnOnce(View) -> B,
     unwritten: &'static str,
 ) -> Outcome {
+    let token = sight.token;
     let Some(view) = sight.view else {
-        return Ok(About::nothing(sight.token, sight.behind).on(json(StatusCode::OK, unwritten)));
+        return Ok(About::nothing(token, sight.behind).on(json(StatusCode::OK, unwritten)));
     };
-    let about = About::view(sight.token, &view, sight.behind);
+    let about = About::view(token, &view, sight.behind);
     match sight.headers.condition(view.tag) {
         Condition::Holds => Ok(about.on(json(StatusCode::OK, render(view)))),
         Condition::NotModified => Ok(about.on(not_modified())),

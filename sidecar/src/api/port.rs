@@ -16,33 +16,24 @@ use crate::core::token::Token;
 /// A wait under way.
 pub type Waiting<'a> = Pin<Box<dyn Future<Output = Waited> + Send + 'a>>;
 
-/// What a read has found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// The object.
-    pub lookup: Lookup,
-    /// The token of what was seen.
-    pub token: Token,
-}
-
 /// The node as the API sees it. Everything but [`wait`](Port::wait) answers at once.
 pub trait Port: Send + Sync + 'static {
     /// Whether the node may serve. Asked on every request: cheap.
     fn ready(&self) -> bool;
+    /// Reads an object, and gives the token of what was read; `None` when the node is not ready. All of it under
+    /// one lock where the node has one: this is what a page load waits for.
+    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
+        if !self.ready() {
+            return None;
+        }
+        let lookup = self.look_up(object);
+        // After the content, so that it names at least what was read.
+        Some((lookup, self.read_token(object)))
+    }
     /// Reads an object.
     fn look_up(&self, object: &ObjectId) -> Lookup;
     /// The token of what a read of this object has seen.
     fn read_token(&self, object: &ObjectId) -> Token;
-    /// Reads an object and its token, both of one moment. `None` when the node may not serve, or has not applied
-    /// everything that `after` names. The way of nearly every request, so the runtime looks once and not four times.
-    fn read(&self, object: &ObjectId, after: &[Token]) -> Option<Reading> {
-        if !self.ready() || !(after.is_empty() || self.seen(after)) {
-            return None;
-        }
-        // Before the token, which must name at least what was read.
-        let lookup = self.look_up(object);
-        Some(Reading { lookup, token: self.read_token(object) })
-    }
     /// Writes.
     fn write(&self, write: &Write) -> Result<Written, Refusal>;
     /// Whether everything the tokens name has been applied here.

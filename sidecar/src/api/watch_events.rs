@@ -54,6 +54,7 @@ impl Page {
             Lookup::Found(view) => Some(view),
             Lookup::Ended | Lookup::Unknown => None,
         };
+        // After the content, so that it names at least what was read.
         let token = api.port.read_token(object);
         self.text("event: change\n");
         if let Some(id) = id {

@@ -27,7 +27,8 @@ async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {
     let node = config.node_id.clone();
     let bound = Bound::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
     let listening = Listening { node, api: bound.api().to_string(), gossip: bound.gossip().to_string() };
-    show::text(&listening.line())?;
+    // The node runs whether or not anybody reads this.
+    let _ = show::text(&listening.line());
     bound.run(stop).await.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
 use super::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use super::path::Path;
-use super::records::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record};
+use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, Text};
 use super::time::{Hlc, UnixMillis};
 
 /// One object under change: its name's hash, and the sums that its edits are booked in.
@@ -164,9 +164,9 @@ impl Change<'_> {
             .iter()
             .map(|put| {
                 let body = match &put.content {
-                    Content::Register(text) => Body::Register(text.as_str()),
+                    Content::Register(text) => Body::Register(Text::new(text.as_str())),
                     Content::Marker => Body::Marker,
-                    Content::Member(member) => Body::Member(member),
+                    Content::Member(member) => Body::Member(Text::new(member)),
                 };
                 NewRecord::new(origin, put.path.as_bytes(), body, dot, hlc)
             })
@@ -285,7 +285,7 @@ pub(crate) fn in_scope(clear: &Clear, record: &Record<'_>) -> bool {
         },
         Clear::NonSet(_) => !at || !matches!(record.body, Body::Member(_)),
         Clear::Member { member, .. } => {
-            at && matches!(record.body, Body::Member(known) if known == &**member)
+            at && matches!(record.body, Body::Member(known) if known == Text::new(member))
         }
     }
 }

@@ -19,6 +19,9 @@ use super::value::Tree;
 /// The longest a stored deadline runs past the one that was asked for, in milliseconds.
 const SLACK_MILLIS_MAX: u64 = 60_000;
 
+/// Bytes that a counter takes in store besides its path, roughly.
+const COUNTER_BYTES: usize = 40;
+
 /// What an author knows when it writes.
 pub(crate) struct Author<'a> {
     pub(crate) object: &'a Object,
@@ -273,7 +276,9 @@ impl Author<'_> {
     /// Limits are checked by authors only: what was admitted once applies everywhere.
     fn check_size(&self, kind: Kind, action: Option<&Action>) -> Result<(), Refusal> {
         let Some(Action::Create { edit, .. } | Action::Edit { edit, .. }) = action else { return Ok(()) };
-        if edit.puts.is_empty() {
+        let started = edit.increments.iter().filter(|increment| increment.accumulator == self.dot);
+        let counters: usize = started.map(|increment| increment.path.len() + COUNTER_BYTES).sum();
+        if edit.puts.is_empty() && counters == 0 {
             return Ok(());
         }
         let replaced = edit.removal.clears.contains(&Clear::Subtree(Path::ROOT));
@@ -281,7 +286,7 @@ impl Author<'_> {
             true => 0,
             false => self.object.lives.iter().map(|life| life.records.bytes()).sum(),
         };
-        let added: usize = edit.puts.iter().map(|put| put.bytes()).sum();
+        let added: usize = counters + edit.puts.iter().map(|put| put.bytes()).sum::<usize>();
         let limit = if kind == Kind::Set { SET_BYTES_MAX } else { 4 * BODY_BYTES_MAX };
         if stored + added > limit { Err(Refusal::TooLarge) } else { Ok(()) }
     }

@@ -6,7 +6,7 @@ use super::identity::{ObjectId, ReplicaId, dot_order};
 use super::object::{Life, Object};
 use super::op::{Content, Lease};
 use super::path::Path;
-use super::records::Body;
+use super::record::Body;
 use super::shard::Shard;
 use super::time::Hlc;
 use super::value::JsonText;
@@ -91,9 +91,9 @@ fn life_contents(life: &Life) -> LifeContents {
                 *contents.counts.entry(path).or_default() += accumulator.net();
                 continue;
             }
-            Body::Register(text) => Content::Register(JsonText::stored(text)),
+            Body::Register(text) => Content::Register(JsonText::stored(text.as_str())),
             Body::Marker => Content::Marker,
-            Body::Member(member) => Content::Member(member.into()),
+            Body::Member(member) => Content::Member(member.as_str().into()),
         };
         contents.entries.insert(EntryKey::new(path, &content, dot_order(&record.dot)), record.hlc);
     }

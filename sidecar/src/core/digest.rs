@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::identity::{Dot, LifeId};
 use super::op::Lease;
-use super::records::{Body, Record};
+use super::record::{Body, Record};
 use super::time::Hlc;
 
 /// What an edit changed in a shard's sums.

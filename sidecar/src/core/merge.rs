@@ -7,7 +7,8 @@
 use super::identity::Dot;
 use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
-use super::records::{Accumulator, Body, NewRecord, Record, Records};
+use super::record::{Accumulator, Body, NewRecord, Record};
+use super::records::Records;
 use super::time::Hlc;
 
 /// Which dots each side has applied, and which rules hold.

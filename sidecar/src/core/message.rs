@@ -96,6 +96,8 @@ impl Message {
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
             Self::Roster(entries) => 96 * entries.len(),
+            Self::WantStates(shards) => shards.len(),
+            Self::Ask { clock, .. } => 64 + 32 * clock.dots.len(),
             _ => 64,
         }
     }

@@ -3,7 +3,7 @@
 //! No socket, no clock, no thread, no randomness that is not handed in, no iteration over a hash map. The exact
 //! rules, and the histories that broke each simpler one, stand in `docs/protocol.md`.
 
-// The ambient world is banned here (clippy.toml).
+// The ambient world is banned here (.clippy.toml).
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod apply;
@@ -26,6 +26,7 @@ mod object;
 pub mod op;
 pub mod path;
 mod read;
+mod record;
 mod records;
 mod render;
 pub mod shard;

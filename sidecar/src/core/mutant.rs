@@ -2,7 +2,7 @@
 //!
 //! In a build without tests and without the `mutants` feature every rule holds and the switch costs nothing.
 
-/// A rule, named after what the naive form does instead (`shared` history: see `docs/protocol.md`).
+/// A rule, named after what the naive form does instead; `docs/protocol.md` tells the histories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Rule {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED, dot_order};
 use super::op::Lease;
-use super::records::{Origin, Records};
+use super::record::Origin;
+use super::records::Records;
 use super::time::{Hlc, UnixMillis};
 
 /// One existence of an object.

@@ -12,8 +12,8 @@ use super::command::{Conflict, EntityTag, Lookup, Shape, Sibling, View};
 use super::identity::{Dot, Kind, ReplicaId, dot_order};
 use super::object::{Life, Object};
 use super::path::Path;
-use super::records::{Body, Record, segment_at};
-use super::render::render_plain;
+use super::record::{Body, Record, segment_at};
+use super::render::{render_plain, write_name};
 use super::time::{Hlc, UnixMillis};
 use super::value::{JsonText, as_integer, write_string};
 
@@ -94,7 +94,7 @@ pub(crate) fn resolve<'a>(records: &[Record<'a>], depth: usize) -> Resolved<'a> 
     let value = register.map(|(rank, _)| rank);
     let best = value.max(counter).max(object).max(set);
     let number = register.and_then(|(_, record)| match record.body {
-        Body::Register(text) => as_integer(text).map(|base| (record.dot, base)),
+        Body::Register(text) => as_integer(text.as_str()).map(|base| (record.dot, base)),
         _ => None,
     });
     if best == object {
@@ -107,7 +107,7 @@ pub(crate) fn resolve<'a>(records: &[Record<'a>], depth: usize) -> Resolved<'a> 
         Resolved::Number(None, sum)
     } else {
         match register {
-            Some((_, Record { body: Body::Register(text), .. })) => Resolved::Value(text),
+            Some((_, Record { body: Body::Register(text), .. })) => Resolved::Value(text.as_str()),
             _ => Resolved::Nothing,
         }
     }
@@ -150,7 +150,7 @@ fn render_object(records: &[Record<'_>], depth: usize, out: &mut Vec<u8>) {
                 out.push(b',');
             }
             first = false;
-            write_string(name, out);
+            write_name(name, out);
             out.push(b':');
             render(children, below, shown, out);
         }
@@ -161,7 +161,7 @@ fn render_object(records: &[Record<'_>], depth: usize, out: &mut Vec<u8>) {
 fn for_each_child<'a>(
     records: &[Record<'a>],
     depth: usize,
-    mut visit: impl FnMut(&str, &[Record<'a>], usize),
+    mut visit: impl FnMut(&[u8], &[Record<'a>], usize),
 ) {
     let (_, mut rest) = split_here(records, depth);
     while let Some(record) = rest.first() {
@@ -169,7 +169,7 @@ fn for_each_child<'a>(
         let segment = &record.key[..below];
         let count = rest.iter().take_while(|record| record.key.starts_with(segment)).count();
         let (children, later) = rest.split_at(count);
-        visit(&name, children, below);
+        visit(name, children, below);
         rest = later;
     }
 }
@@ -185,7 +185,7 @@ fn render_set(records: &[Record<'_>], depth: usize, out: &mut Vec<u8>) {
             if last.is_some() {
                 out.push(b',');
             }
-            write_string(member, out);
+            write_string(member.as_str(), out);
             last = Some(member);
         }
     }
@@ -278,7 +278,7 @@ pub(crate) fn conflicts(lives: &[&Life]) -> Vec<Conflict> {
 
 fn sibling(record: &Record<'_>) -> Option<Sibling> {
     let Body::Register(text) = record.body else { return None };
-    Some(Sibling { value: JsonText::stored(text), dot: record.dot, written: record.hlc.wall() })
+    Some(Sibling { value: JsonText::stored(text.as_str()), dot: record.dot, written: record.hlc.wall() })
 }
 
 /// The dots of the entries that a reader of these lives sees, markers of shown objects among them.

@@ -4,7 +4,8 @@
 //! sends the reader the long way round (`read`), which gives the same text for what this can do.
 
 use super::object::Life;
-use super::records::{Body, Record, segment_at};
+use super::path::unescape;
+use super::record::{Body, Record, segment_at};
 use super::value::write_string;
 
 /// Appends the JSON of a life's tree. `false` when something competes in it: nothing is appended then.
@@ -22,6 +23,33 @@ pub(crate) fn render_plain(life: &Life, out: &mut Vec<u8>) -> bool {
     }
     writer.out.push(b'}');
     true
+}
+
+/// Appends an object key, from its escaped bytes.
+pub(crate) fn write_name(escaped: &[u8], out: &mut Vec<u8>) {
+    if escaped.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(escaped);
+        out.push(b'"');
+    } else {
+        write_string(&unescape(escaped).unwrap_or_default(), out);
+    }
+}
+
+/// Appends the object key that starts at byte `at` of an encoded path. Gives where the next level starts.
+fn write_name_at(path: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let name = path.get(at + 1..)?;
+    let plain = name.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
+    if name[plain..].starts_with(&[0, 0]) {
+        // One pass finds the end, and that nothing needs an escape: nearly every key is like that.
+        out.push(b'"');
+        out.extend_from_slice(&name[..plain]);
+        out.push(b'"');
+        return Some(at + 1 + plain + 2);
+    }
+    let (name, end) = segment_at(path, at)?;
+    write_name(name, out);
+    Some(end)
 }
 
 struct Writer<'a, 'o> {
@@ -58,7 +86,7 @@ impl<'a> Writer<'a, '_> {
             if !self.empty {
                 self.out.push(b',');
             }
-            let end = write_name(path, at, self.out)?;
+            let end = write_name_at(path, at, self.out)?;
             self.out.push(b':');
             if end == path.len() {
                 break;
@@ -68,7 +96,7 @@ impl<'a> Writer<'a, '_> {
         }
         match record.body {
             Body::Register(text) => {
-                self.out.extend_from_slice(text.as_bytes());
+                self.out.extend_from_slice(text.bytes());
                 self.empty = false;
                 self.last_is_object = false;
             }
@@ -84,20 +112,4 @@ impl<'a> Writer<'a, '_> {
         self.empty = true;
         self.last_is_object = true;
     }
-}
-
-/// Appends the object key that starts at byte `at` of an encoded path, as JSON. Gives where the next level starts.
-fn write_name(path: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
-    let name = path.get(at + 1..)?;
-    let plain = name.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
-    if name[plain..].starts_with(&[0, 0]) {
-        // As it stands, in one pass: that nothing in it needs an escape is the rule.
-        out.push(b'"');
-        out.extend_from_slice(&name[..plain]);
-        out.push(b'"');
-        return Some(at + 1 + plain + 2);
-    }
-    let (name, end) = segment_at(path, at)?;
-    write_string(&name, out);
-    Some(end)
 }

@@ -4,20 +4,25 @@
 //! holes; an entry whose dot is within the clock and not in the store was removed. That is what makes tombstones
 //! unnecessary, and it is why nothing may ever leave the store except by an operation (semantics finding 8).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod ended;
+mod state;
+#[cfg(any(test, feature = "mutants"))]
+mod tampered;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crdts::{CmRDT, CvRDT};
-use serde::{Deserialize, Serialize};
+use crdts::CmRDT;
 
+use self::ended::EndedLately;
+pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
 use super::author::{Author, Composed};
 use super::command::{Lookup, Refusal, Write};
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
 use super::log::Log;
-use super::merge::Join;
 use super::message::ShardDigest;
 use super::mutant::{Mutants, Rule};
 use super::object::Object;
@@ -27,9 +32,6 @@ use super::time::{Hlc, UnixMillis};
 
 /// Operations that may wait for others, per shard. More are dropped: comparison brings them again.
 const PENDING_MAX: usize = 4_096;
-
-/// Names of lately ended objects that a shard remembers.
-const ENDED_MAX: usize = 512;
 
 /// One shard of one node.
 #[derive(Clone, Debug)]
@@ -58,33 +60,6 @@ pub struct Shard {
     rebuilt: BTreeMap<ReplicaId, BTreeMap<ReplicaId, u64>>,
 }
 
-/// A shard, whole, as it travels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardState {
-    /// The shard.
-    pub shard: ShardId,
-    /// The clock it was read under.
-    pub clock: Clock,
-    /// Forgotten replica ids and their final sequences.
-    retired: Vec<Dot>,
-    frontier: Vec<Dot>,
-    latest: Hlc,
-    objects: Vec<(ObjectId, Object)>,
-    content_sum: u128,
-}
-
-/// A state that no honest node sends: it does not parse, or its digest does not fit its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MalformedState;
-
-impl fmt::Display for MalformedState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the shard state is malformed")
-    }
-}
-
-impl std::error::Error for MalformedState {}
-
 /// An operation that no honest node sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedOp;
@@ -96,17 +71,6 @@ impl fmt::Display for MalformedOp {
 }
 
 impl std::error::Error for MalformedOp {}
-
-/// What a merge did.
-#[derive(Clone, Debug, Default)]
-pub struct Merged {
-    /// Objects whose content is another now.
-    pub changed: Vec<ObjectId>,
-    /// Authors whose operations came with it, and up to where.
-    pub raised: Vec<Dot>,
-    /// Operations that had waited for it.
-    pub applied: Vec<Arc<Op>>,
-}
 
 impl Shard {
     /// An empty shard.
@@ -420,188 +384,6 @@ impl Shard {
             self.log.pop_front();
         }
     }
-
-    /// The whole shard as it travels.
-    #[must_use]
-    pub fn state(&self) -> ShardState {
-        ShardState {
-            shard: self.id,
-            clock: self.clock.clone(),
-            retired: self.retired.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect(),
-            frontier: self.frontier().collect(),
-            latest: self.latest,
-            objects: self.objects.iter().map(|(id, object)| (id.clone(), object.clone())).collect(),
-            content_sum: self.content_sum,
-        }
-    }
-
-    /// Joins this shard with another's state: all of it or nothing.
-    ///
-    /// # Errors
-    /// When the state is not one that an honest node sends.
-    pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
-        if state.shard != self.id || !state.is_sound() {
-            return Err(MalformedState);
-        }
-        let mut merged = Merged::default();
-        let theirs: BTreeMap<ReplicaId, u64> =
-            state.retired.iter().map(|dot| (dot.actor, dot.counter)).collect();
-        let they_have = |dot: &Dot| {
-            dot.counter <= state.clock.get(&dot.actor)
-                || theirs.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
-        };
-        self.merge_objects(state.objects, &they_have, &mut merged);
-        self.merge_frontier(&state.frontier, &they_have);
-        self.latest = self.latest.max(state.latest);
-        for (actor, counter) in &state.clock.dots {
-            if *counter > self.clock.get(actor) && !self.retired.contains_key(actor) {
-                merged.raised.push(Dot::new(*actor, *counter));
-            }
-        }
-        for dot in &merged.raised {
-            self.raise(*dot);
-        }
-        if !self.mutants.lacks(Rule::LogKeepsHole) {
-            self.log.restart(&merged.raised);
-        }
-        #[cfg(any(test, feature = "mutants"))]
-        for dot in &merged.raised {
-            self.rebuilt.remove(&dot.actor);
-        }
-        self.drain(&mut merged.applied);
-        Ok(merged)
-    }
-
-    fn merge_objects(
-        &mut self,
-        theirs: Vec<(ObjectId, Object)>,
-        they_have: &dyn Fn(&Dot) -> bool,
-        merged: &mut Merged,
-    ) {
-        let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
-        let ours = std::mem::take(&mut self.objects);
-        self.objects_by_kind = [0; Kind::ALL.len()];
-        let mut joined = BTreeMap::new();
-        for (id, object) in ours {
-            let other = theirs.remove(&id).unwrap_or_default();
-            let result = self.join_object(&id, &object, &other, they_have, merged);
-            joined.extend(result.map(|object| (id, object)));
-        }
-        for (id, other) in theirs {
-            let result = self.join_object(&id, &Object::default(), &other, they_have, merged);
-            joined.extend(result.map(|object| (id, object)));
-        }
-        for id in joined.keys() {
-            self.objects_by_kind[id.kind as usize] += 1;
-        }
-        self.objects = joined;
-    }
-
-    fn join_object(
-        &mut self,
-        id: &ObjectId,
-        ours: &Object,
-        theirs: &Object,
-        they_have: &dyn Fn(&Dot) -> bool,
-        merged: &mut Merged,
-    ) -> Option<Object> {
-        let join = Join { ours: &|dot| self.has(dot), theirs: they_have, mutants: self.mutants };
-        let joined = join.objects(ours, theirs);
-        if joined != *ours {
-            let hash = id.hash();
-            let (before, after) = (ours.sums(hash), joined.sums(hash));
-            self.book(&Ledger { content_sum: after.content_sum, bytes: after.bytes });
-            self.book(&Ledger { content_sum: before.content_sum.wrapping_neg(), bytes: -before.bytes });
-            let gone = |object: &Object| object.lives.iter().any(|life| joined.life(&life.id).is_none());
-            if gone(ours) || gone(theirs) {
-                self.ended.remember(hash);
-            }
-            merged.changed.push(id.clone());
-            if joined.has_residue() {
-                self.residue.insert(id.clone());
-            }
-        }
-        (!joined.is_vacant()).then_some(joined)
-    }
-
-    /// A dot stays maximal if both have it so, or the other side has not got that far.
-    fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
-        let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
-        let mut keep = |dot: Dot| {
-            let counter = joined.entry(dot.actor).or_default();
-            *counter = (*counter).max(dot.counter);
-        };
-        for dot in self.frontier() {
-            if theirs.contains(&dot) || !they_have(&dot) {
-                keep(dot);
-            }
-        }
-        for dot in theirs {
-            if !self.has(dot) {
-                keep(*dot);
-            }
-        }
-        self.frontier = joined;
-    }
-
-    /// Everything semantic that is stored, changed behind the operations' back: what a bad disk or a bug would do.
-    #[cfg(any(test, feature = "mutants"))]
-    pub fn corrupt(&mut self, id: &ObjectId) {
-        let mut lost = Ledger::default();
-        if let Some(object) = self.objects.remove(id) {
-            lost = object.sums(id.hash());
-            self.objects_by_kind[id.kind as usize] -= 1;
-        }
-        self.book(&Ledger { content_sum: lost.content_sum.wrapping_neg(), bytes: -lost.bytes });
-    }
-
-    /// The naive reading of `deps`: removal by the author's whole clock, rebuilt from differences.
-    #[cfg(any(test, feature = "mutants"))]
-    fn with_rebuilt_sight(&mut self, op: &Arc<Op>) -> Option<Arc<Op>> {
-        if !self.mutants.lacks(Rule::DiffRemove) {
-            return None;
-        }
-        let unknown = op.dot.counter > 1 && !self.rebuilt.contains_key(&op.dot.actor);
-        let guess = if unknown { self.clock.dots.clone() } else { BTreeMap::new() };
-        let sight = self.rebuilt.entry(op.dot.actor).or_insert(guess);
-        for dep in &op.deps {
-            let known = sight.entry(dep.actor).or_default();
-            *known = (*known).max(dep.counter);
-        }
-        sight.insert(op.dot.actor, op.dot.counter - 1);
-        let seen: Vec<Dot> = sight.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect();
-        let mut naive = Op::clone(op);
-        match &mut naive.action {
-            Action::Create { edit, .. } | Action::Edit { edit, .. } => edit.removal.seen = seen,
-            Action::Destroy { removal, .. } => removal.seen = seen,
-            _ => {}
-        }
-        Some(Arc::new(naive))
-    }
-}
-
-impl ShardState {
-    /// Memory it takes, roughly.
-    #[must_use]
-    pub fn estimated_bytes(&self) -> usize {
-        let object =
-            |object: &Object| object.lives.iter().map(|life| 128 + life.records.bytes()).sum::<usize>();
-        self.objects.iter().map(|(id, stored)| 64 + id.key.len() + object(stored)).sum()
-    }
-
-    fn is_sound(&self) -> bool {
-        let mut content_sum = 0u128;
-        for (id, object) in &self.objects {
-            let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
-                && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
-            let placed = id.shard() == self.shard;
-            if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
-                return false;
-            }
-            content_sum = content_sum.wrapping_add(object.sums(id.hash()).content_sum);
-        }
-        content_sum == self.content_sum
-    }
 }
 
 impl CmRDT for Shard {
@@ -615,47 +397,6 @@ impl CmRDT for Shard {
 
     fn apply(&mut self, op: Self::Op) {
         self.receive(op);
-    }
-}
-
-impl CvRDT for Shard {
-    type Validation = MalformedState;
-
-    fn validate_merge(&self, other: &Self) -> Result<(), MalformedState> {
-        if other.id == self.id { Ok(()) } else { Err(MalformedState) }
-    }
-
-    fn merge(&mut self, other: Self) {
-        // Another shard's state is sound by construction; one with another id changes nothing.
-        let _ = self.merge_state(other.state());
-    }
-}
-
-/// What ended lately, by the hash of its name: tells "destroyed" from "never heard of". Local, bounded, in no digest.
-#[derive(Clone, Debug, Default)]
-struct EndedLately {
-    order: VecDeque<u64>,
-    times: BTreeMap<u64, u32>,
-}
-
-impl EndedLately {
-    fn contains(&self, object_hash: u64) -> bool {
-        self.times.contains_key(&object_hash)
-    }
-
-    fn remember(&mut self, object_hash: u64) {
-        self.order.push_back(object_hash);
-        *self.times.entry(object_hash).or_default() += 1;
-        if self.order.len() <= ENDED_MAX {
-            return;
-        }
-        let Some(oldest) = self.order.pop_front() else { return };
-        if let Some(times) = self.times.get_mut(&oldest) {
-            *times -= 1;
-            if *times == 0 {
-                self.times.remove(&oldest);
-            }
-        }
     }
 }
 

@@ -31,17 +31,10 @@ pub struct MalformedToken;
 
 const VERSION: u8 = 1;
 
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.write_to(&mut text);
-        f.write_str(&text)
-    }
-}
-
 impl Token {
     /// Appends its text.
-    pub fn write_to(&self, out: &mut String) {
+    pub fn push_to(&self, out: &mut String) {
+        // Every answer carries one: a single allocation, of the right size.
         let mut bytes = Vec::with_capacity(10 + self.dots.len() * 18);
         bytes.extend_from_slice(&[VERSION, self.shard.0]);
         bytes.extend_from_slice(&self.hlc.0.to_le_bytes());
@@ -55,6 +48,14 @@ impl Token {
             bytes.push(rest as u8);
         }
         BASE64.encode_string(&bytes, out);
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 

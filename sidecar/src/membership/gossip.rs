@@ -50,7 +50,7 @@ fn failure_detector() -> FailureDetectorConfig {
         sampling_window_size: 3,
         max_interval: Duration::from_secs(2),
         initial_interval: Duration::from_millis(500),
-        // Half of it they stay in every datagram. A node that crashes every second leaves 60, not 1,200.
+        // Half of it they stay in every datagram. A node that crashes every second leaves 60, not thousands.
         dead_node_grace_period: Duration::from_secs(120),
     }
 }

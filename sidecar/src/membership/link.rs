@@ -26,9 +26,10 @@ const HEARD_MAX: usize = 4_096;
 /// A peer that was heard within this time is there.
 const HEARD_LATELY: Duration = Duration::from_secs(3);
 
-/// A living peer that was heard within this time knows enough: an exchange tells both sides everything, so one
-/// of two that would ask each other in every round is left out. Less than two rounds.
-const ASKED_LATELY: Duration = Duration::from_millis(500);
+/// A living peer that was heard within this time is not asked: an exchange tells both sides everything. Of two
+/// nodes one asks in every second round, and the other one when it does not.
+const ASKS_AFTER: Duration = Duration::from_millis(500);
+const ASKS_INSTEAD_AFTER: Duration = Duration::from_millis(1_100);
 
 /// After an error of the socket that may come again at once.
 const BREATH: Duration = Duration::from_millis(100);
@@ -50,7 +51,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Peers {
-    heard: HashMap<SocketAddr, Instant>,
+    heard: HashMap<SocketAddr, (Instant, ReplicaId)>,
     live: HashSet<SocketAddr>,
 }
 
@@ -177,7 +178,7 @@ impl Link {
         let frame = self.seal.open(datagram).and_then(|plain| Frame::decode(&plain, self.cluster));
         match frame {
             Ok(frame) => {
-                self.peers.lock().hear(from);
+                self.peers.lock().hear(from, frame.from);
                 // A seed's name may resolve to this very node: it was heard, and has nothing to say.
                 (frame.from != self.own).then_some(frame)
             }
@@ -207,12 +208,13 @@ impl Link {
     /// Somebody of the cluster is there: a living member, or whoever spoke from there lately.
     pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
         let peers = self.peers.lock();
-        peers.live.contains(&peer) || peers.heard_within(peer, HEARD_LATELY)
+        peers.live.contains(&peer) || peers.heard_within(peer, |_| HEARD_LATELY)
     }
 
     fn knows_enough(&self, peer: SocketAddr) -> bool {
         let peers = self.peers.lock();
-        peers.live.contains(&peer) && peers.heard_within(peer, ASKED_LATELY)
+        peers.live.contains(&peer)
+            && peers.heard_within(peer, |who| if self.own < who { ASKS_AFTER } else { ASKS_INSTEAD_AFTER })
     }
 
     pub(super) fn drop_crowd(&self, from: SocketAddr) {
@@ -229,16 +231,16 @@ impl Link {
 }
 
 impl Peers {
-    fn hear(&mut self, from: SocketAddr) {
+    fn hear(&mut self, from: SocketAddr, who: ReplicaId) {
         if self.heard.len() >= HEARD_MAX {
-            self.heard.retain(|_, heard| heard.elapsed() < HEARD_LATELY);
+            self.heard.retain(|_, (heard, _)| heard.elapsed() < HEARD_LATELY);
         }
         if self.heard.len() < HEARD_MAX || self.heard.contains_key(&from) {
-            self.heard.insert(from, Instant::now());
+            self.heard.insert(from, (Instant::now(), who));
         }
     }
 
-    fn heard_within(&self, peer: SocketAddr, time: Duration) -> bool {
-        self.heard.get(&peer).is_some_and(|heard| heard.elapsed() < time)
+    fn heard_within(&self, peer: SocketAddr, time: impl Fn(ReplicaId) -> Duration) -> bool {
+        self.heard.get(&peer).is_some_and(|(heard, who)| heard.elapsed() < time(*who))
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Every process is a member of its own for chitchat, named by its whole [`Replica`] and its address, and
 //! publishes nothing else. So a datagram is a list of heartbeats and nothing that can grow, save with the cluster:
-//! chitchat subtracts the length of that list from a datagram's without a check, and fails past some 1,200
+//! chitchat subtracts the length of that list from a datagram's without a check, and fails past some 1,000
 //! members (500 with the longest names). Newcomers beyond 60,000 bytes of it are turned away and counted.
 //!
 //! Owns the UDP socket. Never opens a stream, never stores anything, and believes no datagram before it is
@@ -179,16 +179,22 @@ impl Membership {
         self.gossip.stop().await;
     }
 
-    /// How many datagrams were dropped so far, and why.
+    /// Reads this node's gossip figures, also while it leaves.
     #[must_use]
-    pub fn dropped(&self) -> DroppedDatagrams {
-        self.link.counts.dropped()
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.link))
     }
 
-    /// Bytes and datagrams so far, without the headers of UDP and IP.
+    /// Datagrams that were dropped, by reason.
+    #[must_use]
+    pub fn dropped(&self) -> DroppedDatagrams {
+        self.meter().dropped()
+    }
+
+    /// What was sent and received.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.link.counts.traffic()
+        self.meter().traffic()
     }
 }
 
@@ -197,4 +203,22 @@ fn check(own: &Replica, advertise: SocketAddr) -> Result<(), StartError> {
         return Err(StartError::Name(own.node.clone()));
     }
     if frame::reachable(advertise) { Ok(()) } else { Err(StartError::Advertise(advertise)) }
+}
+
+/// Gossip figures, for metrics.
+#[derive(Clone)]
+pub struct Meter(Arc<Link>);
+
+impl Meter {
+    /// Datagrams that were dropped, by reason.
+    #[must_use]
+    pub fn dropped(&self) -> DroppedDatagrams {
+        self.0.counts.dropped()
+    }
+
+    /// What was sent and received.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.0.counts.traffic()
+    }
 }

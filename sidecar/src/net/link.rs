@@ -1,45 +1,41 @@
-//! One link: the handshake, what is read, what is written.
+//! One link: how both sides introduce themselves, and how it ends.
 
+use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use super::links::Shared;
+use super::books::Shared;
 use super::queue::Queue;
-use super::secure::{self, Reader, Writer};
-use crate::core::identity::ReplicaId;
+use super::secure::{self, OpenError, Reader, Writer};
+use super::{receive, transmit};
+use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message};
-use crate::core::op::Op;
 use crate::wire::{self, Decoder, Incoming, WireError};
 
 /// A handshake that takes longer has failed.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
-/// A link on which nothing comes for so long is closed: pings come every second.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
-
-/// Operations that are put into one message.
-const OPS_PER_MESSAGE: usize = 512;
-
-/// Bytes that are encoded before they are written.
-const WRITE_BYTES: usize = 256 << 10;
-
-/// Messages that a rehearsed delay may hold back on one link; more are dropped.
-const DELAYED_MAX: usize = 65_536;
+/// How long a link that ends waits until the peer has read the last words.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
 /// Why a link did not come up, or went down.
 #[derive(Debug)]
 pub(super) enum LinkError {
     Io(io::Error),
+    Open(OpenError),
     Wire(WireError),
     /// The peer closed and said why.
     Refused(String),
-    /// The peer is none to talk with.
+    /// The peer is none to talk with, or not now.
     Unwanted(&'static str),
+    /// A rehearsed failure: nobody is told.
+    Blocked,
     Silent,
     Closed,
 }
@@ -48,24 +44,38 @@ impl LinkError {
     /// A name for counters.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => "handshake",
-            Self::Io(_) => "io",
+            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => "unsealed",
+            Self::Io(_) | Self::Open(OpenError::Io(_)) => "io",
+            Self::Open(OpenError::NotOurs) => "not_ours",
+            Self::Open(OpenError::OtherVersion(_)) => "unknown_version",
+            Self::Open(_) => "key",
             Self::Wire(error) => error.kind(),
             Self::Refused(_) => "refused",
             Self::Unwanted(_) => "unwanted",
+            Self::Blocked => "blocked",
             Self::Silent => "silent",
             Self::Closed => "closed",
         }
     }
+
+    /// What the peer is told.
+    fn last_words(&self) -> Option<String> {
+        match self {
+            Self::Wire(_) | Self::Unwanted(_) => Some(self.to_string()),
+            _ => None,
+        }
+    }
 }
 
-impl std::fmt::Display for LinkError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
+            Self::Open(error) => error.fmt(f),
             Self::Wire(error) => error.fmt(f),
             Self::Refused(why) => write!(f, "the peer refuses: {why}"),
             Self::Unwanted(why) => f.write_str(why),
+            Self::Blocked => f.write_str("a rehearsed failure blocks it"),
             Self::Silent => f.write_str("nothing came for too long"),
             Self::Closed => f.write_str("the peer closed"),
         }
@@ -78,212 +88,195 @@ impl From<io::Error> for LinkError {
     }
 }
 
+impl From<OpenError> for LinkError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
 impl From<WireError> for LinkError {
     fn from(error: WireError) -> Self {
         Self::Wire(error)
     }
 }
 
+/// One link as both of its directions, and the books, see it.
+pub(super) struct Link {
+    pub(super) peer: Replica,
+    /// The node with the smaller name has dialled: of two links at once this one stays.
+    pub(super) preferred: bool,
+    pub(super) queue: Queue,
+    /// Milliseconds after the start at which something last came.
+    pub(super) heard_millis: AtomicU64,
+    /// Open while messages may be handed on. Held while one is, so that none comes after the link's end is told.
+    gate: Mutex<bool>,
+    /// What the peer is told at the end.
+    last_words: Mutex<Option<&'static str>>,
+    ending: Notify,
+}
+
+impl Link {
+    pub(super) fn new(shared: &Shared, peer: Replica, preferred: bool) -> Self {
+        Self {
+            peer,
+            preferred,
+            queue: Queue::new(shared.queue_bytes_max),
+            heard_millis: AtomicU64::new(shared.millis()),
+            gate: Mutex::new(true),
+            last_words: Mutex::new(None),
+            ending: Notify::new(),
+        }
+    }
+
+    /// Something came.
+    pub(super) fn heard(&self, shared: &Shared) {
+        self.heard_millis.store(shared.millis(), Ordering::Relaxed);
+    }
+
+    /// Hands a message on, if the link still stands.
+    pub(super) fn deliver(&self, shared: &Shared, message: Message) {
+        let open = self.gate.lock();
+        if *open {
+            shared.handler.message(self.peer.id, message);
+        }
+    }
+
+    /// Hands nothing on any more. When this returns, nobody is at it either.
+    pub(super) fn shut(&self) {
+        *self.gate.lock() = false;
+    }
+
+    /// Ends the link; the peer is told why.
+    pub(super) fn end(&self, why: &'static str) {
+        *self.last_words.lock() = Some(why);
+        self.queue.close_empty();
+        self.ending.notify_one();
+    }
+}
+
 /// A stream on which both sides have said who they are.
 pub(super) struct Introduced {
     pub(super) hello: Hello,
+    pub(super) dialled: bool,
     reader: Reader,
     writer: Writer,
     decoder: Decoder,
 }
 
-/// Exchanges keys and names.
+/// Exchanges keys and names. Who accepts speaks last, so that whoever dialled knows that it is welcome.
 pub(super) async fn introduce(
     shared: &Shared,
     stream: TcpStream,
-    dials: bool,
+    dialled: bool,
 ) -> Result<Introduced, LinkError> {
     stream.set_nodelay(true)?;
     let handshake = async {
-        let (mut reader, mut writer) = secure::open(stream, shared.key, dials).await?;
-        let mut bytes = Vec::new();
-        wire::encode(&Message::Hello(shared.handler.hello()), &mut bytes);
-        writer.write(&bytes).await?;
-        let mut decoder = Decoder::with_limit(wire::FRAME_BYTES_MAX);
-        let judged = match first_message(&mut reader, &mut decoder).await {
-            Ok(hello) => judge(shared, &hello).map(|()| hello),
-            Err(error) => Err(error),
-        };
-        match judged {
-            Ok(hello) => {
-                let decoder = decoder.raise_limit(wire::MESSAGE_BYTES_MAX);
-                Ok(Introduced { hello, reader, writer, decoder })
-            }
+        let (reader, writer) = secure::open(stream, shared.key, dialled).await?;
+        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX);
+        let mut ends = Ends { reader, writer, decoder };
+        match ends.exchange(shared, dialled).await {
+            Ok(hello) => Ok((hello, ends)),
             Err(error) => {
-                refuse(&mut writer, &error).await;
+                ends.part(&error).await;
                 Err(error)
             }
         }
     };
-    timeout(HANDSHAKE_MAX, handshake).await.unwrap_or(Err(LinkError::Silent))
+    let (hello, ends) = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or(Err(LinkError::Silent))?;
+    let Ends { reader, writer, decoder } = ends;
+    let decoder = decoder.raise_limit(wire::MESSAGE_BYTES_MAX);
+    Ok(Introduced { hello, dialled, reader, writer, decoder })
 }
 
-async fn first_message(reader: &mut Reader, decoder: &mut Decoder) -> Result<Hello, LinkError> {
-    loop {
-        match decoder.next()? {
-            Some(Incoming::Message(message)) => match *message {
-                Message::Hello(hello) => return Ok(hello),
-                _ => return Err(LinkError::Wire(WireError::BadFrame)),
-            },
-            Some(Incoming::Refusal(why)) => return Err(LinkError::Refused(why)),
-            None => {
-                let bytes = reader.read().await?;
-                if bytes.is_empty() {
-                    return Err(LinkError::Closed);
+/// Both directions of a stream.
+struct Ends {
+    reader: Reader,
+    writer: Writer,
+    decoder: Decoder,
+}
+
+impl Ends {
+    async fn exchange(&mut self, shared: &Shared, dialled: bool) -> Result<Hello, LinkError> {
+        if dialled {
+            self.say_hello(shared).await?;
+        }
+        let hello = self.first_message().await?;
+        shared.admits(&hello, dialled)?;
+        if !dialled {
+            self.say_hello(shared).await?;
+        }
+        Ok(hello)
+    }
+
+    async fn say_hello(&mut self, shared: &Shared) -> Result<(), LinkError> {
+        let mut bytes = Vec::new();
+        // A hello is short.
+        let _ = wire::encode(&Message::Hello(shared.handler.hello()), self.writer.guard(), &mut bytes);
+        Ok(self.writer.write(&bytes).await?)
+    }
+
+    async fn first_message(&mut self) -> Result<Hello, LinkError> {
+        loop {
+            match self.decoder.next_message()? {
+                Some(Incoming::Message(message)) => match *message {
+                    Message::Hello(hello) => return Ok(hello),
+                    _ => return Err(LinkError::Wire(WireError::BadFrame)),
+                },
+                Some(Incoming::Refusal(why)) => return Err(LinkError::Refused(why)),
+                None => {
+                    let bytes = self.reader.read().await?;
+                    if bytes.is_empty() {
+                        self.decoder.finish()?;
+                        return Err(LinkError::Closed);
+                    }
+                    self.decoder.push(bytes);
                 }
-                decoder.push(bytes);
             }
+        }
+    }
+
+    /// Tells the peer why, where there is something to tell, and closes. Waits a moment until that is read.
+    async fn part(&mut self, error: &LinkError) {
+        let words = error.last_words().filter(|_| !self.writer.is_torn());
+        let part = async {
+            if let Some(words) = &words {
+                let mut bytes = Vec::new();
+                wire::encode_refusal(words, self.writer.guard(), &mut bytes);
+                if self.writer.write(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            self.writer.close().await;
+            self.reader.drain().await;
+        };
+        if words.is_some() || matches!(error, LinkError::Closed) {
+            // It is closed in any case.
+            let _ = timeout(LAST_WORDS_MAX, part).await;
         }
     }
 }
 
-fn judge(shared: &Shared, hello: &Hello) -> Result<(), LinkError> {
-    let ours = shared.handler.hello();
-    if hello.cluster != ours.cluster {
-        return Err(LinkError::Unwanted("it belongs to another cluster"));
-    }
-    if hello.replica.node == ours.replica.node {
-        return Err(LinkError::Unwanted("it bears the same node name: names must be unique in a cluster"));
-    }
-    if shared.faults.of(&hello.replica.node).blocked {
-        return Err(LinkError::Unwanted("a rehearsed failure blocks it"));
-    }
-    Ok(())
-}
-
-async fn refuse(writer: &mut Writer, error: &LinkError) {
-    let why = match error {
-        LinkError::Wire(_) | LinkError::Unwanted(_) => error.to_string(),
-        _ => return,
-    };
-    let mut bytes = Vec::new();
-    wire::encode_refusal(&why, &mut bytes);
-    // It is closed in any case.
-    let _ = writer.write(&bytes).await;
-    writer.close().await;
+/// Refuses a stream that was welcome a moment ago.
+pub(super) async fn turn_away(introduced: Introduced, error: &LinkError) {
+    let Introduced { reader, writer, decoder, .. } = introduced;
+    Ends { reader, writer, decoder }.part(error).await;
 }
 
 /// Runs a link until it ends. Gives why.
-pub(super) async fn run(shared: Arc<Shared>, introduced: Introduced, queue: Arc<Queue>) -> LinkError {
-    let Introduced { hello, reader, mut writer, decoder } = introduced;
-    let node = hello.replica.node;
-    let read = receive(&shared, hello.replica.id, &node, reader, decoder);
-    let error = tokio::select! {
-        error = read => error,
-        error = transmit(&shared, &mut writer, &queue) => error,
+pub(super) async fn run(shared: &Shared, introduced: Introduced, link: &Link) -> LinkError {
+    let Introduced { reader, writer, decoder, .. } = introduced;
+    let mut ends = Ends { reader, writer, decoder };
+    let received = receive::receive(shared, link, &mut ends.reader, &mut ends.decoder);
+    let transmitted = transmit::transmit(shared, link, &mut ends.writer);
+    let mut error = tokio::select! {
+        error = received => error,
+        error = transmitted => error,
+        // A peer that takes nothing would hold up a write for ever.
+        () = link.ending.notified() => LinkError::Closed,
     };
-    refuse(&mut writer, &error).await;
+    if let Some(why) = link.last_words.lock().take() {
+        error = LinkError::Unwanted(why);
+    }
+    ends.part(&error).await;
     error
-}
-
-async fn receive(
-    shared: &Arc<Shared>,
-    from: ReplicaId,
-    node: &str,
-    mut reader: Reader,
-    mut decoder: Decoder,
-) -> LinkError {
-    let delayed = Delayed::default();
-    loop {
-        loop {
-            match decoder.next() {
-                Ok(Some(Incoming::Message(message))) => {
-                    shared.traffic.message_in();
-                    match shared.faults.fate(node) {
-                        _ if !shared.rehearses => shared.handler.message(from, *message),
-                        Some(late) => delayed.deliver(shared, from, message, late),
-                        None => {}
-                    }
-                }
-                Ok(Some(Incoming::Refusal(why))) => return LinkError::Refused(why),
-                Ok(None) => break,
-                Err(error) => return LinkError::Wire(error),
-            }
-        }
-        match timeout(SILENCE_MAX, reader.read()).await {
-            Err(_) => return LinkError::Silent,
-            Ok(Err(error)) => return LinkError::Io(error),
-            Ok(Ok([])) => return LinkError::Closed,
-            Ok(Ok(bytes)) => {
-                shared.traffic.received(bytes.len());
-                decoder.push(bytes);
-            }
-        }
-    }
-}
-
-/// Messages held back by a rehearsed delay, in order.
-#[derive(Default)]
-struct Delayed(std::sync::OnceLock<mpsc::Sender<(Instant, Box<Message>)>>);
-
-impl Delayed {
-    fn deliver(&self, shared: &Arc<Shared>, from: ReplicaId, message: Box<Message>, late: Duration) {
-        if late.is_zero() && self.0.get().is_none() {
-            shared.handler.message(from, *message);
-            return;
-        }
-        let later = self.0.get_or_init(|| {
-            let (later, mut due) = mpsc::channel::<(Instant, Box<Message>)>(DELAYED_MAX);
-            let shared = Arc::clone(shared);
-            tokio::spawn(async move {
-                while let Some((at, message)) = due.recv().await {
-                    tokio::time::sleep_until(at).await;
-                    shared.handler.message(from, *message);
-                }
-            });
-            later
-        });
-        // A full line loses: that is what an overloaded network does.
-        let _ = later.try_send((Instant::now() + late, message));
-    }
-}
-
-async fn transmit(shared: &Shared, writer: &mut Writer, queue: &Queue) -> LinkError {
-    let mut bytes = Vec::new();
-    while let Some(messages) = queue.take().await {
-        let mut ops: Vec<Arc<Op>> = Vec::new();
-        let mut count = 0;
-        for (not_before, message) in messages {
-            if let Some(moment) = not_before {
-                tokio::time::sleep_until(moment).await;
-            }
-            count += 1;
-            match &*message {
-                Message::Ops(more) if ops.len() < OPS_PER_MESSAGE => {
-                    ops.extend(more.iter().cloned());
-                    continue;
-                }
-                _ => {}
-            }
-            flush_ops(&mut ops, &mut bytes);
-            wire::encode(&message, &mut bytes);
-            if bytes.len() >= WRITE_BYTES {
-                shared.traffic.sent(bytes.len(), std::mem::take(&mut count));
-                if let Err(error) = writer.write(&bytes).await {
-                    return LinkError::Io(error);
-                }
-                bytes.clear();
-            }
-        }
-        flush_ops(&mut ops, &mut bytes);
-        shared.traffic.sent(bytes.len(), count);
-        if let Err(error) = writer.write(&bytes).await {
-            return LinkError::Io(error);
-        }
-        bytes.clear();
-        bytes.shrink_to(WRITE_BYTES);
-    }
-    writer.close().await;
-    LinkError::Closed
-}
-
-fn flush_ops(ops: &mut Vec<Arc<Op>>, bytes: &mut Vec<u8>) {
-    if !ops.is_empty() {
-        wire::encode(&Message::Ops(std::mem::take(ops)), bytes);
-    }
 }

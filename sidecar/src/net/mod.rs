@@ -1,19 +1,23 @@
 //! Streams between nodes: one per pair, kept up, with a bounded queue each.
 //!
-//! The node with the smaller name dials; the other accepts. The first message both ways is a `Hello`. Nothing here
-//! waits for a peer: a full queue is dropped and its owner told, a silent link is closed, bad bytes close the link
+//! The node with the smaller name dials, the other one only when nothing comes of it. The first message both ways is a
+//! `Hello`. Nothing here waits for a peer: a full queue is dropped and its owner told, a silent link is closed, bad bytes close the link
 //! they came on and nothing else.
 //!
 //! The room owns sockets, queues, reconnecting and rehearsed failures. It knows messages only as something to send.
 
+mod books;
 mod chaos;
+mod dial;
 mod link;
 mod links;
 mod queue;
+mod receive;
 mod secure;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod transmit;
 
 use std::io;
 use std::net::SocketAddr;

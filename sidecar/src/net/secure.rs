@@ -1,45 +1,103 @@
 //! The bytes of one stream: as they are, or inside Noise.
 //!
-//! With a cluster key a stream begins with `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`: both sides prove that they have
-//! the key, and fresh Diffie-Hellman keys give forward secrecy. Each Noise message follows its length in two bytes.
+//! Both sides begin with six bytes: who we are, which version, and whether there is a key. So a node with a key and
+//! one without can tell each other what is wrong. With a cluster key `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`
+//! follows: both sides prove that they have the key, and fresh Diffie-Hellman keys give forward secrecy. Each Noise
+//! message follows its length in two bytes; a length of 0 in the handshake says that the other's key is a wrong one.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use snow::{Builder, StatelessTransportState};
+use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::wire::Guard;
+
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+const PROLOGUE: &[u8] = b"sidetalk stream 1";
 
 /// Bytes of a Noise message, at most, and of the tag in it.
 const NOISE_BYTES_MAX: usize = 65_535;
 const TAG_BYTES: usize = 16;
 
+/// Bytes of a handshake message, at most.
+const HANDSHAKE_BYTES_MAX: usize = 256;
+
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+
+const MAGIC: [u8; 4] = *b"sdtk";
+const VERSION: u8 = 1;
+const PLAIN: u8 = 0;
+const KEYED: u8 = 1;
 
 /// A key for one stream, or none.
 pub(super) type Key = Option<[u8; 32]>;
 
-fn broken(error: snow::Error) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the handshake failed, is the cluster key the same? ({error})"),
-    )
+/// Why a stream is none that this node can use.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    Io(io::Error),
+    /// Whoever is there does not speak this protocol.
+    NotOurs,
+    OtherVersion(u8),
+    /// The peer has a key and this node has none.
+    PeerKeyed,
+    /// This node has a key and the peer has none.
+    PeerPlain,
+    OtherKey,
 }
 
-/// Makes a stream ready: the handshake, where there is a key.
-pub(super) async fn open(stream: TcpStream, key: Key, dials: bool) -> io::Result<(Reader, Writer)> {
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NotOurs => f.write_str("whoever is there is no Sidetalk node"),
+            Self::OtherVersion(version) => write!(f, "it speaks version {version} of the stream"),
+            Self::PeerKeyed => f.write_str("it has a cluster key and this node has none"),
+            Self::PeerPlain => f.write_str("it has no cluster key and this node has one"),
+            Self::OtherKey => f.write_str("its cluster key is another one than this node's"),
+        }
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` wants")]
+fn broken(error: snow::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not what the peer sealed ({error})"))
+}
+
+/// Makes a stream ready: the first bytes, and the handshake where there is a key.
+pub(super) async fn open(stream: TcpStream, key: Key, dials: bool) -> Result<(Reader, Writer), OpenError> {
     let (mut read, mut write) = stream.into_split();
+    let mode = if key.is_some() { KEYED } else { PLAIN };
+    let [m0, m1, m2, m3] = MAGIC;
+    write.write_all(&[m0, m1, m2, m3, VERSION, mode]).await?;
+    let mut theirs = [0; 6];
+    read.read_exact(&mut theirs).await?;
+    match theirs {
+        [a, b, c, d, ..] if [a, b, c, d] != MAGIC => return Err(OpenError::NotOurs),
+        [.., version, _] if version != VERSION => return Err(OpenError::OtherVersion(version)),
+        [.., their_mode] if their_mode == mode => {}
+        [.., KEYED] => return Err(OpenError::PeerKeyed),
+        [.., PLAIN] => return Err(OpenError::PeerPlain),
+        _ => return Err(OpenError::NotOurs),
+    }
     let noise = match key {
         Some(key) => Some(Arc::new(shake_hands(&mut read, &mut write, &key, dials).await?)),
         None => None,
     };
     let reader =
         Reader { stream: read, noise: noise.clone(), nonce: 0, sealed: Vec::new(), plain: Vec::new() };
-    Ok((reader, Writer { stream: write, noise, nonce: 0, sealed: Vec::new() }))
+    Ok((reader, Writer { stream: write, noise, nonce: 0, sealed: Vec::new(), torn: false }))
 }
 
 async fn shake_hands(
@@ -47,26 +105,35 @@ async fn shake_hands(
     write: &mut OwnedWriteHalf,
     key: &[u8; 32],
     dials: bool,
-) -> io::Result<StatelessTransportState> {
-    let params = PATTERN.parse().map_err(broken)?;
-    let builder = Builder::new(params).psk(0, key).map_err(broken)?;
-    let mut state =
-        if dials { builder.build_initiator() } else { builder.build_responder() }.map_err(broken)?;
-    let mut buffer = [0; 256];
+) -> Result<StatelessTransportState, OpenError> {
+    let mut state = handshake(key, dials).map_err(broken)?;
+    let mut buffer = [0; HANDSHAKE_BYTES_MAX];
     while !state.is_handshake_finished() {
         if state.is_my_turn() {
             let len = state.write_message(&[], &mut buffer).map_err(broken)?;
-            write.write_all(&(len as u16).to_le_bytes()).await?;
-            write.write_all(&buffer[..len]).await?;
-        } else {
-            let mut sealed = [0; 256];
-            let len = usize::from(read.read_u16_le().await?);
-            let sealed = sealed.get_mut(..len).ok_or_else(|| broken(snow::Error::Input))?;
-            read.read_exact(sealed).await?;
-            state.read_message(sealed, &mut buffer).map_err(broken)?;
+            // In one piece: it fits a segment.
+            let message = [&(len as u16).to_le_bytes()[..], &buffer[..len]].concat();
+            write.write_all(&message).await?;
+            continue;
+        }
+        let len = usize::from(read.read_u16_le().await?);
+        if len == 0 {
+            return Err(OpenError::OtherKey);
+        }
+        let mut sealed = [0; HANDSHAKE_BYTES_MAX];
+        let sealed = sealed.get_mut(..len).ok_or(OpenError::NotOurs)?;
+        read.read_exact(sealed).await?;
+        if state.read_message(sealed, &mut buffer).is_err() {
+            write.write_all(&0u16.to_le_bytes()).await?;
+            return Err(OpenError::OtherKey);
         }
     }
-    state.into_stateless_transport_mode().map_err(broken)
+    Ok(state.into_stateless_transport_mode().map_err(broken)?)
+}
+
+fn handshake(key: &[u8; 32], dials: bool) -> Result<HandshakeState, snow::Error> {
+    let builder = Builder::new(PATTERN.parse()?).psk(0, key)?.prologue(PROLOGUE)?;
+    if dials { builder.build_initiator() } else { builder.build_responder() }
 }
 
 /// The half that receives.
@@ -79,7 +146,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The next bytes; none at the end of the stream.
+    /// What finds out that bytes were changed on their way.
+    pub(super) fn guard(&self) -> Guard {
+        if self.noise.is_some() { Guard::Transport } else { Guard::Checksum }
+    }
+
+    /// The next bytes; none at the end of the stream. Dropping the future loses nothing.
     pub(super) async fn read(&mut self) -> io::Result<&[u8]> {
         loop {
             let Some(noise) = self.noise.clone() else {
@@ -115,6 +187,16 @@ impl Reader {
         self.sealed.drain(..at);
         Ok(())
     }
+
+    /// Takes what still comes and throws it away, until the peer has closed. Closing on unread bytes would reset
+    /// the connection, and what was sent last could be lost with it.
+    pub(super) async fn drain(&mut self) {
+        while let Ok(1..) = {
+            self.sealed.clear();
+            self.sealed.reserve(READ_BYTES);
+            self.stream.read_buf(&mut self.sealed).await
+        } {}
+    }
 }
 
 /// The half that sends.
@@ -123,12 +205,35 @@ pub(super) struct Writer {
     noise: Option<Arc<StatelessTransportState>>,
     nonce: u64,
     sealed: Vec<u8>,
+    torn: bool,
 }
 
 impl Writer {
+    /// What finds out that bytes were changed on their way.
+    pub(super) fn guard(&self) -> Guard {
+        if self.noise.is_some() { Guard::Transport } else { Guard::Checksum }
+    }
+
+    /// Whether a write was given up half-way: nothing more can be said on this stream.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// Sends bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(noise) = &self.noise else { return self.stream.write_all(bytes).await };
+        self.torn = true;
+        match self.noise.clone() {
+            None => self.stream.write_all(bytes).await?,
+            Some(noise) => {
+                self.seal(&noise, bytes)?;
+                self.stream.write_all(&self.sealed).await?;
+            }
+        }
+        self.torn = false;
+        Ok(())
+    }
+
+    fn seal(&mut self, noise: &StatelessTransportState, bytes: &[u8]) -> io::Result<()> {
         self.sealed.clear();
         for chunk in bytes.chunks(NOISE_BYTES_MAX - TAG_BYTES) {
             let start = self.sealed.len();
@@ -138,7 +243,7 @@ impl Writer {
             self.sealed[start..start + 2].copy_from_slice(&(len as u16).to_le_bytes());
             self.nonce += 1;
         }
-        self.stream.write_all(&self.sealed).await
+        Ok(())
     }
 
     /// Says that nothing more comes.

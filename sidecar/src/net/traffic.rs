@@ -14,13 +14,14 @@ pub struct Traffic {
     messages_out: AtomicU64,
     overflows: AtomicU64,
     links_opened: AtomicU64,
+    rehearsed_losses: AtomicU64,
     errors: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// What the counters showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrafficFigures {
-    /// Bytes received, before decryption and decompression.
+    /// Bytes received, encryption aside.
     pub bytes_in: u64,
     /// Bytes sent, encryption aside.
     pub bytes_out: u64,
@@ -32,6 +33,8 @@ pub struct TrafficFigures {
     pub overflows: u64,
     /// Links that came up.
     pub links_opened: u64,
+    /// Messages that a rehearsed failure dropped.
+    pub rehearsed_losses: u64,
     /// Links that ended badly, and handshakes that failed, by reason.
     pub errors: BTreeMap<&'static str, u64>,
 }
@@ -58,6 +61,10 @@ impl Traffic {
         self.links_opened.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn rehearsed_loss(&self) {
+        self.rehearsed_losses.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn failed(&self, kind: &'static str) {
         *self.errors.lock().entry(kind).or_default() += 1;
     }
@@ -72,6 +79,7 @@ impl Traffic {
             messages_out: read(&self.messages_out),
             overflows: read(&self.overflows),
             links_opened: read(&self.links_opened),
+            rehearsed_losses: read(&self.rehearsed_losses),
             errors: self.errors.lock().clone(),
         }
     }

@@ -1,38 +1,63 @@
-//! Alarms, in the log, each kind at a limited rate: an alarm that floods is not read.
+//! Alarms, in the log, each at a limited rate: an alarm that floods is not read.
+
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
 use crate::core::node::Alarm;
 use crate::core::time::MonoMicros;
 
-/// Between two lines of one kind.
+/// Between two lines about one thing.
 const QUIET_MILLIS: u64 = 10_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Alarms {
-    skew_quiet_until: Mutex<MonoMicros>,
+pub(super) struct Alarms(Mutex<BTreeMap<Subject, MonoMicros>>);
+
+/// What is told at most once in a while. Few: bounded by the number of shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Divergence(u8),
+    Correction,
+    Skew,
 }
 
 impl Alarms {
     pub(super) fn tell(&self, alarm: &Alarm, now: MonoMicros) {
-        match alarm {
-            Alarm::Diverged { peer, shard } => tracing::error!(
-                peer = %peer.node,
-                shard = shard.0,
-                "two nodes with the same clock hold different content: keep both, compare with /v1/explain, \
-                 restart the one that is wrong without its memory"
-            ),
-            Alarm::Corrected { millis } => tracing::error!(
-                millis,
-                "this node's clock is out of step with most of the cluster: its stamps are corrected; check NTP"
-            ),
-            Alarm::Skewed { author, ahead_millis } => {
-                let mut quiet_until = self.skew_quiet_until.lock();
-                if *quiet_until <= now {
-                    *quiet_until = now.plus_millis(QUIET_MILLIS);
-                    tracing::warn!(%author, ahead_millis, "a stamp from the future: some node's clock is wrong");
-                }
-            }
+        if self.is_due(alarm, now) {
+            log(alarm);
+        }
+    }
+
+    /// Whether this is to be told now, and not the same again.
+    pub(super) fn is_due(&self, alarm: &Alarm, now: MonoMicros) -> bool {
+        let subject = match alarm {
+            Alarm::Diverged { shard, .. } => Subject::Divergence(shard.0),
+            Alarm::Corrected { .. } => Subject::Correction,
+            Alarm::Skewed { .. } => Subject::Skew,
+        };
+        let mut quiet_until = self.0.lock();
+        let due = quiet_until.get(&subject).is_none_or(|until| *until <= now);
+        if due {
+            quiet_until.insert(subject, now.plus_millis(QUIET_MILLIS));
+        }
+        due
+    }
+}
+
+fn log(alarm: &Alarm) {
+    match alarm {
+        Alarm::Diverged { peer, shard } => tracing::error!(
+            peer = %peer.node,
+            shard = shard.0,
+            "two nodes with the same clock hold different content: keep both, compare with /v1/explain, \
+             restart the one that is wrong without its memory"
+        ),
+        Alarm::Corrected { millis } => tracing::error!(
+            millis,
+            "this node's clock is out of step with most of the cluster: its stamps are corrected; check NTP"
+        ),
+        Alarm::Skewed { author, ahead_millis } => {
+            tracing::warn!(%author, ahead_millis, "a stamp from the future: some node's clock is wrong");
         }
     }
 }

@@ -47,6 +47,15 @@ pub(super) struct GossipWeather {
     pub(super) nodes: RwLock<BTreeMap<SocketAddr, String>>,
 }
 
+impl GossipWeather {
+    /// A node is here now. Where it was before counts no longer; where a node that is silent was, does.
+    pub(super) fn moved(&self, node: &str, address: SocketAddr) {
+        let mut nodes = self.nodes.write();
+        nodes.retain(|_, known| known != node);
+        nodes.insert(address, node.to_owned());
+    }
+}
+
 impl Weather for GossipWeather {
     fn datagram(&self, peer: SocketAddr, _outgoing: bool) -> Option<Duration> {
         match self.nodes.read().get(&peer) {

@@ -148,8 +148,12 @@ impl Driver {
     /// Ticks whenever the node wants it, for ever.
     pub async fn tick(&self) {
         loop {
-            let deadline = self.node.read().deadline();
-            self.armed.store(deadline.0, Ordering::Relaxed);
+            let deadline = {
+                let node = self.node.read();
+                // Under the lock: whoever brings the deadline forward must see what it is compared with.
+                self.armed.store(node.deadline().0, Ordering::Relaxed);
+                node.deadline()
+            };
             tokio::select! {
                 () = tokio::time::sleep_until(self.clocks.instant(deadline)) => {
                     // Awake: nobody needs to wake it, until it has looked again.

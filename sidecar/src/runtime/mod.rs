@@ -11,6 +11,8 @@ mod handler;
 mod port;
 mod serve;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use clocks::Clocks;
 pub use driver::{Driver, Outlet};

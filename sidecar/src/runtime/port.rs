@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::service::Service;
-use crate::api::port::{Chaos, Port, Reading, Waiting};
+use crate::api::port::{Chaos, Port, Waiting};
 use crate::core::command::{
     Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Write, Written,
 };
@@ -17,19 +17,17 @@ impl Port for Service {
         self.driver.read(|node, _| node.is_ready())
     }
 
+    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
+        self.driver
+            .read(|node, now| node.is_ready().then(|| (node.look_up(now, object), node.read_token(object))))
+    }
+
     fn look_up(&self, object: &ObjectId) -> Lookup {
         self.driver.read(|node, now| node.look_up(now, object))
     }
 
     fn read_token(&self, object: &ObjectId) -> Token {
         self.driver.read(|node, _| node.read_token(object))
-    }
-
-    fn read(&self, object: &ObjectId, after: &[Token]) -> Option<Reading> {
-        self.driver.read(|node, now| {
-            let serves = node.is_ready() && node.seen(after);
-            serves.then(|| Reading { lookup: node.look_up(now, object), token: node.read_token(object) })
-        })
     }
 
     fn write(&self, write: &Write) -> Result<Written, Refusal> {
@@ -81,6 +79,6 @@ impl Port for Service {
     }
 
     fn metrics(&self) -> String {
-        metrics::render(&self.status(), &self.members(), &self.traffic())
+        metrics::render(&self.sources())
     }
 }

@@ -32,6 +32,9 @@ const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Between looks at what is still to be handed over.
 const HAND_OVER_POLL: Duration = Duration::from_millis(20);
 
+/// This share of the time for draining belongs to requests; the rest is left for handing over.
+const REQUESTS_SHARE: f32 = 0.75;
+
 /// How long the last words may take.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -109,7 +112,7 @@ impl Bound {
     /// # Errors
     /// When something does not start.
     pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
-        let Self { config, api, links, gossip, api_address, gossip_address } = self;
+        let Self { config, api, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
         let node = Node::new(node_config(&config, &clocks)?, clocks.now());
         let replica = node.hello().replica;
@@ -121,8 +124,10 @@ impl Bound {
         let faults = Arc::new(Faults::default());
         let settings = LinkSettings { key, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
         let handler = Arc::new(ToDriver(Arc::clone(&driver)));
-        let links = Arc::new(Links::start(links, &settings, Arc::clone(&faults), handler));
+        let links = Arc::new(Links::new(&settings, Arc::clone(&faults), handler));
+        // Before anybody can come in: what is said first must not be lost.
         driver.connect(Arc::new(ToLinks(Arc::clone(&links))));
+        links.listen(listener);
         let ticker = tokio::spawn({
             let driver = Arc::clone(&driver);
             async move { driver.tick().await }
@@ -138,22 +143,34 @@ impl Bound {
         let membership = start_membership(membership, gossip, &weather, &driver, &links).await?;
         let rehearsal = Rehearsal { faults, links: Arc::clone(&links), driver: Arc::clone(&driver) };
         let chaos = config.chaos.then(|| Box::new(rehearsal) as Box<dyn Chaos>);
-        let service = Arc::new(Service { driver: Arc::clone(&driver), links: Arc::clone(&links), chaos });
+        let service = Service {
+            driver: Arc::clone(&driver),
+            links: Arc::clone(&links),
+            gossip: membership.meter(),
+            chaos,
+        };
         let drain = Duration::from_millis(config.drain_millis);
-        let api_settings = ApiSettings { hosts: config.api_hosts.clone(), drain, ..ApiSettings::default() };
+        let requests = drain.mul_f32(REQUESTS_SHARE);
+        let api_settings =
+            ApiSettings { hosts: config.api_hosts.clone(), drain: requests, ..ApiSettings::default() };
         let (close_api, api_closed) = oneshot::channel::<()>();
-        let api = tokio::spawn(api::serve(api, service, api_settings, async move {
+        let mut api = tokio::spawn(api::serve(api, Arc::new(service), api_settings, async move {
             // Dropped counts as told.
             let _ = api_closed.await;
         }));
 
-        let why = stop.await;
+        let why = tokio::select! {
+            why = stop => why,
+            // It ends when it is told to, or in a bug: a node that nobody can ask had better be restarted.
+            _ = &mut api => "the API has ended",
+        };
         tracing::info!(why, "stopping: no longer ready");
         let until = Instant::now() + drain;
         driver.input(Input::Leave);
-        // The API ends by itself if its task has died.
-        let _ = close_api.send(());
-        let _ = api.await;
+        if close_api.send(()).is_ok() {
+            // Ended with a panic or without: it has ended.
+            let _ = api.await;
+        }
         let hand_over = wait_for_hand_over(&driver, until).await;
         driver.input(Input::Farewell);
         links.close(FAREWELL_MAX).await;
@@ -192,11 +209,14 @@ async fn start_membership(
     let at = Arc::clone(weather);
     let events = move |event| match event {
         membership::Event::Alive { replica, address } => {
-            at.nodes.write().insert(address, replica.node.clone());
+            at.moved(&replica.node, address);
             links.know(&replica, address);
             driver.input(Input::Liveness { replica, alive: true });
         }
-        membership::Event::Dead(replica) => driver.input(Input::Liveness { replica, alive: false }),
+        membership::Event::Dead(replica) => {
+            links.lost(&replica);
+            driver.input(Input::Liveness { replica, alive: false });
+        }
         membership::Event::NameTaken { replica, address } => tracing::error!(
             node = %replica.node, id = %replica.id, %address,
             "another process bears this node's name: give each node a --node-id of its own"
@@ -220,7 +240,7 @@ fn report(hand_over: &HandOver) {
     if hand_over.held_by_nobody_else > 0 {
         tracing::error!(
             operations = hand_over.held_by_nobody_else,
-            "stopped, and nobody else has some of the writes this node acknowledged"
+            "stopped, and no other member has reported to have some of the writes this node held"
         );
     } else if hand_over.peers_behind.is_empty() {
         tracing::info!("stopped: everything was handed over");

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use crate::core::command::{MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
+use crate::membership::{DroppedDatagrams, Traffic};
 use crate::net::TrafficFigures;
 
 /// Name, type, help.
@@ -46,12 +47,34 @@ const MESSAGES_IN: Metric =
 const MESSAGES_OUT: Metric = ("sidetalk_link_messages_sent_total", "counter", "Messages sent over links.");
 const OVERFLOWS: Metric =
     ("sidetalk_link_overflows_total", "counter", "Link queues that were full and dropped.");
+const REHEARSED_LOSSES: Metric =
+    ("sidetalk_link_rehearsed_losses_total", "counter", "Messages that a rehearsed failure dropped.");
 const LINKS_OPENED: Metric = ("sidetalk_links_opened_total", "counter", "Links that came up.");
 const LINK_ERRORS: Metric = ("sidetalk_link_errors_total", "counter", "Links that failed, by reason.");
 
+const GOSSIP_IN: Metric = ("sidetalk_gossip_received_bytes_total", "counter", "Bytes of datagrams received.");
+const GOSSIP_OUT: Metric = ("sidetalk_gossip_sent_bytes_total", "counter", "Bytes of datagrams sent.");
+const GOSSIP_DROPPED: Metric = ("sidetalk_gossip_dropped_total", "counter", "Datagrams dropped, by reason.");
+
+/// Where the metrics come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// This node.
+    pub status: NodeStatus,
+    /// The members.
+    pub members: Vec<MemberStatus>,
+    /// What went over the links.
+    pub links: TrafficFigures,
+    /// What gossip sent and received.
+    pub gossip: Traffic,
+    /// What gossip dropped.
+    pub gossip_dropped: DroppedDatagrams,
+}
+
 /// The figures in the Prometheus text format.
 #[must_use]
-pub fn render(status: &NodeStatus, members: &[MemberStatus], traffic: &TrafficFigures) -> String {
+pub fn render(sources: &Sources) -> String {
+    let Sources { status, members, links: traffic, gossip, gossip_dropped: dropped } = sources;
     let mut page = Page::default();
     let figures = &status.figures;
     page.one(READY, u8::from(status.readiness == Readiness::Ready));
@@ -92,8 +115,22 @@ pub fn render(status: &NodeStatus, members: &[MemberStatus], traffic: &TrafficFi
     page.one(MESSAGES_IN, traffic.messages_in);
     page.one(MESSAGES_OUT, traffic.messages_out);
     page.one(OVERFLOWS, traffic.overflows);
+    page.one(REHEARSED_LOSSES, traffic.rehearsed_losses);
     page.one(LINKS_OPENED, traffic.links_opened);
     page.many(LINK_ERRORS, "reason", traffic.errors.iter().map(|(reason, n)| (*reason, *n)));
+    page.one(GOSSIP_IN, gossip.received_bytes);
+    page.one(GOSSIP_OUT, gossip.sent_bytes);
+    let reasons = [
+        ("undecryptable", dropped.undecryptable),
+        ("key_mismatch", dropped.key_mismatch),
+        ("undecodable", dropped.undecodable),
+        ("wrong_cluster", dropped.wrong_cluster),
+        ("oversized", dropped.oversized),
+        ("unsent", dropped.unsent),
+        ("overdue", dropped.overdue),
+        ("crowded", dropped.crowded),
+    ];
+    page.many(GOSSIP_DROPPED, "reason", reasons.into_iter());
     page.0
 }
 

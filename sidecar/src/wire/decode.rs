@@ -1,8 +1,10 @@
 //! From bytes, as they come, to messages.
 
 use super::encode::REFUSAL_BYTES_MAX;
+use super::validate::validate;
 use super::{
-    COMPRESSED, FRAME_BYTES_MAX, Incoming, MESSAGE_BYTES_MAX, MORE, PREFIX_BYTES, REFUSAL, VERSION, WireError,
+    CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
+    PREFIX_BYTES, REFUSAL, VERSION, WireError, checksum,
 };
 use crate::core::message::Message;
 
@@ -17,20 +19,29 @@ pub struct Decoder {
     /// The flags of those frames, the last one's `MORE` left out.
     flags: Option<u8>,
     message_bytes_max: usize,
+    guard: Guard,
     failed: Option<WireError>,
 }
 
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::with_limit(MESSAGE_BYTES_MAX)
-    }
-}
-
 impl Decoder {
+    /// A decoder of a stream under this guard.
+    #[must_use]
+    pub fn new(guard: Guard) -> Self {
+        Self::with_limit(guard, MESSAGE_BYTES_MAX)
+    }
+
     /// A decoder that refuses messages above this many bytes.
     #[must_use]
-    pub fn with_limit(message_bytes_max: usize) -> Self {
-        Self { buffer: Vec::new(), read: 0, parts: Vec::new(), flags: None, message_bytes_max, failed: None }
+    pub fn with_limit(guard: Guard, message_bytes_max: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            read: 0,
+            parts: Vec::new(),
+            flags: None,
+            message_bytes_max,
+            guard,
+            failed: None,
+        }
     }
 
     /// The same stream from now on with another limit: who has introduced itself may send more.
@@ -55,7 +66,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the bytes are no stream of ours. It stays failed.
-    pub fn next(&mut self) -> Result<Option<Incoming>, WireError> {
+    pub fn next_message(&mut self) -> Result<Option<Incoming>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -64,6 +75,18 @@ impl Decoder {
             self.buffer = Vec::new();
             self.parts = Vec::new();
         })
+    }
+
+    /// Says whether the stream may end here.
+    ///
+    /// # Errors
+    /// It has failed, or ends within a message.
+    pub fn finish(&self) -> Result<(), WireError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.read == self.buffer.len() && self.flags.is_none() => Ok(()),
+            None => Err(WireError::Truncated),
+        }
     }
 
     fn step(&mut self) -> Result<Option<Incoming>, WireError> {
@@ -77,30 +100,49 @@ impl Decoder {
                 return Err(WireError::UnknownVersion(head >> 4));
             }
             let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-            let payload_len = len.checked_sub(1).ok_or(WireError::BadFrame)?;
-            if payload_len > FRAME_BYTES_MAX {
+            let stored_len = len.checked_sub(1).ok_or(WireError::BadFrame)?;
+            if stored_len > FRAME_BYTES_MAX + CHECKSUM_BYTES {
                 return Err(WireError::Oversized);
             }
-            let Some(payload) = rest.get(..payload_len) else { return Ok(None) };
-            let flags = head & 0x0f;
-            check_flags(flags, self.flags)?;
-            self.read += PREFIX_BYTES + payload_len;
-            if flags & MORE != 0 || self.flags.is_some() {
-                if self.parts.len() + payload_len > self.message_bytes_max {
-                    return Err(WireError::Oversized);
-                }
-                self.parts.extend_from_slice(payload);
-                if flags & MORE != 0 {
-                    self.flags = Some(flags & !MORE);
-                    continue;
-                }
-                self.flags = None;
-                let whole = std::mem::take(&mut self.parts);
-                return open(flags, &whole, self.message_bytes_max).map(Some);
+            let Some(stored) = rest.get(..stored_len) else { return Ok(None) };
+            let payload = guarded(head, stored, self.guard)?;
+            if payload.len() > FRAME_BYTES_MAX {
+                return Err(WireError::Oversized);
             }
-            return open(flags, payload, self.message_bytes_max).map(Some);
+            let flags = head & 0x0f & !CHECKED;
+            check_flags(flags, self.flags)?;
+            self.read += PREFIX_BYTES + stored_len;
+            let alone = flags & MORE == 0 && self.flags.is_none();
+            match (alone, payload.is_empty()) {
+                // A keepalive; a message is never empty.
+                (true, true) if flags == 0 => continue,
+                (true, _) => return open(flags, payload, self.message_bytes_max).map(Some),
+                // A message could go on without end.
+                (false, true) => return Err(WireError::BadFrame),
+                (false, false) => {}
+            }
+            if self.parts.len() + payload.len() > self.message_bytes_max {
+                return Err(WireError::Oversized);
+            }
+            self.parts.extend_from_slice(payload);
+            if flags & MORE != 0 {
+                self.flags = Some(flags & !MORE);
+                continue;
+            }
+            self.flags = None;
+            let whole = std::mem::take(&mut self.parts);
+            return open(flags, &whole, self.message_bytes_max).map(Some);
         }
     }
+}
+
+/// The payload of a frame, once what guards it has been looked at.
+fn guarded(head: u8, stored: &[u8], guard: Guard) -> Result<&[u8], WireError> {
+    if head & CHECKED == 0 {
+        return if guard == Guard::Transport { Ok(stored) } else { Err(WireError::Checksum) };
+    }
+    let (payload, sum) = stored.split_last_chunk::<CHECKSUM_BYTES>().ok_or(WireError::Checksum)?;
+    if *sum == checksum(head, payload) { Ok(payload) } else { Err(WireError::Checksum) }
 }
 
 fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
@@ -113,7 +155,9 @@ fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
 fn open(flags: u8, payload: &[u8], message_bytes_max: usize) -> Result<Incoming, WireError> {
     if flags & REFUSAL != 0 {
         let text = &payload[..payload.len().min(REFUSAL_BYTES_MAX)];
-        return Ok(Incoming::Refusal(String::from_utf8_lossy(text).into_owned()));
+        // It goes to a log: one line, nothing that moves a cursor.
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        return Ok(Incoming::Refusal(String::from_utf8_lossy(text).chars().map(printable).collect()));
     }
     if flags & COMPRESSED == 0 {
         return message(payload);
@@ -129,7 +173,10 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize) -> Result<Incoming,
 
 fn message(bytes: &[u8]) -> Result<Incoming, WireError> {
     match postcard::take_from_bytes::<Message>(bytes) {
-        Ok((message, [])) => Ok(Incoming::Message(Box::new(message))),
+        Ok((message, [])) => {
+            validate(&message)?;
+            Ok(Incoming::Message(Box::new(message)))
+        }
         _ => Err(WireError::Malformed),
     }
 }

@@ -124,14 +124,29 @@ fn every_message() -> Vec<(&'static str, Message)> {
 
 fn encoded(message: &Message) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(message, &mut bytes);
+    encode(message, Guard::Transport, &mut bytes).unwrap();
     bytes
+}
+
+fn checked(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(message, Guard::Checksum, &mut bytes).unwrap();
+    bytes
+}
+
+/// Frames that are no message, and one with a checksum.
+fn guarded_frames() -> Vec<(&'static str, Vec<u8>)> {
+    let (mut refusal, mut keepalive) = (Vec::new(), Vec::new());
+    encode_refusal("another cluster", Guard::Checksum, &mut refusal);
+    encode_keepalive(Guard::Checksum, &mut keepalive);
+    let checked = checked(&Message::WantStates(vec![ShardId(7)]));
+    vec![("checked_want_states", checked), ("checked_refusal", refusal), ("checked_keepalive", keepalive)]
 }
 
 fn decode_all(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Incoming>, WireError> {
     decoder.push(bytes);
     let mut all = Vec::new();
-    while let Some(incoming) = decoder.next()? {
+    while let Some(incoming) = decoder.next_message()? {
         all.push(incoming);
     }
     Ok(all)
@@ -145,6 +160,10 @@ fn version_1_has_not_changed() {
         let hex: String = encoded(&message).iter().map(|byte| format!("{byte:02x}")).collect();
         listing.push_str(&format!("{name} {hex}\n"));
     }
+    for (name, bytes) in guarded_frames() {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        listing.push_str(&format!("{name} {hex}\n"));
+    }
     let golden = include_str!("golden/version_1.txt");
     assert!(golden == listing, "golden/version_1.txt does not hold; this build writes:\n{listing}");
 }
@@ -153,12 +172,12 @@ fn version_1_has_not_changed() {
 fn every_message_survives_in_one_piece_and_byte_by_byte() {
     let mut stream = Vec::new();
     for (_, message) in every_message() {
-        encode(&message, &mut stream);
+        encode(&message, Guard::Transport, &mut stream).unwrap();
     }
     let sent: Vec<Incoming> =
         every_message().into_iter().map(|(_, m)| Incoming::Message(Box::new(m))).collect();
-    assert_eq!(decode_all(&mut Decoder::default(), &stream).unwrap(), sent);
-    let mut decoder = Decoder::default();
+    assert_eq!(decode_all(&mut Decoder::new(Guard::Transport), &stream).unwrap(), sent);
+    let mut decoder = Decoder::new(Guard::Transport);
     let pieces: Vec<Incoming> = stream
         .iter()
         .flat_map(|byte| decode_all(&mut decoder, std::slice::from_ref(byte)).unwrap())
@@ -188,26 +207,31 @@ fn a_message_longer_than_a_frame_goes_in_several() {
     let message = Message::Ops(vec![Arc::new(long)]);
     let bytes = encoded(&message);
     assert!(bytes.len() > FRAME_BYTES_MAX);
-    let all = decode_all(&mut Decoder::default(), &bytes).unwrap();
+    let all = decode_all(&mut Decoder::new(Guard::Transport), &bytes).unwrap();
     assert_eq!(all, [Incoming::Message(Box::new(message))]);
-    assert_eq!(decode_all(&mut Decoder::with_limit(FRAME_BYTES_MAX), &bytes), Err(WireError::Oversized));
+    assert_eq!(
+        decode_all(&mut Decoder::with_limit(Guard::Transport, FRAME_BYTES_MAX), &bytes),
+        Err(WireError::Oversized)
+    );
 }
 
 #[test]
 fn a_refusal_says_why() {
     let mut bytes = Vec::new();
-    encode_refusal(&"ü".repeat(400), &mut bytes);
-    let all = decode_all(&mut Decoder::default(), &bytes).unwrap();
+    encode_refusal(&"ü".repeat(400), Guard::Transport, &mut bytes);
+    let all = decode_all(&mut Decoder::new(Guard::Transport), &bytes).unwrap();
     assert_eq!(all, [Incoming::Refusal("ü".repeat(128))]);
 }
 
 #[test]
 fn every_kind_of_rubbish_has_its_error() {
-    let fails = |bytes: &[u8]| decode_all(&mut Decoder::default(), bytes).unwrap_err();
+    let fails = |bytes: &[u8]| decode_all(&mut Decoder::new(Guard::Transport), bytes).unwrap_err();
     assert_eq!(fails(b"GET / HTTP/1.1\r\n"), WireError::UnknownVersion(2));
     assert_eq!(fails(&[1, 0, 0, 0, 0x20]), WireError::UnknownVersion(2));
     assert_eq!(fails(&[0, 0, 0, 0, 0x10]), WireError::BadFrame);
-    assert_eq!(fails(&[1, 0, 0, 0, 0x18]), WireError::BadFrame);
+    assert_eq!(fails(&[1, 0, 0, 0, 0x16]), WireError::BadFrame);
+    assert_eq!(fails(&[1, 0, 0, 0, 0x11]), WireError::BadFrame);
+    assert_eq!(fails(&[1, 0, 0, 0, 0x18]), WireError::Checksum);
     assert_eq!(fails(&[0xff, 0xff, 0xff, 0xff, 0x10]), WireError::Oversized);
     assert_eq!(fails(&[2, 0, 0, 0, 0x10, 0xff]), WireError::Malformed);
     let bomb = [&[11, 0, 0, 0, 0x12][..], &0x3fff_ffff_u32.to_le_bytes(), &[0; 6]].concat();
@@ -215,7 +239,7 @@ fn every_kind_of_rubbish_has_its_error() {
     let lie = [&[11, 0, 0, 0, 0x12][..], &100u32.to_le_bytes(), &[0xff; 6]].concat();
     assert_eq!(fails(&lie), WireError::BadCompression);
     // It stays failed, and keeps nothing.
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(Guard::Transport);
     assert!(decode_all(&mut decoder, &[0; 5]).is_err());
     let good = encoded(&Message::Leave);
     assert!(decode_all(&mut decoder, &good).is_err());
@@ -227,14 +251,78 @@ fn an_object_without_a_proper_key_is_malformed() {
         let mut bad = Op::clone(&one_field());
         bad.object.key = "k".repeat(len).into();
         let bytes = encoded(&Message::Ops(vec![Arc::new(bad)]));
-        assert_eq!(decode_all(&mut Decoder::default(), &bytes), Err(WireError::Malformed));
+        assert_eq!(decode_all(&mut Decoder::new(Guard::Transport), &bytes), Err(WireError::Malformed));
+    }
+}
+
+#[test]
+fn on_a_plain_stream_every_changed_bit_is_found() {
+    for (name, message) in every_message() {
+        let bytes = checked(&message);
+        let sent = Incoming::Message(Box::new(message));
+        assert_eq!(decode_all(&mut Decoder::new(Guard::Checksum), &bytes), Ok(vec![sent]), "{name}");
+        for bit in (0..8 * bytes.len()).step_by(5) {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let mut decoder = Decoder::new(Guard::Checksum);
+            let all = decode_all(&mut decoder, &changed);
+            assert!(all.is_err() || all == Ok(vec![]) && decoder.finish().is_err(), "{name}, bit {bit}");
+        }
+    }
+    let unguarded = encoded(&Message::Leave);
+    assert_eq!(decode_all(&mut Decoder::new(Guard::Checksum), &unguarded), Err(WireError::Checksum));
+}
+
+#[test]
+fn a_stream_may_end_between_messages_only() {
+    let bytes = checked(&Message::Leave);
+    for cut in 0..=bytes.len() {
+        let mut decoder = Decoder::new(Guard::Checksum);
+        decode_all(&mut decoder, &bytes[..cut]).unwrap();
+        let whole = cut == 0 || cut == bytes.len();
+        assert_eq!(decoder.finish(), if whole { Ok(()) } else { Err(WireError::Truncated) });
+    }
+}
+
+#[test]
+fn a_keepalive_is_nothing_and_a_refusal_is_one_line() {
+    let mut bytes = Vec::new();
+    encode_keepalive(Guard::Checksum, &mut bytes);
+    encode_refusal("no\n\u{1b}[31m", Guard::Checksum, &mut bytes);
+    let all = decode_all(&mut Decoder::new(Guard::Checksum), &bytes);
+    assert_eq!(all, Ok(vec![Incoming::Refusal("no  [31m".to_owned())]));
+}
+
+#[test]
+fn what_no_honest_node_sends_is_refused() {
+    let hello = |node: &str, id| {
+        let replica = Replica { node: node.into(), started: UnixMillis(5), id: ReplicaId(id) };
+        Message::Hello(Hello { replica, cluster: "c".into(), fresh: true, lineage: 9 })
+    };
+    let by = |dot| Message::Ops(vec![Arc::new(Op { dot, ..Op::clone(&one_field()) })]);
+    for message in [
+        hello("", 1),
+        hello("two words", 1),
+        hello("line\nbreak", 1),
+        hello(&"n".repeat(NAME_BYTES_MAX + 1), 1),
+        hello("n", 0),
+        by(dot(1, 0)),
+        by(dot(1, u64::MAX)),
+        by(dot(0, 1)),
+        Message::Clocks(vec![ShardClock {
+            shard: ShardId(1),
+            clock: [dot(1, u64::MAX)].into_iter().collect(),
+        }]),
+    ] {
+        let all = decode_all(&mut Decoder::new(Guard::Transport), &encoded(&message));
+        assert!(matches!(all, Err(WireError::Forbidden(_))), "{message:?}: {all:?}");
     }
 }
 
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
-        let _ = decode_all(&mut Decoder::default(), &bytes);
+        let _ = decode_all(&mut Decoder::new(Guard::Transport), &bytes);
     }
 
     #[test]
@@ -242,7 +330,7 @@ proptest! {
         let mut bytes = (body.len() as u32 + 1).to_le_bytes().to_vec();
         bytes.push(0x10 | flags & !1);
         bytes.extend(body);
-        let _ = decode_all(&mut Decoder::default(), &bytes);
+        let _ = decode_all(&mut Decoder::new(Guard::Transport), &bytes);
     }
 
     #[test]
@@ -250,11 +338,11 @@ proptest! {
         let mut bytes = encoded(&every_message()[which].1);
         let at = at.index(bytes.len());
         bytes[at] ^= xor;
-        if let Ok(all) = decode_all(&mut Decoder::default(), &bytes) {
+        if let Ok(all) = decode_all(&mut Decoder::new(Guard::Transport), &bytes) {
             for incoming in all {
                 if let Incoming::Message(message) = incoming {
                     let mut again = Vec::new();
-                    encode(&message, &mut again);
+                    encode(&message, Guard::Checksum, &mut again).unwrap();
                 }
             }
         }
@@ -264,6 +352,6 @@ proptest! {
     fn a_cut_off_message_is_waited_for(which in 0usize..15, at in any::<prop::sample::Index>()) {
         let bytes = encoded(&every_message()[which].1);
         let cut = at.index(bytes.len());
-        prop_assert_eq!(decode_all(&mut Decoder::default(), &bytes[..cut]), Ok(vec![]));
+        prop_assert_eq!(decode_all(&mut Decoder::new(Guard::Transport), &bytes[..cut]), Ok(vec![]));
     }
 }

@@ -117,8 +117,12 @@ async fn deleted_on_a_node_that_has_not_heard_of_it_a_millisecond_after_creation
 async fn unknown_ids_are_unknown_and_say_so_when_not_everyone_could_be_asked() {
     let mut cluster = Cluster::start(3).await;
     let session = cluster.client(0).session("never");
-    let error = session.get().await.unwrap_err();
-    assert!(error.is_unknown() && !error.problem().unwrap().behind, "{error}");
+    // A node that has just joined is not asked before it has said that it has caught up.
+    eventually("all members have been asked", || async {
+        let error = session.get().await.unwrap_err();
+        if error.is_unknown() && !error.problem().unwrap().behind { Ok(()) } else { Err(error) }
+    })
+    .await;
     cluster.partition(&[&[0], &[1, 2]]).await;
     let error = session.get().wait(Duration::from_millis(200)).await.unwrap_err();
     assert!(error.is_unknown() && error.problem().unwrap().behind, "{error}");

@@ -24,8 +24,8 @@ pub(super) fn guide(nodes: &[(Listening, u32)], sidetalk: &str) -> String {
     text += &format!(
         "Try in another terminal:\n\n\
          # A session, written on {first_name}, read on {last_name}\n\
-         curl -X PUT 'http://{a}/v1/sessions/s1?ttl=3600' {JSON} -d '{{\"user\":\"ada\",\"cart\":{{\"apples\":1}}}}'\n\
-         curl http://{z}/v1/sessions/s1\n\
+         curl -w '\\n' -X PUT 'http://{a}/v1/sessions/s1?ttl=3600' {JSON} -d '{{\"user\":\"ada\",\"cart\":{{\"apples\":1}}}}'\n\
+         curl -w '\\n' http://{z}/v1/sessions/s1\n\
          {sidetalk} patch sessions/s1 '{{\"cart\":{{\"pears\":2}}}}' --api {z}\n\
          {sidetalk} get sessions/s1 --api {a}\n",
         first_name = first.node,
@@ -37,7 +37,7 @@ pub(super) fn guide(nodes: &[(Listening, u32)], sidetalk: &str) -> String {
     text += &format!(
         "\n# Log out anywhere: it is gone everywhere, for good\n\
          curl -X DELETE http://{z}/v1/sessions/s1\n\
-         curl http://{a}/v1/sessions/s1\n\
+         curl -w '\\n' http://{a}/v1/sessions/s1\n\
          \n# Who is there, and how far behind\n\
          {sidetalk} members --api {a}\n\
          {sidetalk} status --api {a}\n\
@@ -51,7 +51,7 @@ fn partition(others: &[(Listening, u32)], a: &str, last: &Listening, sidetalk: &
         others.iter().map(|(node, _)| format!("\"{}\":{{\"blocked\":true}}", node.node)).collect();
     format!(
         "\n# Cut {name} off, count on both sides, heal: nothing is lost\n\
-         curl -X PUT http://{z}/v1/chaos {JSON} -d '{{\"peers\":{{{blocked}}}}}'\n\
+         curl -w '\\n' -X PUT http://{z}/v1/chaos {JSON} -d '{{\"peers\":{{{blocked}}}}}'\n\
          {sidetalk} incr counters/visits 5 --api {a}\n\
          {sidetalk} incr counters/visits 3 --api {z}\n\
          curl -X DELETE http://{z}/v1/chaos; sleep 2\n\

@@ -44,7 +44,7 @@ fn nodes(count: u32) -> Vec<(Listening, u32)> {
 fn the_guide_names_every_node_and_cuts_off_the_last() {
     let text = guide::guide(&nodes(3), "target/debug/sidetalk");
     assert!(text.contains("n2    http://127.0.0.1:7431  127.0.0.1:7432  3"), "{text}");
-    let cut = r#"curl -X PUT http://127.0.0.1:7431/v1/chaos -H content-type:application/json "#;
+    let cut = r#"curl -w '\n' -X PUT http://127.0.0.1:7431/v1/chaos -H content-type:application/json "#;
     let peers = r#"-d '{"peers":{"n0":{"blocked":true},"n1":{"blocked":true}}}'"#;
     assert!(text.contains(&[cut, peers].concat()), "{text}");
     assert!(text.lines().all(|line| line.len() <= 160), "{text}");

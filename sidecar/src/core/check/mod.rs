@@ -2,13 +2,15 @@
 //!
 //! A replicated store that is wrong is wrong quietly, weeks later, on one node. So the rules stand here again, in
 //! a form nobody would run in production: [`spec`] computes what a shard must hold from the *set* of operations
-//! within its clock and their full causal histories, [`reading`] what a reader must see of it. [`world`] drives
-//! replicas through everything a network and a machine can do to them, out of one seed, and [`shrink`] makes the
-//! history that broke a rule short enough to read. A checker that cannot fail proves nothing: each rule of
-//! [`mutant`](super::mutant) is switched off in turn, and must be missed.
+//! within its clock and their full causal histories, [`reading`] what a reader must see of it, [`promise`] what a
+//! write must do. [`world`] drives replicas of one shard through everything a network and a machine can do to them,
+//! [`cluster`] whole nodes, both out of one seed, and [`shrink`] makes the history that broke a rule short enough to
+//! read. A checker that cannot fail proves nothing: each rule of [`mutant`](super::mutant) is switched off in turn,
+//! and must be missed.
 //!
 //! Nothing here is part of a node, and nothing here shares code with what it checks.
 
+pub mod cluster;
 pub mod json;
 pub mod promise;
 pub mod reading;

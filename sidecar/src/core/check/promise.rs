@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::json::{get, merge_patch, set, unset, value_of};
-use crate::core::command::{Change, PathOp, Refusal};
+use crate::core::command::{Change, EntityTag, PathOp, Precondition, Refusal, Write};
 use crate::core::identity::Kind;
 use crate::core::path::Path;
 
@@ -21,6 +21,14 @@ pub enum Promise {
     Missing,
     /// It is refused: something else stands there.
     Misfit,
+    /// It is refused: the precondition does not hold.
+    Failed,
+    /// It is refused: the precondition does not hold, since nothing is there.
+    FailedOrMissing,
+    /// It may be refused for what ended here lately; where it is not, this holds.
+    UnlessEnded(Box<Promise>),
+    /// It may be refused where the document has no lease; where it is not, this holds.
+    UnlessUnleased(Box<Promise>),
 }
 
 impl Promise {
@@ -31,7 +39,46 @@ impl Promise {
             Self::Reads(_) => false,
             Self::Missing => matches!(refusal, Refusal::Unknown | Refusal::Ended),
             Self::Misfit => matches!(refusal, Refusal::WrongShape { .. }),
+            Self::Failed => *refusal == Refusal::PreconditionFailed,
+            Self::FailedOrMissing => Self::Failed.allows(refusal) || Self::Missing.allows(refusal),
+            Self::UnlessUnleased(promise) => *refusal == Refusal::WrongKind || promise.allows(refusal),
+            Self::UnlessEnded(promise) => *refusal == Refusal::Ended || promise.allows(refusal),
         }
+    }
+
+    /// Whether a write that was done keeps the promise.
+    #[must_use]
+    pub fn is_kept_by(&self, after: Option<&Value>) -> bool {
+        match self {
+            Self::Reads(wanted) => wanted.as_ref() == after,
+            Self::UnlessEnded(promise) | Self::UnlessUnleased(promise) => promise.is_kept_by(after),
+            Self::Missing | Self::Misfit | Self::Failed | Self::FailedOrMissing => false,
+        }
+    }
+}
+
+/// What a write promises to an author who sees `before` under this entity tag.
+#[must_use]
+pub fn conditional(write: &Write, before: Option<(&Value, EntityTag)>) -> Promise {
+    let promise = || {
+        let promise = promise(write.object.kind, before.map(|(value, _)| value), &write.change);
+        // A patch never gives a lease to what has none, and there is none to extend.
+        let extends = write.ttl_millis.is_some() && !matches!(write.change, Change::Put(_));
+        match write.object.kind == Kind::Document && (extends || write.change == Change::Touch) {
+            true => Promise::UnlessUnleased(Box::new(promise)),
+            false => promise,
+        }
+    };
+    let has = |tags: &[EntityTag]| before.is_some_and(|(_, tag)| tags.contains(&tag));
+    match (&write.precondition, before) {
+        (Precondition::Absent, Some(_)) => Promise::Failed,
+        // Where something ended here lately, the name is not free.
+        (Precondition::Absent, None) => Promise::UnlessEnded(Box::new(promise())),
+        (Precondition::Live, None) => Promise::Missing,
+        (Precondition::Matches(_), None) => Promise::FailedOrMissing,
+        (Precondition::Matches(tags), _) if !has(tags) => Promise::Failed,
+        (Precondition::Differs(tags), _) if has(tags) => Promise::Failed,
+        _ => promise(),
     }
 }
 

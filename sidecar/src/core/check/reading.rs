@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::spec::{Life, Object, Slot};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Kind, UNLEASED, dot_order};
+use crate::core::path::Path;
 use crate::core::time::{Hlc, UnixMillis};
 
 /// What can be seen of an object at a time; `None` when nothing can.
@@ -49,6 +50,25 @@ pub fn hidden(object: &Object, life: &Life) -> bool {
         .barriers
         .iter()
         .any(|(barrier, until)| life.created <= *until && !life.barriers_seen.contains(barrier))
+}
+
+/// The values that were written to one path at once, the winner first.
+#[must_use]
+pub fn conflicts(object: &Object, now: UnixMillis) -> BTreeMap<Path, Vec<(String, DotKey)>> {
+    let mut siblings: BTreeMap<Path, Vec<(Rank, String)>> = BTreeMap::new();
+    for life in visible(object, now) {
+        for ((path, slot, dot), hlc) in &object.lives[&life].entries {
+            if let Slot::Register(text) = slot {
+                siblings.entry(path.clone()).or_default().push(((*hlc, *dot), text.clone()));
+            }
+        }
+    }
+    siblings.retain(|_, values| values.len() > 1);
+    let winner_first = |mut values: Vec<(Rank, String)>| {
+        values.sort_unstable();
+        values.into_iter().rev().map(|((_, dot), text)| (text, dot)).collect()
+    };
+    siblings.into_iter().map(|(path, values)| (path, winner_first(values))).collect()
 }
 
 /// Decides between what was written at once.
@@ -140,7 +160,7 @@ impl Sight {
     }
 }
 
-fn names(path: &crate::core::path::Path) -> Vec<String> {
+fn names(path: &Path) -> Vec<String> {
     path.segments().map(std::borrow::Cow::into_owned).collect()
 }
 

@@ -24,6 +24,8 @@ pub struct Replica {
     pub skew_millis: i64,
     /// Started without memory, and nobody has brought it up yet.
     pub fresh: bool,
+    /// The bound on a session's life here, in milliseconds.
+    pub session_lifetime_millis: Option<u64>,
     hlc: Hlc,
 }
 
@@ -37,6 +39,7 @@ impl Replica {
             shard: Shard::with_mutants(shard, mutants),
             skew_millis,
             fresh: false,
+            session_lifetime_millis: None,
             hlc: Hlc::default(),
         }
     }
@@ -48,6 +51,7 @@ impl Replica {
         next.incarnation = self.incarnation + 1;
         next.id = id_of(node, next.incarnation);
         next.fresh = !disk;
+        next.session_lifetime_millis = self.session_lifetime_millis;
         if disk {
             next.shard = self.shard.clone();
             next.shard.start_life();
@@ -76,7 +80,7 @@ impl Replica {
         let wall = self.wall(now);
         self.hlc =
             self.hlc.next().max(Hlc::from_wall(wall)).max(write.after.map(Hlc::next).unwrap_or_default());
-        self.shard.compose(self.id, self.hlc, wall, None, write)
+        self.shard.compose(self.id, self.hlc, wall, self.session_lifetime_millis, write)
     }
 
     /// Authors an action with the stamp that it was composed for.

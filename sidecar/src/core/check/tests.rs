@@ -1,7 +1,9 @@
 //! The checkers, checked by hand.
 
+mod cluster;
 mod histories;
 mod mutants;
 mod oracles;
+mod rubbish;
 mod spec;
 mod world;

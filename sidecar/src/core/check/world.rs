@@ -6,7 +6,11 @@
 mod act;
 mod collect;
 mod inspect;
+mod profile;
 mod user;
+
+pub(super) use self::inspect::difference;
+pub use self::profile::{Act, CONFLICTS, COUNTERS, LARGE, MIXED, PLAIN, Profile, SESSIONS, TREES, Taste};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,137 +32,6 @@ const SHARD: ShardId = ShardId(7);
 /// When a world starts.
 const EPOCH: UnixMillis = UnixMillis(1_700_000_000_000);
 
-/// A sort of step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Act {
-    /// Time passes.
-    Time,
-    /// A user writes a session.
-    Session,
-    /// A user writes a document.
-    Document,
-    /// A user counts.
-    Counter,
-    /// A user changes a set.
-    Set,
-    /// Some of what is under way to a replica arrives, in any order, perhaps twice, perhaps not at all.
-    Deliver,
-    /// Two replicas compare clocks; one catches up with the other.
-    Sync,
-    /// A whole state sets out for another replica, and may arrive much later.
-    Snapshot,
-    /// A whole state arrives at once, whatever the receiver has that the sender lacks.
-    Join,
-    /// A log loses its oldest operations.
-    Truncate,
-    /// A process dies; the next one has its disk, or nothing.
-    Restart,
-    /// The network splits, or heals.
-    Split,
-    /// A replica tidies up.
-    Collect,
-}
-
-/// How often each sort of step happens.
-#[derive(Clone, Copy, Debug)]
-pub struct Profile {
-    /// What a report calls it.
-    pub name: &'static str,
-    /// Weights.
-    pub weights: &'static [(Act, u64)],
-    /// Counters are never reset, sets never cleared, documents hold one register: what the oracles can express.
-    pub plain: bool,
-}
-
-/// A bit of everything.
-pub const MIXED: Profile = Profile {
-    name: "mixed",
-    weights: &[
-        (Act::Time, 5),
-        (Act::Session, 10),
-        (Act::Document, 12),
-        (Act::Counter, 7),
-        (Act::Set, 4),
-        (Act::Deliver, 24),
-        (Act::Sync, 8),
-        (Act::Snapshot, 2),
-        (Act::Join, 5),
-        (Act::Truncate, 2),
-        (Act::Restart, 1),
-        (Act::Split, 1),
-        (Act::Collect, 3),
-    ],
-    plain: false,
-};
-
-/// Sessions and their ends.
-pub const SESSIONS: Profile = Profile {
-    name: "sessions",
-    weights: &[
-        (Act::Time, 6),
-        (Act::Session, 24),
-        (Act::Deliver, 22),
-        (Act::Sync, 6),
-        (Act::Snapshot, 3),
-        (Act::Join, 8),
-        (Act::Truncate, 1),
-        (Act::Restart, 1),
-        (Act::Collect, 4),
-    ],
-    plain: false,
-};
-
-/// One counter, many increments and resets, many merges.
-pub const COUNTERS: Profile = Profile {
-    name: "counters",
-    weights: &[
-        (Act::Time, 3),
-        (Act::Counter, 24),
-        (Act::Deliver, 16),
-        (Act::Sync, 8),
-        (Act::Snapshot, 3),
-        (Act::Join, 10),
-        (Act::Truncate, 2),
-        (Act::Restart, 2),
-        (Act::Split, 1),
-        (Act::Collect, 5),
-    ],
-    plain: false,
-};
-
-/// Documents with conflicts at every level.
-pub const TREES: Profile = Profile {
-    name: "trees",
-    weights: &[
-        (Act::Time, 3),
-        (Act::Document, 28),
-        (Act::Deliver, 22),
-        (Act::Sync, 8),
-        (Act::Snapshot, 2),
-        (Act::Join, 6),
-        (Act::Truncate, 2),
-    ],
-    plain: false,
-};
-
-/// What the types of the `crdts` crate can express as well.
-pub const PLAIN: Profile = Profile {
-    name: "plain",
-    weights: &[
-        (Act::Time, 3),
-        (Act::Document, 8),
-        (Act::Counter, 8),
-        (Act::Set, 14),
-        (Act::Deliver, 22),
-        (Act::Sync, 8),
-        (Act::Snapshot, 3),
-        (Act::Join, 8),
-        (Act::Truncate, 2),
-        (Act::Restart, 1),
-    ],
-    plain: true,
-};
-
 /// Who there is, and how bad the network is.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -174,6 +47,8 @@ pub struct Setup {
     pub lost_percent: u64,
     /// How many in a hundred arrivals come again.
     pub repeated_percent: u64,
+    /// The bound on a session's life, in milliseconds.
+    pub session_lifetime_millis: Option<u64>,
 }
 
 /// A clock that is an hour ahead: far beyond the drift limit.
@@ -196,6 +71,7 @@ impl Setup {
             pushed_percent: rng.pick(&[30, 60, 95]),
             lost_percent: rng.pick(&[0, 8, 30]),
             repeated_percent: rng.pick(&[0, 20, 40]),
+            session_lifetime_millis: rng.pick(&[None, Some(30_000)]),
         }
     }
 }
@@ -283,7 +159,7 @@ pub struct World {
     born: BTreeMap<DotKey, (usize, usize)>,
     kept: BTreeSet<DotKey>,
     unchecked: Vec<bool>,
-    remembered: Vec<LifeId>,
+    remembered: BTreeMap<ObjectId, Vec<LifeId>>,
     deletes: Vec<BlindDelete>,
     reports: BTreeMap<ReplicaId, Clock>,
     copies: u64,
@@ -304,7 +180,10 @@ impl World {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let replica = |(node, skew): (usize, &i64)| Replica::new(node, SHARD, *skew, setup.mutants);
-        let replicas: Vec<_> = setup.skews_millis.iter().enumerate().map(replica).collect();
+        let mut replicas: Vec<_> = setup.skews_millis.iter().enumerate().map(replica).collect();
+        for replica in &mut replicas {
+            replica.session_lifetime_millis = setup.session_lifetime_millis;
+        }
         let count = replicas.len();
         Self {
             replicas,
@@ -318,7 +197,7 @@ impl World {
             born: BTreeMap::new(),
             kept: BTreeSet::new(),
             unchecked: vec![true; count],
-            remembered: Vec::new(),
+            remembered: BTreeMap::new(),
             deletes: Vec::new(),
             reports: BTreeMap::new(),
             copies: 0,
@@ -337,6 +216,7 @@ impl World {
             pushed_percent: 0,
             lost_percent: 0,
             repeated_percent: 0,
+            session_lifetime_millis: None,
         })
     }
 
@@ -395,7 +275,7 @@ pub fn attempt(setup: &Setup, steps: &[Step], every: usize, tell: bool) -> (Worl
     (world, failure)
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

@@ -32,6 +32,8 @@ struct Question {
     complete: bool,
     ended: bool,
     waits: Vec<WaitId>,
+    /// Who asked after the question went out: an answer that was given before tells them nothing.
+    late: Vec<WaitId>,
     deadline: MonoMicros,
 }
 
@@ -40,6 +42,12 @@ impl Asks {
         let full = ASKS_PER_SECOND * 1_000_000;
         let (open, by_object) = (BTreeMap::new(), BTreeMap::new());
         Self { next: 0, open, by_object, allowance_micros: full, refilled: now.mono }
+    }
+
+    /// Whether somebody has told those who wait that the object ended.
+    pub(super) fn told_ended(&self, wait: WaitId) -> bool {
+        let waits = |question: &Question| question.waits.contains(&wait) || question.late.contains(&wait);
+        self.open.values().any(|question| question.ended && waits(question))
     }
 
     fn allows(&mut self, now: Now) -> bool {
@@ -61,16 +69,40 @@ impl Node {
         self.drop_stale_questions(now);
         let deadline = now.mono.plus_millis(millis);
         if let Some(id) = self.asks.by_object.get(&object).copied() {
-            return Err(self.join_question(id, deadline));
+            let wait = self.waits.open_question(deadline);
+            if let Some(question) = self.asks.open.get_mut(&id) {
+                question.late.push(wait);
+                question.deadline = question.deadline.max(deadline);
+            }
+            return Err(wait);
         }
+        let id = match self.put_question(now, object, deadline, millis > 0) {
+            Ok(id) => id,
+            Err(waited) => return Ok(waited),
+        };
+        let wait = self.waits.open_question(deadline);
+        if let Some(question) = self.asks.open.get_mut(&id) {
+            question.waits.push(wait);
+        }
+        Err(wait)
+    }
+
+    /// Asks everyone who can answer. Where nobody is asked, that is what the question brings.
+    fn put_question(
+        &mut self,
+        now: Now,
+        object: ObjectId,
+        deadline: MonoMicros,
+        has_time: bool,
+    ) -> Result<u64, Waited> {
         let others: Vec<ReplicaId> = self.other_members().into_iter().map(|(_, id)| id).collect();
         let asked: BTreeSet<PeerId> = others.iter().copied().filter(|id| self.can_answer(*id)).collect();
         if asked.is_empty() {
-            return Ok(Waited::Asked { by_all: others.is_empty(), ended: false });
+            return Err(Waited::Asked { by_all: others.is_empty(), ended: false });
         }
-        if millis == 0 || !self.asks.allows(now) {
+        if !has_time || !self.asks.allows(now) {
             self.figures.asks_refused += 1;
-            return Ok(Waited::Asked { by_all: false, ended: false });
+            return Err(Waited::Asked { by_all: false, ended: false });
         }
         self.figures.asks += 1;
         self.asks.next += 1;
@@ -79,25 +111,22 @@ impl Node {
         for peer in &asked {
             self.send(*peer, Message::Ask { id, object: object.clone(), clock: clock.clone() });
         }
-        let complete = asked.len() == others.len();
         self.asks.by_object.insert(object.clone(), id);
-        let question =
-            Question { object, outstanding: asked, complete, ended: false, waits: Vec::new(), deadline };
+        let question = Question {
+            object,
+            complete: asked.len() == others.len(),
+            outstanding: asked,
+            ended: false,
+            waits: Vec::new(),
+            late: Vec::new(),
+            deadline,
+        };
         self.asks.open.insert(id, question);
-        Err(self.join_question(id, deadline))
+        Ok(id)
     }
 
     fn can_answer(&self, id: ReplicaId) -> bool {
         self.peers.get(&id).is_some_and(|peer| peer.takes_ops())
-    }
-
-    fn join_question(&mut self, id: u64, deadline: MonoMicros) -> WaitId {
-        let wait = self.waits.open_question(deadline);
-        if let Some(question) = self.asks.open.get_mut(&id) {
-            question.waits.push(wait);
-            question.deadline = question.deadline.max(deadline);
-        }
-        wait
     }
 
     /// Nobody waits for these any more.
@@ -153,15 +182,36 @@ impl Node {
             question.outstanding.remove(&from);
             question.ended |= ended;
             if question.outstanding.is_empty() {
-                self.finish_question(id);
+                self.finish_question(now, id);
             }
         }
     }
 
-    fn finish_question(&mut self, id: u64) {
+    fn finish_question(&mut self, now: Now, id: u64) {
         let Some(question) = self.close_question(id) else { return };
         let waited = Waited::Asked { by_all: question.complete, ended: question.ended };
-        for wait in question.waits {
+        self.end_questions(question.waits, waited);
+        let late: Vec<WaitId> = question.late.into_iter().filter(|wait| self.waits.is_open(*wait)).collect();
+        let object = question.object;
+        if late.is_empty() {
+            return;
+        }
+        if question.ended || self.look_up(now, &object) != Lookup::Unknown {
+            self.end_questions(late, waited);
+            return;
+        }
+        match self.put_question(now, object, question.deadline, true) {
+            Ok(id) => {
+                if let Some(again) = self.asks.open.get_mut(&id) {
+                    again.waits = late;
+                }
+            }
+            Err(waited) => self.end_questions(late, waited),
+        }
+    }
+
+    fn end_questions(&mut self, waits: Vec<WaitId>, waited: Waited) {
+        for wait in waits {
             if self.waits.close(wait) {
                 self.done(wait, waited);
             }
@@ -171,13 +221,13 @@ impl Node {
     /// What was asked for may have come by itself.
     pub(super) fn asked_object_changed(&mut self, now: Now, object: &ObjectId) {
         let Some(id) = self.asks.by_object.get(object).copied() else { return };
-        if self.shard(object.shard()).look_up(object, self.clock.time(now)) != Lookup::Unknown {
-            self.finish_question(id);
+        if self.look_up(now, object) != Lookup::Unknown {
+            self.finish_question(now, id);
         }
     }
 
     /// A peer that was asked will not answer.
-    pub(super) fn asked_peer_lost(&mut self, _now: Now, peer: PeerId) {
+    pub(super) fn asked_peer_lost(&mut self, now: Now, peer: PeerId) {
         let mut over = Vec::new();
         for (id, question) in &mut self.asks.open {
             if question.outstanding.remove(&peer) {
@@ -188,7 +238,7 @@ impl Node {
             }
         }
         for id in over {
-            self.finish_question(id);
+            self.finish_question(now, id);
         }
     }
 }

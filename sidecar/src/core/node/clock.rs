@@ -17,6 +17,10 @@ pub(super) struct HybridClock {
     last: Hlc,
     /// Added to the wall clock.
     correction_millis: i64,
+    /// The last moment that was looked at: a wall clock that runs away from the monotonic one has been set.
+    seen: Now,
+    /// How much of the correction nobody has confirmed yet: the wall clock was set by that much.
+    unconfirmed_millis: i64,
     /// Time for deadlines never steps back: others may have acted on what this node reported.
     floor: UnixMillis,
     /// Raw wall clocks of linked peers less ours.
@@ -32,7 +36,39 @@ impl HybridClock {
     /// Time for deadlines, from which it will not step back.
     pub(super) fn advance(&mut self, now: Now) -> UnixMillis {
         self.floor = self.time(now);
+        let step_millis = self.step_millis(now);
+        self.correction_millis = self.correction_millis.saturating_sub(step_millis);
+        self.unconfirmed_millis = self.unconfirmed_millis.saturating_add(step_millis);
+        for offset in self.offsets_millis.values_mut() {
+            *offset = offset.saturating_sub(step_millis);
+        }
+        self.seen = now;
         self.floor
+    }
+
+    /// By how much the wall clock has been set since it was last looked at. With peers to compare it with, such a
+    /// step counts only when they confirm it: all that it seems to have ended would have ended for good.
+    fn step_millis(&self, now: Now) -> i64 {
+        if self.offsets_millis.is_empty() {
+            return 0;
+        }
+        let passed_millis = now.mono.since(self.seen.mono) / 1_000;
+        let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
+        let step_millis = millis(now.wall).saturating_sub(millis(self.seen.wall.plus(passed_millis)));
+        if step_millis.unsigned_abs() > DRIFT_MILLIS_MAX { step_millis } else { 0 }
+    }
+
+    /// A process that has not served or reported yet need not stand by what its clock said before.
+    pub(super) fn start_over(&mut self, now: Now) {
+        self.floor = self.wall(now);
+    }
+
+    /// Takes over a member's time, unless that is out of step: what members hold to be expired must not be alive for
+    /// one that joins them.
+    pub(super) fn not_before(&mut self, now: Now, time: UnixMillis) {
+        if time.since(self.wall(now)) <= DRIFT_MILLIS_MAX {
+            self.floor = self.floor.max(time);
+        }
     }
 
     /// Time for deadlines as of the last input.
@@ -41,7 +77,7 @@ impl HybridClock {
     }
 
     fn wall(&self, now: Now) -> UnixMillis {
-        now.wall.offset(self.correction_millis)
+        now.wall.offset(self.correction_millis.saturating_sub(self.step_millis(now)))
     }
 
     /// The stamp that a write made now would get, later than what its client has seen.
@@ -72,6 +108,11 @@ impl HybridClock {
 
     pub(super) fn forget(&mut self, peer: ReplicaId) {
         self.offsets_millis.remove(&peer);
+        if self.offsets_millis.is_empty() {
+            // Nobody is left to confirm it: the machine knows best.
+            self.correction_millis = self.correction_millis.saturating_add(self.unconfirmed_millis);
+            self.unconfirmed_millis = 0;
+        }
     }
 
     pub(super) fn offset_of(&self, peer: ReplicaId) -> Option<i64> {
@@ -97,7 +138,8 @@ impl HybridClock {
         let wanted = -self.skew_millis();
         let wanted = if wanted.unsigned_abs() > DRIFT_MILLIS_MAX { wanted } else { 0 };
         let moved = wanted.abs_diff(self.correction_millis);
-        if moved <= CORRECTION_STEP_MILLIS && wanted != 0 || moved == 0 {
+        let confirmed = std::mem::take(&mut self.unconfirmed_millis) == 0;
+        if confirmed && (moved <= CORRECTION_STEP_MILLIS && wanted != 0 || moved == 0) {
             return None;
         }
         self.correction_millis = wanted;

@@ -4,8 +4,10 @@
 //! them: the latest report of each name is not enough (semantics finding 22). Everything that leaves the store
 //! leaves it by an operation; only residue and the log, which no digest counts, go silently.
 
+use std::collections::BTreeMap;
+
 use super::Node;
-use super::peer::{Peer, covers};
+use super::peer::{Report, covers};
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
@@ -34,8 +36,8 @@ impl Node {
             return;
         }
         self.journal_expired(now, shard);
-        self.collect_residue(shard);
         let evidence = self.evidence(now, shard);
+        self.collect_residue(shard, evidence.is_some());
         if let Some(evidence) = &evidence {
             let bytes_max = self.config.log_bytes_max;
             let stable = &evidence.stable;
@@ -54,7 +56,7 @@ impl Node {
     }
 
     /// One linked member does the work of all. Where two think they are it, both do it, which is only waste.
-    fn sweeps(&self, shard: ShardId) -> bool {
+    pub(super) fn sweeps(&self, shard: ShardId) -> bool {
         let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let me = rank(self.id());
         self.peers.iter().filter(|(_, peer)| peer.takes_ops()).all(|(id, _)| rank(*id) < me)
@@ -77,7 +79,9 @@ impl Node {
         }
     }
 
-    fn collect_residue(&mut self, shard: ShardId) {
+    /// An owner that has seen the cover goes on with another accumulator, and one that has left does not go on; but
+    /// what it counted before that must be here.
+    fn collect_residue(&mut self, shard: ShardId, all_of_the_left_is_here: bool) {
         let me = self.id();
         let peers = &self.peers;
         let roster = &self.roster;
@@ -86,31 +90,38 @@ impl Node {
             if owner == me {
                 return true;
             }
-            let Some(peer) = peers.get(&owner) else { return false };
-            let left = roster.get(owner).is_some_and(|entry| entry.left);
-            let told = cover.is_some_and(|cover| peer.known.has(shard, cover));
-            (left || told) && ours.get(&owner) >= peer.known.counter(shard, owner)
+            if roster.get(owner).is_some_and(|entry| entry.left) {
+                return all_of_the_left_is_here;
+            }
+            let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
+            report.is_some_and(|report| {
+                cover.is_some_and(|cover| report.clocks.has(shard, cover))
+                    && ours.get(&owner) >= report.clocks.counter(shard, owner)
+            })
         });
     }
 
-    /// Every process whose word counts, ours aside; `None` while one has said nothing yet.
-    fn everyone(&self) -> Option<Vec<&Peer>> {
+    /// The last word of every process that counts, ours aside; `None` while one has said nothing yet.
+    fn everyone(&self) -> Option<Vec<&Report>> {
         if self.mutants.lacks(Rule::FlatRoster) {
-            return Some(self.peers.values().filter(|peer| peer.introduced).collect());
+            let introduced = self.peers.values().filter(|peer| peer.introduced);
+            return Some(introduced.filter_map(|peer| peer.report.as_ref()).collect());
         }
-        let mut found: Vec<&Peer> = Vec::new();
+        let mut found: BTreeMap<ReplicaId, &Report> = BTreeMap::new();
         let mut todo: Vec<ReplicaId> = self.roster.needed().collect();
         while let Some(id) = todo.pop() {
-            let known =
-                id == self.id() || self.has_left(id) || found.iter().any(|peer| peer.replica.id == id);
-            if known {
+            if id == self.id() || found.contains_key(&id) {
                 continue;
             }
-            let peer = self.peers.get(&id).filter(|peer| !peer.fresh)?;
-            found.push(peer);
-            todo.extend(peer.roster.iter().filter(|entry| !entry.left).map(|entry| entry.replica.id));
+            if self.has_left(id) {
+                // Somebody's word is older than this departure, and need not contain what was handed over.
+                return None;
+            }
+            let report = self.peers.get(&id)?.report.as_ref()?;
+            found.insert(id, report);
+            todo.extend(report.roster.iter().filter(|entry| !entry.left).map(|entry| entry.replica.id));
         }
-        Some(found)
+        Some(found.into_values().collect())
     }
 
     fn evidence(&self, now: Now, shard: ShardId) -> Option<Evidence> {
@@ -118,15 +129,14 @@ impl Node {
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
         let mut time = Some(self.clock.time(now));
-        for peer in everyone {
-            let known = peer.known.get(shard);
-            if !known.is_none_or(|known| covers(ours, known)) {
+        for report in everyone {
+            if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
                 return None;
             }
             for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(peer.known.counter(shard, *actor));
+                *counter = (*counter).min(report.clocks.counter(shard, *actor));
             }
-            time = time.min(peer.reported_time);
+            time = time.min(Some(report.time));
         }
         Some(Evidence { stable, time })
     }

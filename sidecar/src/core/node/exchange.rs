@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use super::peer::{Gap, Peer, covers};
+use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
 use crate::core::op::Op;
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
-
-/// What was sent and is not reported after this long is sent again.
-const RESEND_MILLIS: u64 = 2_000;
 
 /// Whole shards sent to one peer in one comparison, at most.
 const STATES_PER_COMPARISON: usize = 8;
@@ -51,6 +48,7 @@ impl Node {
         peer.introduced = false;
         peer.forget_sent();
         self.clock.forget(id);
+        self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.sponsor_lost(now, id);
     }
@@ -105,7 +103,9 @@ impl Node {
             peer.roster = entries;
         }
         if news {
+            self.succeed_predecessors();
             self.broadcast_roster();
+            self.check_all_waits();
         }
     }
 
@@ -120,8 +120,7 @@ impl Node {
         for op in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
-        let refused = self.is_fresh() && !self.mutants.lacks(crate::core::mutant::Rule::NoSponsor);
-        if refused {
+        if self.is_fresh() {
             return;
         }
         for op in ops {
@@ -221,17 +220,20 @@ impl Node {
                 peer.gaps.remove(&shard);
                 continue;
             }
-            let Some(gap) = peer.gaps.get(&shard) else {
-                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+            let Some(gap) = peer.gaps.get_mut(&shard) else {
+                peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             };
             let known = peer.known.get(shard).cloned().unwrap_or_default();
             if covers(&known, &gap.clock) {
-                peer.gaps.insert(shard, Gap { clock: ours.clone(), since: now.mono });
+                peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
-            let reached = peer.reached(shard);
-            if !covers(&reached, &gap.clock) && states < STATES_PER_COMPARISON {
+            if gap.is_stale(now) {
+                peer.sent.forget(shard);
+            }
+            let lacked = gap.clock.clone();
+            if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
         }
@@ -335,15 +337,23 @@ impl Node {
             let shards = self.shards.iter().map(|shard| (shard.id(), shard.digest())).collect();
             self.send(from, Message::Digests { total: ours, shards });
         }
+        if ours == total {
+            self.forget_divergence(from);
+        }
         for (shard, theirs) in shards {
             let ours = self.shard(*shard).digest();
             if ours == *theirs {
-                self.diverged.remove(shard);
-            } else if ours.clock_sum == theirs.clock_sum && self.diverged.insert(*shard) {
+                self.diverged.remove(&(from, *shard));
+            } else if ours.clock_sum == theirs.clock_sum && self.diverged.insert((from, *shard)) {
                 self.figures.divergence_alarms += 1;
                 self.alarm_diverged(from, *shard);
             }
         }
+    }
+
+    /// It is the same again, or not to be compared any more: it may have been started anew.
+    fn forget_divergence(&mut self, peer: PeerId) {
+        self.diverged.retain(|(with, _)| *with != peer);
     }
 
     fn alarm_diverged(&mut self, from: PeerId, shard: ShardId) {

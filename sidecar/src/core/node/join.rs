@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::covers;
+use super::peer::{Peer, covers};
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
+use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
 use crate::core::time::{MonoMicros, Now};
 
@@ -94,6 +95,20 @@ impl Node {
         self.say_hello_again();
     }
 
+    /// A process whose predecessor's clock was ahead counts as the later one all the same: only then do its
+    /// acknowledgements and its answers stand for the node.
+    pub(super) fn succeed_predecessors(&mut self) {
+        let me = self.config.replica.clone();
+        let last = self.roster.last_start(&me);
+        if !self.is_fresh() || last.is_none_or(|last| last < me.started) {
+            return;
+        }
+        self.config.replica.started = last.unwrap_or_default().plus(1);
+        self.roster.add(RosterEntry { replica: self.config.replica.clone(), left: false });
+        self.say_hello_again();
+        self.broadcast_roster();
+    }
+
     fn say_hello_again(&mut self) {
         let hello = Message::Hello(self.hello());
         self.broadcast(hello);
@@ -124,13 +139,16 @@ impl Node {
     /// as whole states first.
     fn meet_history(&mut self, now: Now, from: PeerId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.fresh || self.lineage == 0 || peer.lineage == self.lineage {
+        if peer.fresh || self.lineage == 0 {
             return;
         }
-        if peer.states_wanted.is_empty() {
+        if peer.lineage != self.lineage && peer.states_wanted.is_empty() {
             peer.states_wanted = ShardId::all().collect();
         }
-        self.joining.asked_at.insert(from, now.mono);
+        // Also where the histories have met by way of others since: it says nothing before it has been asked.
+        if !peer.states_wanted.is_empty() {
+            self.joining.asked_at.insert(from, now.mono);
+        }
     }
 
     fn ask_history(&mut self, now: Now) {
@@ -162,7 +180,16 @@ impl Node {
 
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
-        if let Some(sponsor) = candidates.clone().find(|peer| !peer.fresh).map(|peer| peer.replica.id) {
+        let sponsor = candidates.clone().find(|peer| !peer.fresh);
+        if let Some(lineage) =
+            sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
+        {
+            self.lineage = lineage;
+            self.joining.phase = Phase::Member;
+            self.say_hello_again();
+            return;
+        }
+        if let Some(sponsor) = sponsor.map(|peer| peer.replica.id) {
             let left = ShardId::all().collect();
             self.joining.phase = Phase::Taking { sponsor, left, asked: BTreeSet::new(), retry_at: now.mono };
             self.ask_sponsor(now);
@@ -195,6 +222,8 @@ impl Node {
     pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
         if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
             self.joining.phase = Phase::Seeking;
+            // There is a cluster: it gets its time to show up again.
+            self.joining.started = now.mono;
             self.joining.wake_at = now.mono;
         }
     }
@@ -290,10 +319,18 @@ impl Node {
         if self.other_members().is_empty() {
             return hand_over;
         }
+        // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
+        let heirs: Vec<&Peer> = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| peer.linked && peer.introduced && !self.has_left(**id))
+            .map(|(_, peer)| peer)
+            .collect();
         for shard in &self.shards {
-            let ours = shard.clock().get(&me);
-            let best = self.peers.values().map(|peer| peer.known.counter(shard.id(), me)).max().unwrap_or(0);
-            hand_over.held_by_nobody_else += ours.saturating_sub(best);
+            for (actor, ours) in &shard.clock().dots {
+                let best = heirs.iter().map(|heir| heir.known.counter(shard.id(), *actor)).max().unwrap_or(0);
+                hand_over.held_by_nobody_else += ours.saturating_sub(best);
+            }
         }
         for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
             let behind =

@@ -1,5 +1,7 @@
 //! What the local application asks: answered at once, from what is stored here.
 
+use std::collections::BTreeSet;
+
 use super::Node;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, LifeExplained, LifeState,
@@ -10,7 +12,7 @@ use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
 use crate::core::read;
-use crate::core::records::{Body, Record};
+use crate::core::record::{Body, Record};
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::JsonText;
@@ -147,9 +149,9 @@ impl Node {
 
     fn explain_entry(&self, shard: ShardId, record: &Record<'_>, shown: bool) -> EntryExplained {
         let content = match record.body {
-            Body::Register(text) => ContentExplained::Value(JsonText::stored(text)),
+            Body::Register(text) => ContentExplained::Value(JsonText::stored(text.as_str())),
             Body::Marker => ContentExplained::Object,
-            Body::Member(member) => ContentExplained::Member(member.into()),
+            Body::Member(member) => ContentExplained::Member(member.as_str().into()),
             Body::Accumulator(accumulator) => {
                 ContentExplained::Count(i64::try_from(accumulator.net()).unwrap_or(i64::MAX))
             }
@@ -185,7 +187,13 @@ impl Node {
             replica: self.config.replica.clone(),
             readiness: self.readiness(),
             figures: self.figures(),
-            diverged: self.diverged.iter().copied().collect(),
+            diverged: self
+                .diverged
+                .iter()
+                .map(|(_, shard)| *shard)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             skew_millis: self.clock.skew_millis(),
             correction_millis: self.clock.correction_millis(),
         }

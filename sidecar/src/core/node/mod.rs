@@ -122,7 +122,7 @@ pub enum Alarm {
 /// What a leaving node could not hand over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandOver {
-    /// Operations written here that no other member has reported to have.
+    /// Operations, whoever wrote them, that no other member that is linked has reported to have.
     pub held_by_nobody_else: u64,
     /// Linked peers that have not yet reported all of this node's operations.
     pub peers_behind: Vec<String>,
@@ -152,7 +152,8 @@ pub struct Node {
     journal_told: u64,
     outbox: VecDeque<Output>,
     figures: Figures,
-    diverged: BTreeSet<ShardId>,
+    /// What differs under equal clocks, by linked peer.
+    diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
     sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
@@ -308,8 +309,10 @@ impl Node {
     fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
         let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
-            // Behind what it was sent before, it must wait for comparison in any case.
-            peer.sent.raise(shard, op.dot);
+            // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
+            if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
+                peer.sent.raise(shard, op.dot);
+            }
             self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
         }
     }
@@ -356,6 +359,13 @@ impl Node {
 
     fn done(&mut self, wait: WaitId, how: Waited) {
         self.outbox.push_back(Output::Done(wait, how));
+    }
+
+    /// What this node takes for the time where deadlines are concerned.
+    #[cfg(any(test, feature = "mutants"))]
+    #[must_use]
+    pub fn time(&self, now: Now) -> super::time::UnixMillis {
+        self.clock.time(now)
     }
 
     /// Destroys content behind the operations' back, as a bad disk or a bug would.

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::RosterEntry;
-use crate::core::time::{MonoMicros, UnixMillis};
+use crate::core::time::{MonoMicros, Now, UnixMillis};
+
+/// What was sent and is not reported after this long is sent again, and at most after the second.
+pub(super) const RESEND_MILLIS: u64 = 2_000;
+const RESEND_MILLIS_MAX: u64 = 64_000;
 
 /// Clocks by shard, and the sum that stands for all of them.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,14 @@ impl Clocks {
         }
     }
 
+    /// Forgets one shard.
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        let Some(clock) = self.shards.remove(&shard) else { return };
+        for (actor, counter) in clock.dots {
+            self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(actor, counter)));
+        }
+    }
+
     pub(super) fn sum(&self) -> u64 {
         self.sum
     }
@@ -59,6 +71,35 @@ impl Clocks {
 pub(super) struct Gap {
     pub(super) clock: Clock,
     pub(super) since: MonoMicros,
+    /// When what was sent of this shard counts as lost, whatever else the peer reports.
+    resend_at: MonoMicros,
+    /// Doubles with each time, for links that are slow and lose nothing.
+    patience_millis: u64,
+}
+
+impl Gap {
+    pub(super) fn new(clock: Clock, now: Now) -> Self {
+        let resend_at = now.mono.plus_millis(RESEND_MILLIS);
+        Self { clock, since: now.mono, resend_at, patience_millis: RESEND_MILLIS }
+    }
+
+    /// Whether it has stood so long that what was sent must have been lost.
+    pub(super) fn is_stale(&mut self, now: Now) -> bool {
+        if self.resend_at > now.mono {
+            return false;
+        }
+        self.patience_millis = (2 * self.patience_millis).min(RESEND_MILLIS_MAX);
+        self.resend_at = now.mono.plus_millis(self.patience_millis);
+        true
+    }
+}
+
+/// What a peer said at one moment: its time for deadlines, how far it had got, and whom it counted as members.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) time: UnixMillis,
+    pub(super) clocks: Clocks,
+    pub(super) roster: Vec<RosterEntry>,
 }
 
 #[derive(Debug)]
@@ -76,8 +117,9 @@ pub(super) struct Peer {
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
     pub(super) untold: BTreeMap<(ShardId, ReplicaId), u64>,
-    /// Its time for deadlines, reported together with `known` or an earlier state of it.
-    pub(super) reported_time: Option<UnixMillis>,
+    /// The last that it said of itself as a whole. `known` may hold the later of two statements of which the
+    /// earlier was lost, so it is no evidence of what the peer does not have.
+    pub(super) report: Option<Report>,
     pub(super) roster: Vec<RosterEntry>,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
@@ -107,7 +149,7 @@ impl Peer {
             known: Clocks::default(),
             sent: Clocks::default(),
             untold: BTreeMap::new(),
-            reported_time: None,
+            report: None,
             roster: Vec::new(),
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
@@ -126,6 +168,15 @@ impl Peer {
         self.linked && self.introduced && !self.fresh
     }
 
+    /// What the book says of it now is what it said itself.
+    pub(super) fn reports(&mut self, time: UnixMillis) {
+        let clocks = match self.report.take() {
+            Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
+            _ => self.known.clone(),
+        };
+        self.report = Some(Report { time, clocks, roster: self.roster.clone() });
+    }
+
     /// How far it has got, as far as it has been told or has told.
     pub(super) fn reached(&self, shard: ShardId) -> Clock {
         let mut clock = self.known.get(shard).cloned().unwrap_or_default();
@@ -137,6 +188,11 @@ impl Peer {
             }
         }
         clock
+    }
+
+    /// How far it has got in one author's operations, as far as it has been told or has told.
+    pub(super) fn reached_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        self.known.counter(shard, actor).max(self.sent.counter(shard, actor))
     }
 
     /// What was sent is as good as lost.

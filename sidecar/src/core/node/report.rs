@@ -9,6 +9,9 @@ use crate::core::time::{Now, UnixMillis};
 /// Between pings to one peer.
 const PING_MILLIS: u64 = 1_000;
 
+/// A round trip that took longer says too little of the other clock: nobody knows which way took how much of it.
+const MEASURABLE_MICROS_MAX: u64 = 4_000_000;
+
 impl Node {
     pub(super) fn ping_if_due(&mut self, now: Now, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.ping_at <= now.mono) else { return };
@@ -41,7 +44,10 @@ impl Node {
         if clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
-            peer.reported_time = Some(time);
+            peer.reports(time);
+        }
+        if self.is_fresh() {
+            self.clock.not_before(now, time);
         }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
     }
@@ -51,11 +57,16 @@ impl Node {
         let half_millis = i64::try_from(round_trip_micros / 2_000).unwrap_or(i64::MAX);
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let offset_millis = millis(wall) - millis(now.wall);
-        self.clock.measured(from, offset_millis.saturating_add(half_millis));
+        if round_trip_micros <= MEASURABLE_MICROS_MAX {
+            self.clock.measured(from, offset_millis.saturating_add(half_millis));
+        }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
         }
         if let Some(millis) = self.clock.correct(now) {
+            if self.is_fresh() {
+                self.clock.start_over(now);
+            }
             self.alarm(Alarm::Corrected { millis });
         }
     }
@@ -72,6 +83,7 @@ fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
     bytes.extend_from_slice(&lineage.to_le_bytes());
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
+        bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
     xxh3_64(&bytes)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::RosterEntry;
+use crate::core::time::UnixMillis;
 
 #[derive(Debug, Default)]
 pub(super) struct Roster {
@@ -12,13 +13,16 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Takes in an entry. A departure stays. Gives whether anything is new.
+    /// Takes in an entry. A departure stays, and the later start. Gives whether anything is new.
     pub(super) fn add(&mut self, entry: RosterEntry) -> bool {
         match self.entries.get_mut(&entry.replica.id) {
-            Some(known) if known.left || !entry.left => false,
             Some(known) => {
-                known.left = true;
-                true
+                let left = known.left || entry.left;
+                let started = known.replica.started.max(entry.replica.started);
+                let news = (left, started) != (known.left, known.replica.started);
+                known.left = left;
+                known.replica.started = started;
+                news
             }
             None => {
                 self.entries.insert(entry.replica.id, entry);
@@ -33,6 +37,12 @@ impl Roster {
 
     pub(super) fn entries(&self) -> Vec<RosterEntry> {
         self.entries.values().cloned().collect()
+    }
+
+    /// When the last other process of this name started.
+    pub(super) fn last_start(&self, of: &Replica) -> Option<UnixMillis> {
+        let others = self.entries.values().map(|entry| &entry.replica);
+        others.filter(|other| other.node == of.node && other.id != of.id).map(|other| other.started).max()
     }
 
     /// Processes whose word is needed before anything counts as known everywhere: all that have not left, the dead

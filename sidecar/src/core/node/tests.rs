@@ -401,3 +401,6 @@ fn keys_are_listed_in_pages() {
     let expected: Vec<Box<str>> = (0..25).map(|n| format!("user:{n:02}").into()).collect();
     assert_eq!(all, expected);
 }
+
+#[path = "hostile_cases.rs"]
+mod review;

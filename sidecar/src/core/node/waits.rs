@@ -63,6 +63,10 @@ impl Waits {
         true
     }
 
+    pub(super) fn is_open(&self, id: WaitId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
@@ -168,7 +172,10 @@ impl Node {
 
     fn check_wait(&mut self, id: WaitId, over: bool) {
         let waited = self.waits.open.get(&id).and_then(|open| self.outcome(&open.what, over));
-        if let Some(waited) = waited {
+        if let Some(mut waited) = waited {
+            if let Waited::Asked { ended, .. } = &mut waited {
+                *ended = self.asks.told_ended(id);
+            }
             self.waits.close(id);
             self.done(id, waited);
         }

@@ -422,6 +422,32 @@ fn finding_13_zero_is_not_absent_and_residue_stays_while_it_is_needed() {
     }
 }
 
+/// A count that would leave 64 bits is refused where it is made; those that were made apart add up all the same.
+#[test]
+fn a_count_is_refused_before_it_overflows() {
+    let mut h = History::of(2);
+    let add = |by| Change::Ops(vec![PathOp::Increment { path: Path::ROOT, by }]);
+    let refused = |h: &mut History, change| {
+        let now = h.0.now;
+        h.0.replicas[A].compose(now, &Write::new(object(Kind::Counter), change)).unwrap_err()
+    };
+    h.count(A, i64::MAX - 5);
+    assert_eq!(refused(&mut h, add(6)), Refusal::Overflow { at: 0 });
+    let by = |by| PathOp::Increment { path: Path::ROOT, by };
+    let several = Change::Ops(vec![by(1), by(2), by(3)]);
+    assert_eq!(refused(&mut h, several), Refusal::Overflow { at: 2 });
+    h.count(B, i64::MAX);
+    h.0.heal().unwrap();
+    let Lookup::Found(view) = h.0.replicas[A].shard.look_up(&object(Kind::Counter), h.0.now) else {
+        panic!()
+    };
+    assert_eq!(String::from_utf8(view.body).unwrap(), (2 * i128::from(i64::MAX) - 5).to_string());
+    h.destroy(A, Kind::Counter);
+    assert_eq!(h.heal(Kind::Counter), None);
+    h.count(B, 1);
+    assert_eq!(h.heal(Kind::Counter), Some(json!(1)));
+}
+
 /// Finding 19: after a jump nobody can rebuild what an author had seen, so its operations say what they remove.
 #[test]
 fn finding_19_a_jump_breaks_no_removal() {

@@ -1,6 +1,6 @@
 //! A checker that cannot fail proves nothing: each rule is switched back to its naive form, and must be missed.
 
-use crate::core::check::world::{COUNTERS, MIXED, Profile, SESSIONS, TREES, fails};
+use crate::core::check::world::{CONFLICTS, COUNTERS, MIXED, Profile, SESSIONS, TREES, fails};
 use crate::core::mutant::{Mutants, Rule};
 
 fn found(rule: Rule, profile: Profile, seeds: u64, steps: usize) {
@@ -30,7 +30,7 @@ mutants! {
     diff_remove: DiffRemove in MIXED, 100 x 150;
     no_barrier: NoBarrier in SESSIONS, 100 x 150;
     put_new: PutNew in SESSIONS, 100 x 150;
-    ancestors_stay: AncestorsStay in TREES, 500 x 80;
+    ancestors_stay: AncestorsStay in CONFLICTS, 400 x 80;
     no_marker: NoMarker in TREES, 100 x 80;
     merge_union: MergeUnion in MIXED, 100 x 150;
     no_causality: NoCausality in MIXED, 100 x 150;

@@ -124,7 +124,7 @@ impl Mirrors {
             }
             let counted = world.read(node, &object(Kind::Counter)).unwrap_or_else(|| json!(0));
             let theirs = mirror.counter.read();
-            if counted.to_string() != theirs.to_string() {
+            if format!("{counted}") != format!("{theirs}") {
                 return Some(format!("the counter of node {node} is {counted}, theirs {theirs}"));
             }
             let theirs: BTreeSet<String> = mirror.register.read().val.into_iter().collect();

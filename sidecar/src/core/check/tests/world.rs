@@ -1,4 +1,6 @@
-use crate::core::check::world::{COUNTERS, MIXED, Profile, SESSIONS, TREES, Tally, check_seed};
+use crate::core::check::world::{
+    CONFLICTS, COUNTERS, LARGE, MIXED, Profile, SESSIONS, TREES, Tally, check_seed,
+};
 use crate::core::mutant::Mutants;
 
 /// Runs seeds; a fault that never happened tests nothing.
@@ -51,6 +53,16 @@ fn trees() {
     seeds(TREES, 0..60, 80, &NETWORK);
 }
 
+#[test]
+fn conflicts() {
+    seeds(CONFLICTS, 0..60, 80, &["merges of two that differ both ways", "reordered"]);
+}
+
+#[test]
+fn large() {
+    seeds(LARGE, 0..10, 60, &["merges of two that differ both ways", "reordered"]);
+}
+
 /// Many seeds, for a long night: `FIRST=1000 SEEDS=20000 STEPS=250 cargo test --release soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
@@ -60,7 +72,7 @@ fn soak() {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 500), number("STEPS", 200));
-    for profile in [MIXED, SESSIONS, COUNTERS, TREES] {
+    for profile in [MIXED, SESSIONS, COUNTERS, TREES, CONFLICTS, LARGE] {
         seeds(profile, first..first + count, steps as usize, &[]);
     }
 }

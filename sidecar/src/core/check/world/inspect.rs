@@ -10,6 +10,7 @@ use crate::core::check::rng::Rng;
 use crate::core::check::spec::{self, Known};
 use crate::core::contents::{DotKey, ObjectContents};
 use crate::core::identity::{Kind, ObjectId, dot_order};
+use crate::core::shard::Shard;
 
 /// Rounds of everybody catching up with everybody after which all must be equal.
 const HEALING_ROUNDS: usize = 6;
@@ -71,6 +72,14 @@ impl World {
         }
         if shard.digest() != shard.recomputed_digest() {
             return fail("its digest is not that of what it stores".into());
+        }
+        let mut taken = Shard::new(shard.id());
+        if taken.merge_state(shard.state()).is_err() || taken.contents() != stored {
+            return fail("its state does not make the same shard anew".into());
+        }
+        let figures = |shard: &Shard| (shard.digest(), shard.content_bytes(), shard.objects_by_kind());
+        if figures(&taken) != figures(shard) {
+            return fail(format!("it counts {:?}, and {:?} when made anew", figures(shard), figures(&taken)));
         }
         let now = self.replicas[node].wall(self.now);
         for kind in Kind::ALL {
@@ -174,7 +183,8 @@ fn show_clock(clock: &crate::core::identity::Clock) -> String {
     format!("[{}]", dots.join(" "))
 }
 
-fn difference(
+/// Where what is stored and what must be differ.
+pub(in crate::core::check) fn difference(
     stored: &BTreeMap<ObjectId, ObjectContents>,
     wanted: &BTreeMap<ObjectId, ObjectContents>,
 ) -> String {

@@ -4,40 +4,54 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Act, BlindDelete, Event, MAD_MILLIS, Violation, World, object};
-use crate::core::check::promise::{Promise, promise};
+use super::{Act, BlindDelete, Event, MAD_MILLIS, Taste, Violation, World, object};
+use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::replica::name_of;
 use crate::core::check::rng::Rng;
 use crate::core::check::spec::Known;
 use crate::core::check::wishes;
-use crate::core::command::{Change, Lookup, Refusal, Write};
-use crate::core::identity::{Kind, ObjectId, dot_order};
+use crate::core::command::{Change, EntityTag, Lookup, Refusal, Write};
+use crate::core::identity::{Kind, LifeId, ObjectId, dot_order};
 use crate::core::op::{Action, Op};
 
 impl World {
     pub(super) fn user(&mut self, node: usize, act: Act, rng: &mut Rng) -> Result<(), Violation> {
-        let plain = self.setup.profile.plain;
-        let write = match act {
-            Act::Session => {
-                self.remember(node);
-                wishes::session(object(Kind::Session), &self.remembered, rng)
-            }
-            Act::Document if plain => wishes::register(object(Kind::Document), rng),
-            Act::Document => wishes::document(object(Kind::Document), rng),
-            Act::Counter => wishes::counter(object(Kind::Counter), rng, plain),
-            _ => wishes::set(object(Kind::Set), rng, plain),
+        let taste = self.setup.profile.taste;
+        let plain = taste == Taste::Plain;
+        let kind = match act {
+            Act::Session => Kind::Session,
+            Act::Document => Kind::Document,
+            Act::Counter => Kind::Counter,
+            _ => Kind::Set,
         };
+        let id = object(kind);
+        let mut write = match (kind, taste) {
+            (Kind::Session, _) => wishes::session(id.clone(), self.loaded(node, &id), rng),
+            (Kind::Counter, _) => wishes::counter(id, rng, plain),
+            (_, Taste::Large) => wishes::large(id, rng),
+            (Kind::Set, _) => wishes::set(id, rng, plain),
+            (Kind::Document, Taste::Plain) => wishes::register(id, rng),
+            (Kind::Document, Taste::Narrow) => wishes::narrow_document(id, rng),
+            (Kind::Document, Taste::Wide) => wishes::document(id.clone(), self.loaded(node, &id), rng),
+        };
+        if !plain {
+            let tag = self.seen(node, &write.object).map(|(_, tag)| tag);
+            write.precondition = wishes::condition(tag, rng);
+        }
         self.write(node, &write, rng).map(drop)
     }
 
-    /// A request may have loaded the session some time ago, here or on another node.
-    fn remember(&mut self, node: usize) {
-        if let Lookup::Found(view) = self.look_up(node, &object(Kind::Session))
-            && let Some(life) = view.life
-            && !self.remembered.contains(&life)
-        {
-            self.remembered.push(life);
+    /// A request may have loaded the object some time ago, here or on another node: the lives it may name.
+    fn loaded(&mut self, node: usize, object: &ObjectId) -> &[LifeId] {
+        let found = match self.look_up(node, object) {
+            Lookup::Found(view) => view.life,
+            Lookup::Ended | Lookup::Unknown => None,
+        };
+        let lives = self.remembered.entry(object.clone()).or_default();
+        if let Some(life) = found.filter(|life| !lives.contains(life)) {
+            lives.push(life);
         }
+        lives
     }
 
     fn look_up(&self, node: usize, object: &ObjectId) -> Lookup {
@@ -48,8 +62,12 @@ impl World {
     /// What a reader on a node sees of an object.
     #[must_use]
     pub fn read(&self, node: usize, object: &ObjectId) -> Option<Value> {
+        self.seen(node, object).map(|(value, _)| value)
+    }
+
+    fn seen(&self, node: usize, object: &ObjectId) -> Option<(Value, EntityTag)> {
         match self.look_up(node, object) {
-            Lookup::Found(view) => serde_json::from_slice(&view.body).ok(),
+            Lookup::Found(view) => Some((serde_json::from_slice(&view.body).ok()?, view.tag)),
             Lookup::Ended | Lookup::Unknown => None,
         }
     }
@@ -59,8 +77,9 @@ impl World {
     /// # Errors
     /// The promise that was not kept.
     pub fn write(&mut self, node: usize, write: &Write, rng: &mut Rng) -> Result<Option<Arc<Op>>, Violation> {
-        let before = self.read(node, &write.object);
+        let before = self.seen(node, &write.object);
         let promised = self.promised(node, write, before.as_ref());
+        let before = before.map(|(value, _)| value);
         let composed = match self.replicas[node].compose(self.now, write) {
             Ok(composed) => composed,
             Err(refusal) => return self.refused(node, write, &promised, &refusal),
@@ -78,23 +97,20 @@ impl World {
             self.deletes.push(BlindDelete { step: self.step, node, op });
         }
         let after = self.read(node, &write.object);
-        match promised {
-            Promise::Reads(wanted) if wanted == after => Ok(op),
-            promised => Err(Violation(format!(
-                "{}: {:?} on {} gives {}, not {promised:?}",
-                self.called(node),
-                write.change,
-                show(before.as_ref()),
-                show(after.as_ref()),
-            ))),
+        if promised.is_kept_by(after.as_ref()) {
+            return Ok(op);
         }
+        let (before, after) = (show(before.as_ref()), show(after.as_ref()));
+        let what =
+            format!("{}: {:?} on {before} gives {after}, not {promised:?}", self.called(node), write.change);
+        Err(Violation(what))
     }
 
-    fn promised(&self, node: usize, write: &Write, before: Option<&Value>) -> Promise {
+    fn promised(&self, node: usize, write: &Write, before: Option<&(Value, EntityTag)>) -> Promise {
         let shown = self.visible_lives(node, &write.object);
         match write.life {
             Some(life) if !shown.contains(&dot_order(&life)) => Promise::Missing,
-            _ => promise(write.object.kind, before, &write.change),
+            _ => conditional(write, before.map(|(value, tag)| (value, *tag))),
         }
     }
 

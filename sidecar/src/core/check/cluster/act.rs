@@ -1,0 +1,102 @@
+//! What each sort of step does.
+
+use super::{Act, Cluster, Step, Violation};
+use crate::core::check::rng::Rng;
+use crate::core::command::{MemberState, MemberStatus};
+use crate::core::node::Input;
+
+/// Processes of one node, at most.
+const STARTS_MAX: u64 = 4;
+
+impl Cluster {
+    pub(super) fn act(&mut self, step: &Step) -> Result<(), Violation> {
+        let mut rng = Rng::new(step.seed);
+        let (seat, rng) = (step.node, &mut rng);
+        let up = self.seats[seat].node.is_some();
+        match step.act {
+            Act::Pass => {
+                let millis = rng.pick(&[1, 5, 20, 100, 400, 400, 1_000, 3_000]);
+                self.pass(millis)
+            }
+            Act::Idle => {
+                let millis = rng.pick(&[8_000, 20_000, 40_000]);
+                self.pass(millis)
+            }
+            Act::Write if up => self.user(seat, rng),
+            Act::Ask if up => self.ask(seat, rng),
+            Act::Login if up => self.login(seat, rng),
+            Act::Follow if up => self.follow(seat, rng),
+            Act::Acks if up => self.acks(seat, rng),
+            Act::Split => {
+                let groups: Vec<u64> = self.seats.iter().map(|_| rng.below(2)).collect();
+                self.split(&groups);
+                Ok(())
+            }
+            Act::Heal => {
+                self.reunite();
+                Ok(())
+            }
+            Act::Crash if up && self.setup.crashes && self.up().count() > 1 => {
+                self.say(|| format!("n{seat} crashes"));
+                self.count("crashes");
+                self.bury(seat);
+                Ok(())
+            }
+            Act::Start if !up && self.seats[seat].starts < STARTS_MAX && !self.seats[seat].left => {
+                self.count("restarts");
+                self.start(seat);
+                Ok(())
+            }
+            Act::Leave if up && self.up().count() > 2 && rng.percent(40) => self.leave(seat),
+            Act::Overflow if up => {
+                let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+                self.overflow(seat, to)
+            }
+            Act::Step => {
+                self.seats[seat].skew_millis += rng.below(4_000) as i64 - 2_000;
+                self.count("clocks stepped");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Seats of different groups cannot reach each other from now on.
+    pub fn split(&mut self, groups: &[u64]) {
+        self.network.groups = groups.to_vec();
+        if groups.iter().any(|group| *group != groups[0]) {
+            self.count("splits");
+        }
+        self.say(|| format!("the network is split into {groups:?}"));
+        self.cut();
+    }
+
+    pub(super) fn reunite(&mut self) {
+        self.network.groups.fill(0);
+        self.network.dirty = true;
+        self.say(|| "the network is whole".into());
+    }
+
+    /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.
+    fn leave(&mut self, seat: usize) -> Result<(), Violation> {
+        self.say(|| format!("n{seat} leaves"));
+        self.input(seat, Input::Leave)?;
+        self.pass(1_500)?;
+        let Some(node) = &self.seats[seat].node else { return Ok(()) };
+        if node.hand_over().held_by_nobody_else == 0 {
+            self.handed_over(seat)?;
+            self.input(seat, Input::Farewell)?;
+            self.pass(500)?;
+        }
+        let name = format!("n{seat}");
+        let gone = |member: &MemberStatus| member.replica.node == name && member.state == MemberState::Left;
+        let others = self.up().filter(|(other, _)| *other != seat);
+        // A goodbye that nobody heard is a crash.
+        let heard =
+            others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone));
+        self.count(if heard { "departures" } else { "crashes" });
+        self.bury(seat);
+        self.seats[seat].left = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! The observer: writes down each operation with its causal history as it is written, and what nodes say.
+
+use std::collections::BTreeMap;
+
+use super::{Cluster, Dead, SHARDS_USED, Violation};
+use crate::core::check::reading;
+use crate::core::check::replica::name_of;
+use crate::core::check::spec::{self, Known};
+use crate::core::command::Readiness;
+use crate::core::identity::{Clock, Dot, LifeId, ReplicaId, ShardId, dot_order};
+use crate::core::node::{Alarm, Input, Node};
+use crate::core::op::{Action, Op};
+
+/// What a node was like before an input.
+#[derive(Debug)]
+pub(super) struct Before {
+    sums: [u64; SHARDS_USED.len()],
+    /// It had no memory, and operations came.
+    fresh_and_given_ops: bool,
+}
+
+impl Before {
+    pub(super) fn of(node: &Node, input: &Input) -> Self {
+        let ops = matches!(input, Input::Message(_, crate::core::message::Message::Ops(_)));
+        Self { sums: sums(node), fresh_and_given_ops: ops && node.hello().fresh }
+    }
+}
+
+/// What a member had when somebody met it.
+#[derive(Debug)]
+pub(super) struct Had {
+    lineage: u64,
+    clocks: [Clock; SHARDS_USED.len()],
+}
+
+fn sums(node: &Node) -> [u64; SHARDS_USED.len()] {
+    SHARDS_USED.map(|shard| node.shard(shard).digest().clock_sum)
+}
+
+impl Cluster {
+    /// Writes down what an input or a call has done to a seat's process, and does what it wants done.
+    pub(super) fn after(&mut self, seat: usize, before: Option<Before>) -> Result<(), Violation> {
+        let Some(node) = &self.seats[seat].node else { return Ok(()) };
+        let me = node.id();
+        let by_itself = before.is_some();
+        let now = sums(node);
+        let same = |at: usize| before.as_ref().is_some_and(|before| before.sums[at] == now[at]);
+        let changed: Vec<ShardId> =
+            SHARDS_USED.iter().enumerate().filter(|(at, _)| !same(*at)).map(|(_, shard)| *shard).collect();
+        if before.is_some_and(|before| before.fresh_and_given_ops && node.hello().fresh)
+            && !changed.is_empty()
+        {
+            return Err(Violation(format!("n{seat} has no memory and takes operations all the same")));
+        }
+        for shard in changed {
+            self.unchecked.insert((seat, shard));
+            self.note(seat, me, shard, by_itself)?;
+        }
+        self.outputs(seat)?;
+        self.got_ready(seat)
+    }
+
+    /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
+    pub(super) fn meet(&mut self, seat: usize, other: usize) {
+        let Some(peer) = &self.seats[other].node else { return };
+        let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
+        let hello = peer.hello();
+        let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
+        let me = self.seats[seat].id;
+        if !self.ready.contains(&me) {
+            self.met.entry(me).or_default().push(had);
+        }
+    }
+
+    /// A process that has joined others is ready only with what one of them had when they met.
+    fn got_ready(&mut self, seat: usize) -> Result<(), Violation> {
+        let Some(node) = self.seats[seat].node.as_ref().filter(|node| node.readiness() == Readiness::Ready)
+        else {
+            return Ok(());
+        };
+        let me = node.id();
+        if !self.ready.insert(me) {
+            return Ok(());
+        }
+        let lineage = node.hello().lineage;
+        let mut met = self.met.remove(&me).unwrap_or_default();
+        met.retain(|had| had.as_ref().is_none_or(|had| had.lineage == lineage));
+        let alone = lineage == me.0;
+        // Of a peer that had no memory then it is not known here when it got one.
+        let has_all = |had: &Option<Had>| {
+            let Some(had) = had else { return true };
+            SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
+                had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)
+            })
+        };
+        if !alone && !met.is_empty() && !met.iter().any(has_all) {
+            return Err(Violation(format!("n{seat} is ready without what any member had when they met")));
+        }
+        self.count(if alone { "started alone" } else { "joined" });
+        Ok(())
+    }
+
+    /// Writes down the operations that a process has written since the last look. Within one input it writes last,
+    /// so what it has applied by then is their history.
+    fn note(&mut self, seat: usize, me: ReplicaId, shard: ShardId, by_itself: bool) -> Result<(), Violation> {
+        let Some(node) = &self.seats[seat].node else { return Ok(()) };
+        let clock = node.shard(shard).clock().clone();
+        let noted = self.noted.get(&(me, shard)).copied().unwrap_or(0);
+        if clock.get(&me) > noted {
+            let mut asked = clock.clone();
+            asked.dots.insert(me, noted);
+            let Some(own) = node.shard(shard).missing(&asked) else {
+                return Err(Violation(format!(
+                    "n{seat} has dropped an operation from its log while writing it"
+                )));
+            };
+            for op in own {
+                let mut history = clock.clone();
+                history.dots.insert(me, op.dot.counter - 1);
+                history.dots.retain(|_, counter| *counter > 0);
+                if by_itself && self.ends_expired_lives(&op, &history) {
+                    self.count("expired lives destroyed");
+                    self.expiries.push((shard, dot_order(&op.dot)));
+                }
+                self.note_op(seat, shard, &op, history)?;
+            }
+            self.noted.insert((me, shard), clock.get(&me));
+        }
+        for (actor, counter) in &clock.dots {
+            for sequence in 1..=*counter {
+                self.kept.insert((shard, (*actor, sequence)));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_op(
+        &mut self,
+        seat: usize,
+        shard: ShardId,
+        op: &std::sync::Arc<Op>,
+        history: Clock,
+    ) -> Result<(), Violation> {
+        let dot = dot_order(&op.dot);
+        let mut since = history.clone();
+        if let Some(previous) = self.known.get(&(shard, (dot.0, dot.1 - 1))) {
+            since.dots.retain(|actor, counter| previous.history.get(actor) < *counter);
+        }
+        since.dots.remove(&dot.0);
+        let mut deps: Vec<Dot> = op.deps.clone();
+        deps.sort_by_key(dot_order);
+        if deps != since.dots.into_iter().map(Dot::from).collect::<Vec<_>>() {
+            return Err(Violation(format!(
+                "{} names {deps:?}, but its author had seen {history:?}",
+                name_of(dot)
+            )));
+        }
+        self.say(|| format!("{} writes {} {:?} after {:?}", name_of(dot), op.object, op.action, op.deps));
+        self.count(match &op.action {
+            Action::Create { .. } => "lives created",
+            Action::Edit { .. } => "edits",
+            Action::Touch { .. } => "touches",
+            Action::Destroy { .. } => "lives destroyed",
+            Action::Barrier { .. } => "barriers written",
+            Action::Unbarrier { .. } => "barriers removed",
+        });
+        self.known.insert((shard, dot), Known { op: std::sync::Arc::clone(op), history });
+        self.born.insert((shard, dot), (self.step, seat));
+        Ok(())
+    }
+
+    /// A node that destroys on its own account does so because a life has expired, or because it is hidden.
+    fn ends_expired_lives(&self, op: &Op, history: &Clock) -> bool {
+        let Action::Destroy { lives, .. } = &op.action else { return false };
+        let within = self.known.values().filter(|known| {
+            known.op.object == op.object && history.get(&known.op.dot.actor) >= known.op.dot.counter
+        });
+        let contents = spec::contents(within);
+        let Some(object) = contents.get(&op.object) else { return false };
+        let is_hidden = |life: &LifeId| {
+            object.lives.get(&dot_order(life)).is_some_and(|life| reading::hidden(object, life))
+        };
+        !lives.iter().all(is_hidden)
+    }
+
+    pub(super) fn alarmed(&mut self, seat: usize, alarm: &Alarm) -> Result<(), Violation> {
+        match alarm {
+            Alarm::Diverged { peer, shard } => {
+                Err(Violation(format!("n{seat} finds that {} holds something else in {shard:?}", peer.node)))
+            }
+            Alarm::Skewed { .. } => {
+                self.count("skew alarms");
+                Ok(())
+            }
+            Alarm::Corrected { .. } => {
+                self.count("clocks corrected");
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, seat: usize, peer: ReplicaId, why: &str) -> Result<(), Violation> {
+        Err(Violation(format!("n{seat} does not want to talk with {:x}: {why}", peer.0)))
+    }
+
+    /// How far a seat's present and former processes had got in a shard, each on its own.
+    pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
+        let dead = self.dead.iter().filter(|dead| dead.seat == seat);
+        let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
+        clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
+        clocks
+    }
+
+    /// A process is no more. What only it had may be lost from now on.
+    pub(super) fn bury(&mut self, seat: usize) {
+        let Some(node) = self.seats[seat].node.take() else { return };
+        let clocks: BTreeMap<ShardId, Clock> = ShardId::all()
+            .map(|shard| (shard, node.shard(shard).clock().clone()))
+            .filter(|(_, clock)| !clock.is_empty())
+            .collect();
+        let survivors: Vec<&Node> = self.seats.iter().filter_map(|seat| seat.node.as_ref()).collect();
+        let held = |shard: ShardId, actor: &ReplicaId, counter: u64| {
+            survivors.iter().any(|node| node.shard(shard).clock().get(actor) >= counter)
+        };
+        self.kept.retain(|(shard, (actor, counter))| held(*shard, actor, *counter));
+        self.dead.push(Dead { seat, since: self.mono, clocks });
+        self.users.buried(seat);
+        self.cut();
+    }
+}

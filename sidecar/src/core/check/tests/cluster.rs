@@ -1,0 +1,186 @@
+use crate::core::check::cluster::{Cluster, Setup, Theme, attempt, check_seed, fails, objects, steps};
+use crate::core::check::world::{Tally, Violation};
+use crate::core::command::{Change, Write};
+use crate::core::identity::Kind;
+use crate::core::message::Message;
+use crate::core::mutant::{Mutants, Rule};
+use crate::core::value::Tree;
+use crate::wire::{Decoder, Guard, Incoming, encode};
+
+/// Every message goes through the bytes of the real wire.
+fn through_bytes(message: &Message) -> Result<Message, String> {
+    let mut bytes = Vec::new();
+    encode(message, Guard::Checksum, &mut bytes).map_err(|error| error.to_string())?;
+    let mut decoder = Decoder::with_limit(Guard::Checksum, 1 << 26);
+    decoder.push(&bytes);
+    match decoder.next_message() {
+        Ok(Some(Incoming::Message(decoded))) if *decoded == *message => Ok(*decoded),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Runs seeds; a fault that never happened tests nothing.
+fn seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    let mut total = Tally::new();
+    for seed in seeds {
+        match check_seed(seed, theme, 120, Mutants::NONE, through_bytes) {
+            Ok(tally) => tally.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
+            Err(report) => panic!("{report}"),
+        }
+    }
+    println!("{total:?}");
+    for what in must_happen {
+        assert!(total.contains_key(what), "{what} never happened: {total:?}");
+    }
+}
+
+#[test]
+fn whole_nodes_on_a_hostile_network() {
+    let must_happen = [
+        "barriers removed",
+        "blind deletes",
+        "clocks corrected",
+        "crashes",
+        "departures",
+        "enough acks",
+        "expired lives destroyed",
+        "joined",
+        "known to nobody",
+        "logins that held",
+        "lost",
+        "not enough acks",
+        "overflows",
+        "overtaken",
+        "repeated",
+        "restarts",
+        "splits",
+        "started alone",
+        "tidied up",
+        "tokens not seen",
+        "tokens seen",
+    ];
+    seeds(Theme::Everything, 0..10, &must_happen);
+}
+
+#[test]
+fn sessions_that_expire_on_one_side_of_a_split() {
+    seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+}
+
+/// One seed, one history: to the last message.
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for seed in [3, 4] {
+        let run = || {
+            let setup = Setup::new(seed, Theme::Everything, Mutants::NONE, through_bytes);
+            let (cluster, failure) = attempt(&setup, seed, &steps(seed, &setup, 80), true);
+            (cluster.story, cluster.tally, failure)
+        };
+        let first = run();
+        assert!(first.0.as_ref().is_some_and(|story| story.len() > 20));
+        assert_eq!(first, run());
+    }
+}
+
+/// Many seeds, for a long night: `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+#[test]
+#[ignore = "takes as long as it is told to"]
+#[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
+fn soak() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
+    let failures: Vec<String> = (first..first + count)
+        .filter_map(|seed| {
+            [Theme::Everything, Theme::Expiry]
+                .into_iter()
+                .find_map(|theme| check_seed(seed, theme, steps as usize, Mutants::NONE, through_bytes).err())
+        })
+        .inspect(|report| println!("{report}"))
+        .collect();
+    assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
+}
+
+fn found(rule: Rule, theme: Theme, seeds: u64) {
+    let mutants = Mutants::without(rule);
+    let hit = (0..seeds).find_map(|seed| Some((seed, fails(seed, theme, 150, mutants, through_bytes)?)));
+    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
+    println!("{rule:?}: seed {seed}: {failure}");
+}
+
+#[test]
+fn grace_reap() {
+    found(Rule::GraceReap, Theme::Expiry, 60);
+}
+
+#[test]
+fn local_purge() {
+    found(Rule::LocalPurge, Theme::Expiry, 10);
+}
+
+#[test]
+fn flat_roster() {
+    found(Rule::FlatRoster, Theme::Expiry, 60);
+}
+
+#[test]
+fn no_sponsor() {
+    found(Rule::NoSponsor, Theme::Everything, 20);
+}
+
+/// Finding 9: a lease runs out on one side of a split while the session is in use on the other.
+fn in_use_beyond_the_split(mutants: Mutants) -> Result<(), String> {
+    let setup = Setup { theme: Theme::Expiry, ..Setup::calm(3, mutants, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let with_ttl = |change| Write { ttl_millis: Some(8_000), ..Write::new(session.clone(), change) };
+    let mut run = || {
+        cluster.pass(3_000)?;
+        cluster.write(0, &with_ttl(Change::Put(Tree::EMPTY)))?;
+        cluster.pass(500)?;
+        cluster.split(&[0, 0, 1]);
+        for _ in 0..12 {
+            cluster.pass(5_000)?;
+            cluster.write(2, &with_ttl(Change::Touch))?;
+        }
+        if cluster.read(0, &session).is_some() || cluster.read(2, &session).is_none() {
+            return Err(Violation("the sides do not differ".into()));
+        }
+        cluster.split(&[0, 0, 0]);
+        cluster.pass(3_000)?;
+        match cluster.read(0, &session) {
+            Some(_) => cluster.finish(),
+            None => Err(Violation("the session in use is gone".into())),
+        }
+    };
+    run().map_err(|violation| violation.0)
+}
+
+#[test]
+fn finding_9_a_session_in_use_beyond_a_split_lives_on() {
+    in_use_beyond_the_split(Mutants::NONE).unwrap();
+    for (rule, story) in [
+        (Rule::GraceReap, "the session in use is gone"),
+        (Rule::FlatRoster, "the session in use is gone"),
+        (Rule::LocalPurge, "holds something else"),
+    ] {
+        let failure = in_use_beyond_the_split(Mutants::without(rule)).unwrap_err();
+        assert!(failure.contains(story), "{rule:?}: {failure}");
+    }
+}
+
+/// Finding 27: a node whose clock is an hour ahead falls into step with the others, and sessions live for it as well.
+#[test]
+fn finding_27_a_clock_that_is_an_hour_ahead_ends_no_session() {
+    let setup = Setup { skews_millis: vec![0, 3_600_000, 0], ..Setup::calm(3, Mutants::NONE, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let put = Write { ttl_millis: Some(600_000), ..Write::new(session.clone(), Change::Put(Tree::EMPTY)) };
+    cluster.pass(10_000).unwrap();
+    cluster.write(0, &put).unwrap().unwrap();
+    cluster.pass(100).unwrap();
+    for node in 0..3 {
+        assert!(cluster.read(node, &session).is_some(), "node {node}");
+    }
+}

@@ -1,0 +1,220 @@
+//! A shard, whole: as it travels, and the join with one.
+//!
+//! All of it or nothing: a part joined under the whole clock would count as removal of the rest (semantics
+//! finding 20).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crdts::CvRDT;
+use serde::{Deserialize, Serialize};
+
+use super::Shard;
+use crate::core::digest::Ledger;
+use crate::core::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
+use crate::core::merge::Join;
+use crate::core::mutant::Rule;
+use crate::core::object::Object;
+use crate::core::op::Op;
+use crate::core::time::Hlc;
+
+/// A shard, whole, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardState {
+    /// The shard.
+    pub shard: ShardId,
+    /// The clock it was read under.
+    pub clock: Clock,
+    /// Forgotten replica ids and their final sequences.
+    retired: Vec<Dot>,
+    frontier: Vec<Dot>,
+    latest: Hlc,
+    objects: Vec<(ObjectId, Object)>,
+    pub(super) content_sum: u128,
+}
+
+/// A state that no honest node sends: it does not parse, or its digest does not fit its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedState;
+
+impl fmt::Display for MalformedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the shard state is malformed")
+    }
+}
+
+impl std::error::Error for MalformedState {}
+
+/// What a merge did.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// Objects whose content is another now.
+    pub changed: Vec<ObjectId>,
+    /// Authors whose operations came with it, and up to where.
+    pub raised: Vec<Dot>,
+    /// Operations that had waited for it.
+    pub applied: Vec<Arc<Op>>,
+}
+
+impl Shard {
+    /// The whole shard as it travels.
+    #[must_use]
+    pub fn state(&self) -> ShardState {
+        ShardState {
+            shard: self.id,
+            clock: self.clock.clone(),
+            retired: self.retired.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect(),
+            frontier: self.frontier().collect(),
+            latest: self.latest,
+            objects: self.objects.iter().map(|(id, object)| (id.clone(), object.clone())).collect(),
+            content_sum: self.content_sum,
+        }
+    }
+
+    /// Joins this shard with another's state: all of it or nothing.
+    ///
+    /// # Errors
+    /// When the state is not one that an honest node sends.
+    pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
+        if state.shard != self.id || !state.is_sound() {
+            return Err(MalformedState);
+        }
+        let mut merged = Merged::default();
+        let theirs: BTreeMap<ReplicaId, u64> =
+            state.retired.iter().map(|dot| (dot.actor, dot.counter)).collect();
+        let they_have = |dot: &Dot| {
+            dot.counter <= state.clock.get(&dot.actor)
+                || theirs.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
+        };
+        self.merge_objects(state.objects, &they_have, &mut merged);
+        self.merge_frontier(&state.frontier, &they_have);
+        self.latest = self.latest.max(state.latest);
+        for (actor, counter) in &state.clock.dots {
+            if *counter > self.clock.get(actor) && !self.retired.contains_key(actor) {
+                merged.raised.push(Dot::new(*actor, *counter));
+            }
+        }
+        for dot in &merged.raised {
+            self.raise(*dot);
+        }
+        if !self.mutants.lacks(Rule::LogKeepsHole) {
+            self.log.restart(&merged.raised);
+        }
+        #[cfg(any(test, feature = "mutants"))]
+        for dot in &merged.raised {
+            self.rebuilt.remove(&dot.actor);
+        }
+        self.drain(&mut merged.applied);
+        Ok(merged)
+    }
+
+    fn merge_objects(
+        &mut self,
+        theirs: Vec<(ObjectId, Object)>,
+        they_have: &dyn Fn(&Dot) -> bool,
+        merged: &mut Merged,
+    ) {
+        let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
+        let ours = std::mem::take(&mut self.objects);
+        self.objects_by_kind = [0; Kind::ALL.len()];
+        let mut joined = BTreeMap::new();
+        for (id, object) in ours {
+            let other = theirs.remove(&id).unwrap_or_default();
+            let result = self.join_object(&id, &object, &other, they_have, merged);
+            joined.extend(result.map(|object| (id, object)));
+        }
+        for (id, other) in theirs {
+            let result = self.join_object(&id, &Object::default(), &other, they_have, merged);
+            joined.extend(result.map(|object| (id, object)));
+        }
+        for id in joined.keys() {
+            self.objects_by_kind[id.kind as usize] += 1;
+        }
+        self.objects = joined;
+    }
+
+    fn join_object(
+        &mut self,
+        id: &ObjectId,
+        ours: &Object,
+        theirs: &Object,
+        they_have: &dyn Fn(&Dot) -> bool,
+        merged: &mut Merged,
+    ) -> Option<Object> {
+        let join = Join { ours: &|dot| self.has(dot), theirs: they_have, mutants: self.mutants };
+        let joined = join.objects(ours, theirs);
+        if joined != *ours {
+            let hash = id.hash();
+            let (before, after) = (ours.sums(hash), joined.sums(hash));
+            self.book(&Ledger { content_sum: after.content_sum, bytes: after.bytes });
+            self.book(&Ledger { content_sum: before.content_sum.wrapping_neg(), bytes: -before.bytes });
+            let gone = |object: &Object| object.lives.iter().any(|life| joined.life(&life.id).is_none());
+            if gone(ours) || gone(theirs) {
+                self.ended.remember(hash);
+            }
+            merged.changed.push(id.clone());
+            if joined.has_residue() {
+                self.residue.insert(id.clone());
+            }
+        }
+        (!joined.is_vacant()).then_some(joined)
+    }
+
+    /// A dot stays maximal if both have it so, or the other side has not got that far.
+    fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
+        let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        let mut keep = |dot: Dot| {
+            let counter = joined.entry(dot.actor).or_default();
+            *counter = (*counter).max(dot.counter);
+        };
+        for dot in self.frontier() {
+            if theirs.contains(&dot) || !they_have(&dot) {
+                keep(dot);
+            }
+        }
+        for dot in theirs {
+            if !self.has(dot) {
+                keep(*dot);
+            }
+        }
+        self.frontier = joined;
+    }
+}
+
+impl ShardState {
+    /// Memory it takes, roughly.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> usize {
+        let object =
+            |object: &Object| object.lives.iter().map(|life| 128 + life.records.bytes()).sum::<usize>();
+        self.objects.iter().map(|(id, stored)| 64 + id.key.len() + object(stored)).sum()
+    }
+
+    fn is_sound(&self) -> bool {
+        let mut content_sum = 0u128;
+        for (id, object) in &self.objects {
+            let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
+                && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
+            let placed = id.shard() == self.shard;
+            if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
+                return false;
+            }
+            content_sum = content_sum.wrapping_add(object.sums(id.hash()).content_sum);
+        }
+        content_sum == self.content_sum
+    }
+}
+
+impl CvRDT for Shard {
+    type Validation = MalformedState;
+
+    fn validate_merge(&self, other: &Self) -> Result<(), MalformedState> {
+        if other.id == self.id { Ok(()) } else { Err(MalformedState) }
+    }
+
+    fn merge(&mut self, other: Self) {
+        // Another shard's state is sound by construction; one with another id changes nothing.
+        let _ = self.merge_state(other.state());
+    }
+}

@@ -1,0 +1,70 @@
+//! What the types do not forbid, and no honest node sends: it would break an invariant of the core later, or spoil
+//! a log line.
+
+use std::sync::Arc;
+
+use super::WireError;
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
+use crate::core::message::{Message, Missing};
+use crate::core::op::Op;
+
+/// Bytes of the name of a node or a cluster, at most.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A sequence beyond this was not counted: the next one must not overflow.
+const SEQUENCE_MAX: u64 = u64::MAX >> 1;
+
+/// Whether this may name a node or a cluster: it stands in logs, labels and headers as it is.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(fits)
+}
+
+/// Checks what was read.
+pub(super) fn validate(message: &Message) -> Result<(), WireError> {
+    match message {
+        Message::Hello(hello) => {
+            replica(&hello.replica)?;
+            check(is_name(&hello.cluster), "a cluster's name that is none")
+        }
+        Message::Roster(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
+        Message::Ops(operations) => ops(operations),
+        Message::Applied(progress) => progress.iter().try_for_each(|progress| dot(&progress.dot)),
+        Message::Clocks(clocks) => clocks.iter().try_for_each(|entry| clock(&entry.clock)),
+        Message::State(state) => clock(&state.clock),
+        Message::Ask { clock: known, .. } => clock(known),
+        Message::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
+        Message::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
+        Message::Digests { .. }
+        | Message::WantStates(_)
+        | Message::Ping { .. }
+        | Message::Pong { .. }
+        | Message::Leave => Ok(()),
+    }
+}
+
+fn check(holds: bool, otherwise: &'static str) -> Result<(), WireError> {
+    if holds { Ok(()) } else { Err(WireError::Forbidden(otherwise)) }
+}
+
+fn replica(replica: &Replica) -> Result<(), WireError> {
+    check(is_name(&replica.node), "a node's name that is none")?;
+    check(replica.id != ReplicaId::NOBODY, "a process without an id")
+}
+
+fn dot(dot: &Dot) -> Result<(), WireError> {
+    check(dot.actor != ReplicaId::NOBODY, "an operation by nobody")?;
+    check((1..=SEQUENCE_MAX).contains(&dot.counter), "a sequence that nobody reaches")
+}
+
+fn clock(clock: &Clock) -> Result<(), WireError> {
+    clock.dots.iter().try_for_each(|(actor, counter)| dot(&Dot::new(*actor, *counter)))
+}
+
+fn ops(ops: &[Arc<Op>]) -> Result<(), WireError> {
+    ops.iter().try_for_each(|op| {
+        dot(&op.dot)?;
+        op.deps.iter().try_for_each(dot)
+    })
+}
