@@ -7,7 +7,7 @@ use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED};
 use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
-use super::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
+use super::op::{Action, Clear, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use super::path::Path;
 use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, Text};
 use super::time::{Hlc, UnixMillis};
@@ -162,14 +162,7 @@ impl Change<'_> {
         let origin = life.origin();
         let new = puts
             .iter()
-            .map(|put| {
-                let body = match &put.content {
-                    Content::Register(text) => Body::Register(Text::new(text.as_str())),
-                    Content::Marker => Body::Marker,
-                    Content::Member(member) => Body::Member(Text::new(member)),
-                };
-                NewRecord::new(origin, put.path.as_bytes(), body, dot, hlc)
-            })
+            .map(|put| NewRecord::new(origin, put.path.as_bytes(), Body::of(&put.content), dot, hlc))
             .collect();
         write(life, seed, self.ledger, new);
     }

@@ -12,7 +12,7 @@ use super::object::{Life, Object};
 use super::op::{Clear, Content, Cover, Edit, Increment, Put, Removal};
 use super::path::Path;
 use super::read::{Resolved, resolve_at};
-use super::record::{ACCUMULATOR, Body, Record, Text};
+use super::record::{ACCUMULATOR, Body, Record};
 use super::time::{Hlc, UnixMillis};
 use super::value::Tree;
 
@@ -426,13 +426,8 @@ impl Put {
     /// Whether a clear takes it away again.
     fn is_in(&self, clear: &Clear, dot: Dot) -> bool {
         let origin = super::record::Origin { life: dot, created: Hlc(0) };
-        let body = match &self.content {
-            Content::Register(text) => Body::Register(Text::new(text.as_str())),
-            Content::Marker => Body::Marker,
-            Content::Member(member) => Body::Member(Text::new(member)),
-        };
         let mut is_in = false;
-        super::record::NewRecord::new(origin, self.path.as_bytes(), body, dot, Hlc(0))
+        super::record::NewRecord::new(origin, self.path.as_bytes(), Body::of(&self.content), dot, Hlc(0))
             .read(origin, |record| is_in = in_scope(clear, record));
         is_in
     }

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::command::{Conflict, EntityTag, Lookup, Shape, Sibling, View};
-use super::identity::{Dot, Kind, ReplicaId, dot_order};
+use super::identity::{Dot, Kind, LifeId, ReplicaId, dot_order};
 use super::object::{Life, Object};
 use super::path::Path;
 use super::record::{Body, Record, segment_at};
@@ -233,22 +233,17 @@ pub(crate) fn look_up(kind: Kind, object: &Object, now: UnixMillis) -> Lookup {
     }
     let mut body = Vec::with_capacity(last.records.bytes() + 32);
     render_root(kind, &lives, &mut body);
-    let newest = lives.iter().rev().find(|life| life.is_leased());
-    let unleased = lives.iter().any(|life| !life.is_leased());
-    let ends = lives.iter().map(|life| life.lease.ends()).max().unwrap_or_default();
-    View {
-        tag: tag(&body, last),
-        body,
-        life: newest.map(|life| life.id),
-        expires_in_millis: (newest.is_some() && !unleased).then(|| ends.since(now)),
-    }
-    .into()
+    let (life, expires_in_millis) = standing_of(&lives, now);
+    Lookup::Found(View { tag: tag(&body, last), body, life, expires_in_millis })
 }
 
-impl From<View> for Lookup {
-    fn from(view: View) -> Self {
-        Self::Found(view)
-    }
+/// Of visible lives, the lowest rank first: the life that new entries go to, and the milliseconds until nothing of the
+/// object is left; `None` where it has no lease.
+pub(crate) fn standing_of(lives: &[&Life], now: UnixMillis) -> (Option<LifeId>, Option<u64>) {
+    let newest = lives.iter().rev().find(|life| life.is_leased()).map(|life| life.id);
+    let unleased = lives.iter().any(|life| !life.is_leased());
+    let ends = lives.iter().map(|life| life.lease.ends()).max().unwrap_or_default();
+    (newest, (newest.is_some() && !unleased).then(|| ends.since(now)))
 }
 
 fn tag(body: &[u8], life: &Life) -> EntityTag {

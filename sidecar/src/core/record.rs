@@ -4,6 +4,7 @@
 //! there, and for a member its text. Dot and stamp are left out where they are those of the life itself.
 
 use super::identity::{Dot, LifeId, ReplicaId};
+use super::op::Content;
 use super::path::{Path, split_segment};
 use super::time::Hlc;
 use super::value::JsonText;
@@ -73,6 +74,17 @@ pub(crate) enum Body<'a> {
     Marker,
     Member(Text<'a>),
     Accumulator(Accumulator),
+}
+
+impl<'a> Body<'a> {
+    /// What an operation puts, as it is stored.
+    pub(crate) fn of(content: &'a Content) -> Self {
+        match content {
+            Content::Register(text) => Self::Register(Text::new(text.as_str())),
+            Content::Marker => Self::Marker,
+            Content::Member(member) => Self::Member(Text::new(member)),
+        }
+    }
 }
 
 /// One record, as read.

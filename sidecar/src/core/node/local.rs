@@ -62,15 +62,8 @@ impl Node {
     fn written(&self, time: UnixMillis, id: &ObjectId, token: Token, created: bool, ends: bool) -> Written {
         let object = self.shard(id.shard()).objects().get(id).filter(|_| !ends);
         let lives = object.map(|object| object.visible(time)).unwrap_or_default();
-        let leased = lives.iter().rev().find(|life| life.is_leased());
-        let unleased = lives.iter().any(|life| !life.is_leased());
-        let ends = lives.iter().map(|life| life.lease.ends()).max().unwrap_or_default();
-        Written {
-            created,
-            token,
-            life: leased.map(|life| life.id),
-            expires_in_millis: (leased.is_some() && !unleased).then(|| ends.since(time)),
-        }
+        let (life, expires_in_millis) = read::standing_of(&lives, time);
+        Written { created, token, life, expires_in_millis }
     }
 
     /// A page of keys that a reader would find, in order.
