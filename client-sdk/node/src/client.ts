@@ -38,13 +38,14 @@ export interface Keys {
 export class Talk implements Caller {
   /** @internal */
   readonly transport: Transport;
-  readonly #timeoutMillis: number;
+  /** Milliseconds until a call is given up. */
+  readonly timeoutMillis: number;
   readonly #tokens: TokenKeeper;
 
   /** @internal */
   constructor(transport: Transport, timeoutMillis: number, tokens: TokenKeeper) {
     this.transport = transport;
-    this.#timeoutMillis = timeoutMillis;
+    this.timeoutMillis = timeoutMillis;
     this.#tokens = tokens;
   }
 
@@ -77,7 +78,7 @@ export class Talk implements Caller {
   async call<T>(object: string, draft: Draft, options: WriteOptions = {}): Promise<Reply<T>> {
     const kept = this.#tokens.before(object);
     const sent = options.after === undefined ? kept : [...new Set([...kept, ...options.after])];
-    const made = request(draft, options, this.#timeoutMillis, sent);
+    const made = request(draft, options, this.timeoutMillis, sent);
     const answer = await this.transport.call(made, options.signal);
     const { headers, status } = answer;
     const wrote = draft.method !== "GET" && draft.method !== "HEAD" && (status < 300 || status === 504);
@@ -142,7 +143,6 @@ function read(path: string): Draft {
 
 /** A client of the sidecar on this host. One for each process is enough. */
 export class Sidetalk extends Talk {
-  readonly #timeoutMillis: number;
   readonly #stop = new AbortController();
 
   constructor(options: SidetalkOptions | string = {}) {
@@ -155,7 +155,6 @@ export class Sidetalk extends Talk {
     });
     const timeoutMillis = given.timeoutMillis ?? TIMEOUT_MILLIS_DEFAULT;
     super(transport, timeoutMillis, new ProcessTokens(() => transport.epoch));
-    this.#timeoutMillis = timeoutMillis;
   }
 
   /**
@@ -164,7 +163,7 @@ export class Sidetalk extends Talk {
    */
   scoped(tokens: Iterable<string> | TokenScope = []): Talk & { readonly scope: TokenScope } {
     const scope = tokens instanceof TokenScope ? tokens : new TokenScope(tokens);
-    return Object.assign(new Talk(this.transport, this.#timeoutMillis, scope), { scope });
+    return Object.assign(new Talk(this.transport, this.timeoutMillis, scope), { scope });
   }
 
   /** What changes, as it changes. Goes on after a lost connection where it was. Ends with its signal, or `close`. */
