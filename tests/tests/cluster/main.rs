@@ -14,6 +14,7 @@ mod sessions;
 mod sets;
 mod skew;
 mod tokens;
+mod unix_socket;
 mod watch;
 
 use serde_json::Value;
