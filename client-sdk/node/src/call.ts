@@ -110,8 +110,14 @@ export interface Draft {
   readonly asks: boolean;
 }
 
-/** Makes a request. */
-export function request(draft: Draft, options: WriteOptions, timeoutMillis: number, after: readonly string[]): Request {
+/** Makes a request. `wait`: how long the node may wait when the options do not say. */
+export function request(
+  draft: Draft,
+  options: WriteOptions,
+  timeoutMillis: number,
+  after: readonly string[],
+  wait?: number,
+): Request {
   const { waitMillis, acks, acksTimeoutMillis } = options;
   let path = draft.path;
   let mark = path.includes("?") ? "&" : "?";
@@ -137,7 +143,7 @@ export function request(draft: Draft, options: WriteOptions, timeoutMillis: numb
     else headers["idempotency-key"] = options.idempotencyKey ?? randomUUID();
   }
   const waitsForOthers = draft.asks || after.length > 0;
-  const patience = waitsForOthers ? (waitMillis ?? WAIT_MILLIS_DEFAULT) : 0;
+  const patience = waitsForOthers ? (waitMillis ?? wait ?? WAIT_MILLIS_DEFAULT) : 0;
   const acksPatience = acks === undefined ? 0 : (acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT);
   const must = acks !== undefined || waitMillis !== undefined || (draft.method === "DELETE" && waitsForOthers);
   return {
@@ -148,6 +154,7 @@ export function request(draft: Draft, options: WriteOptions, timeoutMillis: numb
     timeoutMillis: (options.timeoutMillis ?? timeoutMillis) + patience + acksPatience,
     repeat,
     waits: must ? "must" : waitsForOthers ? "may" : "never",
+    waitMillis: wait,
   };
 }
 

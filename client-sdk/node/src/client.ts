@@ -19,13 +19,13 @@ export interface SidetalkOptions {
   timeoutMillis?: number | undefined;
   /** Milliseconds a connection may take to stand. Default 1000. */
   connectTimeoutMillis?: number | undefined;
-  /** Connections at once. One or two are in use as long as nothing waits. Default 32. */
+  /** Connections at once. One or two are in use as long as nothing waits. Default 128. */
   connectionsMax?: number | undefined;
 }
 
 const TIMEOUT_MILLIS_DEFAULT = 3_000;
 const CONNECT_TIMEOUT_MILLIS_DEFAULT = 1_000;
-const CONNECTIONS_MAX_DEFAULT = 32;
+const CONNECTIONS_MAX_DEFAULT = 128;
 
 /** A page of keys. */
 export interface Keys {

@@ -53,6 +53,16 @@ export class TokenScope implements TokenKeeper {
     return this.#written;
   }
 
+  /** Whether no node that was asked has shown yet that it has seen this. */
+  owes(token: string): boolean {
+    return this.#owed.has(token);
+  }
+
+  /** Forgets tokens. */
+  drop(tokens: readonly string[]): void {
+    for (const token of tokens) this.#owed.delete(token);
+  }
+
   before(): readonly string[] {
     return this.#owed.size === 0 ? NONE : [...this.#owed];
   }

@@ -6,6 +6,7 @@ import session from "express-session";
 import { SidetalkStore } from "sidetalk/express-session";
 import { Browser, serve } from "./support/app.mjs";
 import { Cluster } from "./support/sidecar.mjs";
+import { eventually } from "./support/wait.mjs";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 100);
 
@@ -13,15 +14,20 @@ const ROUNDS = Number(process.env.ROUNDS ?? 100);
 class Gate {
   #waiting = [];
   #want;
+  /** The first one is there. */
+  first;
+  #came;
 
   constructor(want) {
     this.#want = want;
+    this.first = new Promise((resolve) => (this.#came = resolve));
   }
 
   /** All have loaded their session when this resolves. */
   pass() {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
+      this.#came();
       if (this.#waiting.length === this.#want) for (const go of this.#waiting) go();
     });
   }
@@ -120,7 +126,6 @@ describe("races", () => {
 
   /** Reads on every node until it is as it should be: without tokens, another node may be a moment behind. */
   async function settled(go, check) {
-    const { eventually } = await import("./support/wait.mjs");
     for (let at = 0; at < sites.length; at++) await eventually("all nodes agree", async () => check((await go(at, "/read")).json));
   }
 
@@ -132,5 +137,89 @@ describe("races", () => {
   race("B: fifty requests count", async ({ go, together }) => {
     await together(...Array.from({ length: 50 }, (_, at) => [at, "/count"]));
     await settled(go, (seen) => assert.equal(seen.n, 50));
+  });
+
+  race("B2: ten requests add to a set", async ({ go, together }) => {
+    await together(...Array.from({ length: 10 }, (_, at) => [at, `/role?role=r${at}`]));
+    await settled(go, (seen) => assert.deepEqual(seen.roles, Array.from({ length: 10 }, (_, at) => `r${at}`)));
+  });
+
+  for (const [letter, path] of [
+    ["C: logout while a request that writes is under way", "/set?key=late"],
+    ["C2: logout while a request that counts is under way", "/count"],
+    ["D: logout while a request that reads is under way", "/look"],
+  ]) {
+    race(letter, async ({ go, together, id, browser }) => {
+      const old = new Map(browser.cookies);
+      // The logout goes on when the other has loaded the session, and is answered before the other goes on to save.
+      const slow = `${id}-slow`;
+      gates.set(slow, new Gate(2));
+      const answer = go(1, `${path}${path.includes("?") ? "&" : "?"}gate=${encodeURIComponent(slow)}`);
+      await gates.get(slow).first;
+      assert.equal((await go(0, "/logout")).status, 200);
+      await gates.get(slow).pass();
+      assert.equal((await answer).status, 200);
+      gates.delete(slow);
+      await settled(go, (seen) => {
+        assert.notEqual(seen.id, id);
+        assert.equal(seen.user, undefined);
+      });
+      // Also not a moment later, and not with the cookie of before.
+      for (const [name, value] of old) browser.cookies.set(name, value);
+      await settled(go, (seen) => assert.notEqual(seen.id, id));
+    });
+  }
+
+  race("E: a slow request that only reads overlaps a write", async ({ go, id }) => {
+    gates.set(id, new Gate(2));
+    const slow = go(1, `/look?gate=${encodeURIComponent(id)}`);
+    await gates.get(id).first;
+    assert.equal((await go(0, "/set?key=a")).status, 200);
+    await gates.get(id).pass();
+    assert.equal((await slow).status, 200);
+    gates.delete(id);
+    await settled(go, (seen) => assert.deepEqual(seen, { id, user: "ada", n: 0, roles: [], a: true }));
+  });
+});
+
+describe("login under delay", () => {
+  let cluster;
+  const sites = [];
+  const LOGINS = Number(process.env.LOGINS ?? 1000);
+
+  before(async () => {
+    cluster = await Cluster.start(3);
+    for (const node of cluster.nodes) {
+      const { app, store } = application(node);
+      sites.push({ ...(await serve(app)), store });
+    }
+    await cluster.delay(150);
+  });
+
+  after(async () => {
+    for (const site of sites) {
+      await site.close();
+      site.store.client.close();
+    }
+    await cluster?.close();
+  });
+
+  test(`I: ${LOGINS} logins on one node are known on another at once`, async () => {
+    let asked = 0;
+    const one = async (at) => {
+      const browser = new Browser();
+      const { json } = await browser.fetch(sites[at % 3].url, "/login");
+      const began = performance.now();
+      const seen = (await browser.fetch(sites[(at + 1) % 3].url, "/read")).json;
+      if (performance.now() - began > 140) asked++;
+      assert.equal(seen.id, json.id);
+      assert.equal(seen.user, "ada");
+      browser.close();
+    };
+    for (let at = 0; at < LOGINS; at += 50) {
+      await Promise.all(Array.from({ length: Math.min(50, LOGINS - at) }, (_, i) => one(at + i)));
+    }
+    // Else there was no delay, and nothing is shown.
+    assert.ok(asked > LOGINS * 0.9, `only ${asked} of ${LOGINS} reads came before the replication`);
   });
 });

@@ -2,29 +2,7 @@
  * A store for express-session, and a wrapper around it that lets a browser read its own writes on any node.
  * @packageDocumentation
  */
-import type { IncomingMessage } from "node:http";
-import session from "express-session";
-import { type SessionData, SessionStore, follow } from "../session-store/store.js";
-
+export { SidetalkStore } from "./store.js";
+export { type Middleware, readYourWrites, type ReadYourWritesOptions } from "./read-your-writes.js";
+export type { CookieAttributes } from "./token-cookies.js";
 export type { StoreOptions } from "../session-store/store.js";
-
-const { Store } = session;
-
-/** The store: `session({ store: new SidetalkStore({ counters: ["views"] }), … })`. */
-export class SidetalkStore extends SessionStore {
-  protected override readonly copies = false;
-
-  // As express-session's own base class has it, which this one does not extend.
-  readonly load: session.Store["load"] = Store.prototype.load;
-  readonly regenerate: session.Store["regenerate"] = Store.prototype.regenerate;
-  /** Set by express-session. */
-  declare generate: (request: IncomingMessage) => void;
-
-  createSession(request: IncomingMessage, data: session.SessionData): session.Session & session.SessionData {
-    const made = Store.prototype.createSession.call(this as never, request as never, data);
-    follow(made, data as unknown as SessionData);
-    return made;
-  }
-}
-const _fits: (store: SidetalkStore) => session.Store = (store) => store;
-void _fits;

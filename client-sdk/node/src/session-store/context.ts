@@ -35,7 +35,7 @@ export function currentContext(): RequestContext | undefined {
 }
 
 /** Calls something that calls a store's methods before it returns. */
-export function within<T>(context: RequestContext, call: () => T): T {
+export function within<T>(context: RequestContext | undefined, call: () => T): T {
   const before = current;
   current = context;
   try {

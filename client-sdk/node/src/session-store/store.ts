@@ -38,6 +38,8 @@ export interface StoreOptions {
    * is.
    */
   whenBehind?: "fail" | "serve" | undefined;
+  /** How long the node may take to catch up, or to ask others about a session, in milliseconds. Default 1000. */
+  waitMillis?: number | undefined;
 }
 
 /** A session as frameworks hand it over. */
@@ -84,6 +86,8 @@ const states = new WeakMap<object, State>();
  * came to nothing because the session had been destroyed meanwhile.
  */
 export class SessionStore extends EventEmitter {
+  // No member is private to the language: views of a store for single requests inherit from it.
+
   /** The client it uses. */
   readonly client: Sidetalk;
   /** The request that this view of the store is for. */
@@ -102,6 +106,7 @@ export class SessionStore extends EventEmitter {
       ttlMillis: (options.ttlSeconds ?? TTL_SECONDS_DEFAULT) * 1_000,
       declared: { counters: pathsOf(options.counters), sets: pathsOf(options.sets) },
       serveBehind: options.whenBehind === "serve",
+      waitMillis: options.waitMillis,
       availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
       owner: this,
     };
@@ -109,13 +114,13 @@ export class SessionStore extends EventEmitter {
 
   /** Reads a session. Nothing when there is none; an error when that is not certain. */
   get(sid: string, callback: Callback): void {
-    void this.#load(sid, this.#context()).then((data) => callback(null, data), callback);
+    void this._load(sid, this._context()).then((data) => callback(null, data), callback);
   }
 
   /** Stores what has changed. */
   set(sid: string, session: FrameworkSession, callback?: Callback): void {
-    const context = this.#context(session);
-    settle(context, callback, this.#save(sid, session, context));
+    const context = this._context(session);
+    settle(context, callback, this._save(sid, session, context));
   }
 
   /** Extends the lease, when it hardly lasts; and stores a change of the cookie, which frameworks leave out. */
@@ -127,35 +132,35 @@ export class SessionStore extends EventEmitter {
       if (cookie !== known.cookieText) return this.set(sid, session, callback);
       if (lasts) return callback?.();
     }
-    const context = this.#context(session);
-    settle(context, callback, this.#touch(sid, session, known, context));
+    const context = this._context(session);
+    settle(context, callback, this._touch(sid, session, known, context));
   }
 
   /** Destroys a session, for ever. */
   destroy(sid: string, callback?: Callback): void {
-    const context = this.#context();
-    settle(context, callback, this.#destroy(sid, context));
+    const context = this._context();
+    settle(context, callback, this._destroy(sid, context));
   }
 
   /** All sessions. */
   all(callback: Callback): void {
-    void this.#all().then((sessions) => callback(null, sessions), callback);
+    void this._all().then((sessions) => callback(null, sessions), callback);
   }
 
   /** The ids of all sessions. */
   ids(callback: Callback<string[]>): void {
-    void this.#ids().then((ids) => callback(null, ids), callback);
+    void this._ids().then((ids) => callback(null, ids), callback);
   }
 
   /** How many sessions there are. */
   length(callback: Callback<number>): void {
-    void this.#ids().then((ids) => callback(null, ids.length), callback);
+    void this._ids().then((ids) => callback(null, ids.length), callback);
   }
 
   /** Destroys all sessions. */
   clear(callback?: Callback): void {
     const clear = async () => {
-      for (const ids of pages(await this.#ids())) await Promise.all(ids.map((id) => this.#destroy(id, undefined)));
+      for (const ids of pages(await this._ids())) await Promise.all(ids.map((id) => this._destroy(id, undefined)));
     };
     settle(undefined, callback, clear());
   }
@@ -167,15 +172,15 @@ export class SessionStore extends EventEmitter {
     return textOf(session, state.known.maxAge) !== state.known.text;
   }
 
-  #context(session?: SessionData): RequestContext | undefined {
+  private _context(session?: SessionData): RequestContext | undefined {
     return this.context ?? currentContext() ?? contextOf(session?.["req"] as IncomingMessage | undefined);
   }
 
-  async #load(sid: string, context: RequestContext | undefined): Promise<SessionData | null> {
+  private async _load(sid: string, context: RequestContext | undefined): Promise<SessionData | null> {
     let found: Reply<JsonObject>;
-    const path = this.#path(sid);
+    const path = this._path(sid);
     try {
-      found = await this.#call({ method: "GET", path, repeat: "free", asks: true }, {}, path, context?.scope);
+      found = await this._call({ method: "GET", path, repeat: "free", asks: true }, {}, path, context?.scope);
     } catch (error) {
       if (!(error instanceof RefusedError) || (error.code !== "ended" && error.code !== "unknown")) throw error;
       if (error.code === "ended" || !error.behind) return null;
@@ -184,10 +189,10 @@ export class SessionStore extends EventEmitter {
     if (found.behind && !this._.serveBehind) {
       throw new BehindError("this node has not seen yet what the browser has seen, and could not catch up in time");
     }
-    return this.#adopt(found);
+    return this._adopt(found);
   }
 
-  #adopt(found: Reply<JsonObject>): SessionData {
+  private _adopt(found: Reply<JsonObject>): SessionData {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
@@ -205,14 +210,14 @@ export class SessionStore extends EventEmitter {
     return data;
   }
 
-  async #save(sid: string, session: SessionData, context: RequestContext | undefined): Promise<void> {
+  private async _save(sid: string, session: SessionData, context: RequestContext | undefined): Promise<void> {
     let state = stateOf(session);
     if (!state) states.set(session, (state = { known: undefined, saving: undefined }));
     // A copy now: what changes while we wait belongs to the next save.
     const text = textOf(session, state.known?.maxAge);
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
     const before = state.saving;
-    const saving = this.#saveText(sid, text, lifetime, state, session, context, before);
+    const saving = this._saveText(sid, text, lifetime, state, session, context, before);
     const quiet = saving.catch(() => undefined);
     state.saving = quiet;
     try {
@@ -222,7 +227,7 @@ export class SessionStore extends EventEmitter {
     }
   }
 
-  async #saveText(
+  private async _saveText(
     sid: string,
     text: string,
     lifetime: number,
@@ -232,11 +237,11 @@ export class SessionStore extends EventEmitter {
     before: Promise<void> | undefined,
   ): Promise<void> {
     if (before) await before;
-    if (lifetime <= 0) return this.#destroy(sid, context);
+    if (lifetime <= 0) return this._destroy(sid, context);
     const scope = context?.scope;
     if (!state.known) {
       const foreign = !("req" in session) && !("sessionId" in session);
-      state.known = await this.#create(sid, text, lifetime, foreign, scope);
+      state.known = await this._create(sid, text, lifetime, foreign, scope);
       return;
     }
     const { known } = state;
@@ -245,30 +250,30 @@ export class SessionStore extends EventEmitter {
       const change = difference(was, is, this._.declared);
       if (change.ops.length > 0) {
         const again = () => difference(was, is, this._.declared, true);
-        const done = await this.#change(sid, change, again, known.life, lifetime, scope);
+        const done = await this._change(sid, change, again, known.life, lifetime, scope);
         if (done) learn(known, text, done);
         return;
       }
     }
-    if (performance.now() + lifetime > known.deadline) await this.#touch(sid, session, known, context);
+    if (performance.now() + lifetime > known.deadline) await this._touch(sid, session, known, context);
   }
 
   /** Creates a session: only here is one made, and only under an id that has never been used. */
-  async #create(
+  private async _create(
     sid: string,
     text: string,
     lifetime: number,
     foreign: boolean,
     scope: TokenScope | undefined,
   ): Promise<Known> {
-    const path = this.#path(sid);
+    const path = this._path(sid);
     const content = JSON.parse(text) as JsonObject;
     const sets = takeSets(content, this._.declared);
     const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
     const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
     let done: Reply<unknown>;
     try {
-      done = await this.#call(put, { ...options, ifNoneMatch: "*" }, path, scope);
+      done = await this._call(put, { ...options, ifNoneMatch: "*" }, path, scope);
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
       if (error.code === "ended") {
@@ -279,14 +284,14 @@ export class SessionStore extends EventEmitter {
       // place of what is there; a request's session joins it.
       const merge: Draft = { ...put, method: "PATCH", contentType: MERGE_PATCH, repeat: "never" };
       done = foreign
-        ? await this.#call(put, { ...options, ifMatch: "*" }, path, scope)
-        : await this.#call(merge, { ...options, idempotencyKey: null }, path, scope);
+        ? await this._call(put, { ...options, ifMatch: "*" }, path, scope)
+        : await this._call(merge, { ...options, idempotencyKey: null }, path, scope);
     }
     if (sets.length > 0) {
       const { life } = done;
       const body = JSON.stringify(sets);
       const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
-      done = await this.#call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
+      done = await this._call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
     }
     const known: Known = { text: "", life: "", deadline: 0, cookieText: "", maxAge: undefined };
     learn(known, text, done);
@@ -294,7 +299,7 @@ export class SessionStore extends EventEmitter {
   }
 
   /** Sends a difference. Nothing when the session has ended. */
-  async #change(
+  private async _change(
     sid: string,
     change: Difference,
     anew: () => Difference,
@@ -302,7 +307,7 @@ export class SessionStore extends EventEmitter {
     lifetime: number,
     scope: TokenScope | undefined,
   ): Promise<Reply<unknown> | undefined> {
-    const path = this.#path(sid);
+    const path = this._path(sid);
     const { merge, ops } = change;
     const draft: Draft = {
       method: "PATCH",
@@ -313,59 +318,59 @@ export class SessionStore extends EventEmitter {
       asks: true,
     };
     try {
-      return await this.#call(draft, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
+      return await this._call(draft, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
     } catch (error) {
       if (error instanceof RefusedError && error.code === "wrong_shape" && !merge) {
         const again: Draft = { ...draft, body: JSON.stringify(anew().ops) };
-        return await this.#call(again, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
+        return await this._call(again, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
       }
-      return this.#unlessEnded(sid, error);
+      return this._unlessEnded(sid, error);
     }
   }
 
-  async #touch(
+  private async _touch(
     sid: string,
     session: SessionData,
     known: Known | undefined,
     context: RequestContext | undefined,
   ): Promise<void> {
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
-    if (lifetime <= 0) return this.#destroy(sid, context);
-    const path = this.#path(sid);
+    if (lifetime <= 0) return this._destroy(sid, context);
+    const path = this._path(sid);
     const draft: Draft = { method: "POST", path: `${path}/touch`, repeat: "free", asks: true };
     try {
       const options = { life: known?.life, ttlSeconds: seconds(lifetime) };
-      const done = await this.#call(draft, options, path, context?.scope, true);
+      const done = await this._call(draft, options, path, context?.scope, true);
       if (known) known.deadline = deadlineOf(done);
     } catch (error) {
-      this.#unlessEnded(sid, error);
+      this._unlessEnded(sid, error);
     }
   }
 
   /** A change of what was destroyed meanwhile comes to nothing: that is what destroying means. */
-  #unlessEnded(sid: string, error: unknown): undefined {
+  private _unlessEnded(sid: string, error: unknown): undefined {
     if (!(error instanceof RefusedError)) throw error;
     if (error.code !== "ended" && (error.code !== "unknown" || error.behind)) throw error;
     this._.owner.emit("ended", sid);
     return undefined;
   }
 
-  async #destroy(sid: string, context: RequestContext | undefined): Promise<void> {
-    const path = this.#path(sid);
-    await this.#call({ method: "DELETE", path, repeat: "free", asks: true }, {}, path, context?.scope);
+  private async _destroy(sid: string, context: RequestContext | undefined): Promise<void> {
+    const path = this._path(sid);
+    await this._call({ method: "DELETE", path, repeat: "free", asks: true }, {}, path, context?.scope);
   }
 
-  async #ids(): Promise<string[]> {
+  private async _ids(): Promise<string[]> {
     const { prefix } = this._;
     const ids: string[] = [];
     for await (const key of this.client.keys("sessions", prefix)) ids.push(key.slice(prefix.length));
     return ids;
   }
 
-  async #all(): Promise<SessionData[]> {
+  private async _all(): Promise<SessionData[]> {
     const sessions: SessionData[] = [];
-    for (const ids of pages(await this.#ids())) {
-      const found = await Promise.all(ids.map((id) => this.#load(id, undefined)));
+    for (const ids of pages(await this._ids())) {
+      const found = await Promise.all(ids.map((id) => this._load(id, undefined)));
       found.forEach((session, at) => {
         if (session) sessions.push(Object.assign(session, { id: ids[at] }));
       });
@@ -373,11 +378,11 @@ export class SessionStore extends EventEmitter {
     return sessions;
   }
 
-  #path(sid: string): string {
+  private _path(sid: string): string {
     return objectPath("sessions", this._.prefix + sid);
   }
 
-  async #call<T>(
+  private async _call<T>(
     draft: Draft,
     options: WriteOptions,
     path: string,
@@ -387,14 +392,20 @@ export class SessionStore extends EventEmitter {
     const sent = scope?.before() ?? NONE;
     const { transport, timeoutMillis } = this.client;
     try {
-      const answer = await transport.call(request(draft, options, timeoutMillis, sent));
-      const wrote = draft.method !== "GET" && answer.status < 300 && !touches;
-      const { headers } = answer;
+      const made = request(draft, options, timeoutMillis, sent, this._.waitMillis);
+      const answer = await transport.call(made);
+      const { headers, status } = answer;
+      const wrote = draft.method !== "GET" && status < 300 && !touches;
       const behind = headers["sidetalk-behind"] === "true";
       scope?.after(path, sent, { token: headers["sidetalk-token"], behind, wrote });
       return reply<T>(answer);
     } catch (error) {
       if (isDown(error)) this._.availability?.lost();
+      // What a browser brings may be of another cluster, or of another time.
+      if (scope && sent.length > 0 && error instanceof RefusedError && error.code === "bad_token") {
+        scope.drop(sent);
+        return this._call(draft, options, path, scope, touches);
+      }
       throw error;
     }
   }
@@ -406,6 +417,7 @@ interface Inner {
   readonly ttlMillis: number;
   readonly declared: Declared;
   readonly serveBehind: boolean;
+  readonly waitMillis: number | undefined;
   readonly availability: Availability | undefined;
   readonly owner: EventEmitter;
 }

@@ -25,6 +25,8 @@ export interface Request {
    * waiting, and once more alone when that was not enough. `must`: it goes alone.
    */
   readonly waits: "never" | "may" | "must";
+  /** How long it waits when it goes alone, if that is not in its path. */
+  readonly waitMillis?: number | undefined;
 }
 
 /** An answer. */
@@ -41,7 +43,8 @@ const VALUE = /^[\x20-\x7e]*$/;
 
 /** The bytes of one request. */
 export function single(request: Request, host: string): string {
-  return http(request.method, request.path, request.headers, request.body, host);
+  const { method, path, headers, body, waits, waitMillis } = request;
+  return http(method, waits === "may" ? waiting(path, waitMillis) : path, headers, body, host);
 }
 
 /** The bytes of one request that holds many. */
@@ -49,7 +52,7 @@ export function batch(requests: readonly Request[], host: string): string {
   let body = '{"ops":[';
   for (let at = 0; at < requests.length; at++) {
     const { method, path, headers, body: content, waits } = requests[at] as Request;
-    const target = waits === "may" ? withoutWaiting(path) : path;
+    const target = waits === "may" ? waiting(path, 0) : path;
     body += `${at === 0 ? "" : ","}{"method":"${method}","path":${JSON.stringify(target)}`;
     let any = false;
     for (const name in headers) {
@@ -65,8 +68,8 @@ export function batch(requests: readonly Request[], host: string): string {
 
 const JSON_HEADERS = { "content-type": "application/json" };
 
-function withoutWaiting(path: string): string {
-  return `${path}${path.includes("?") ? "&" : "?"}wait=0`;
+function waiting(path: string, millis: number | undefined): string {
+  return millis === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}wait=${millis}`;
 }
 
 function http(
