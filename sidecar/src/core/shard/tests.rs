@@ -36,7 +36,7 @@ impl Replica {
 
     fn read(&self, id: &ObjectId) -> String {
         match self.shard.look_up(id, NOW) {
-            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            Lookup::Found(view) => String::from_utf8(view.body.into()).unwrap(),
             other => format!("{other:?}"),
         }
     }
