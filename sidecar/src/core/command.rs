@@ -96,7 +96,7 @@ pub enum Precondition {
     /// Nothing.
     #[default]
     None,
-    /// `If-None-Match: *`: nothing lives under this name, and nothing ever did as far as this node remembers.
+    /// `If-None-Match: *`: nothing lives under this name; of a session, nothing ever did as far as this node remembers.
     Absent,
     /// `If-Match: *`: it lives.
     Live,
@@ -440,8 +440,6 @@ pub enum Readiness {
         /// Shards still to come.
         shards_left: usize,
     },
-    /// Its clock is out of step and is being corrected.
-    ClockSkewed,
     /// It is leaving.
     Leaving,
 }
