@@ -12,6 +12,7 @@ import {
   type WriteOptions,
 } from "./call.js";
 import { RefusedError } from "./errors.js";
+import { LiveObject, type LiveOptions } from "./live/live.js";
 import { type Caller, Counter, Document, Session, StringSet } from "./objects.js";
 import { ProcessTokens, type TokenKeeper, TokenScope } from "./scope.js";
 import { Transport } from "./transport/transport.js";
@@ -186,6 +187,11 @@ export class Sidetalk extends Talk {
     const { signal } = options;
     const both = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
     return watch(this.transport.address, { ...options, signal: both });
+  }
+
+  /** Mirrors a document in this process: `talk.live("config")`. Resolves when its state is known. */
+  live<T extends object = Record<string, Json>>(name: string, options?: LiveOptions): Promise<LiveObject<T>> {
+    return LiveObject.open<T>(this, name, options);
   }
 
   /** Ends all connections and watches. */
