@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 18] = [
+const SETTINGS: [(&str, bool); 19] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -23,6 +23,7 @@ const SETTINGS: [(&str, bool); 18] = [
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),
     ("drain_millis", false),
+    ("threads", false),
     ("log", false),
     ("log_format", false),
 ];
