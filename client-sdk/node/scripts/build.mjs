@@ -10,7 +10,9 @@ const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 const dist = join(root, "dist");
 
 function compile(folder, type, ...options) {
-  execFileSync(process.execPath, [tsc, "-p", root, "--outDir", join(dist, folder), ...options], { stdio: "inherit" });
+  execFileSync(process.execPath, [tsc, "-p", root, "--outDir", join(dist, folder), ...options], {
+    stdio: "inherit",
+  });
   writeFileSync(join(dist, folder, "package.json"), `{"type":"${type}"}\n`);
 }
 

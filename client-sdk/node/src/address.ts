@@ -20,13 +20,18 @@ export function parseAddress(text: string): Address {
     const host = match?.[1]?.replace(/^\[|\]$/g, "");
     if (host !== undefined && port > 0 && port < 65_536) return { host, port };
   }
-  throw new SidetalkError("bad_address", `${JSON.stringify(text)} must be unix:PATH, http://HOST:PORT or HOST:PORT`);
+  throw new SidetalkError(
+    "bad_address",
+    `${JSON.stringify(text)} must be unix:PATH, http://HOST:PORT or HOST:PORT`,
+  );
 }
 
 /** The address as people write it. */
 export function formatAddress(address: Address): string {
   if ("path" in address) return `unix:${address.path}`;
-  return address.host.includes(":") ? `http://[${address.host}]:${address.port}` : `http://${address.host}:${address.port}`;
+  return address.host.includes(":")
+    ? `http://[${address.host}]:${address.port}`
+    : `http://${address.host}:${address.port}`;
 }
 
 /** What `Host` has to say. */

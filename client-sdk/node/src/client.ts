@@ -1,8 +1,18 @@
 // The client of one sidecar.
 
 import { DEFAULT_ADDRESS, formatAddress, parseAddress } from "./address.js";
-import { type CallOptions, type Draft, type Json, type Kind, reply, type Reply, request, type WriteOptions } from "./call.js";
+import {
+  type CallOptions,
+  type Draft,
+  type Json,
+  type Kind,
+  reply,
+  type Reply,
+  request,
+  type WriteOptions,
+} from "./call.js";
 import { RefusedError } from "./errors.js";
+import { LiveObject, type LiveOptions } from "./live/live.js";
 import { type Caller, Counter, Document, Session, StringSet } from "./objects.js";
 import { ProcessTokens, type TokenKeeper, TokenScope } from "./scope.js";
 import { Transport } from "./transport/transport.js";
@@ -108,7 +118,12 @@ export class Talk implements Caller {
     let from: string | undefined;
     do {
       const { after: _, ...rest } = options;
-      const page = await this.list(kind, { ...rest, prefix, limit: 1_000, ...(from === undefined ? {} : { from }) });
+      const page = await this.list(kind, {
+        ...rest,
+        prefix,
+        limit: 1_000,
+        ...(from === undefined ? {} : { from }),
+      });
       yield* page.keys;
       from = page.next ?? undefined;
     } while (from !== undefined);
@@ -121,8 +136,9 @@ export class Talk implements Caller {
 
   /** The members of the cluster as the node sees them. */
   async cluster(options: CallOptions = {}): Promise<{ members: { node: string; state: string }[] }> {
-    return (await this.call<{ members: { node: string; state: string }[] }>("/v1/cluster", read("/v1/cluster"), options))
-      .value;
+    return (
+      await this.call<{ members: { node: string; state: string }[] }>("/v1/cluster", read("/v1/cluster"), options)
+    ).value;
   }
 
   /** Whether the node serves. */
@@ -171,6 +187,11 @@ export class Sidetalk extends Talk {
     const { signal } = options;
     const both = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
     return watch(this.transport.address, { ...options, signal: both });
+  }
+
+  /** Mirrors a document in this process: `talk.live("config")`. Resolves when its state is known. */
+  live<T extends object = Record<string, Json>>(name: string, options?: LiveOptions): Promise<LiveObject<T>> {
+    return LiveObject.open<T>(this, name, options);
   }
 
   /** Ends all connections and watches. */

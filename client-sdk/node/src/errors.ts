@@ -15,7 +15,11 @@ export class SidetalkError extends Error {
   /** Whether the call may have changed something although it failed. */
   readonly uncertain: boolean;
 
-  constructor(code: string, message: string, options: { status?: number; uncertain?: boolean; cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    options: { status?: number; uncertain?: boolean; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.code = code;

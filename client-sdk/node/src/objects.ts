@@ -48,7 +48,10 @@ abstract class Named {
 
   protected remove_(options: WriteOptions): Promise<Reply<undefined>> {
     const session = this.kind === "sessions";
-    return this.call({ method: "DELETE", path: this.path, repeat: session ? "free" : "never", asks: session }, options);
+    return this.call(
+      { method: "DELETE", path: this.path, repeat: session ? "free" : "never", asks: session },
+      options,
+    );
   }
 
   /** Where every entry of it came from. */
@@ -79,7 +82,9 @@ abstract class Tree<T extends object> extends Named {
       if (isEnded(error)) return undefined;
       if (isUnknown(error)) {
         if (!error.behind) return undefined;
-        throw new BehindError(`nobody who could be asked knows ${this.kind}/${this.key}, and not everyone could be`);
+        throw new BehindError(
+          `nobody who could be asked knows ${this.kind}/${this.key}, and not everyone could be`,
+        );
       }
       throw error;
     }
@@ -88,7 +93,10 @@ abstract class Tree<T extends object> extends Named {
   /** Creates it, or replaces what is in it. */
   put(value: T, options: WriteOptions = {}): Promise<Reply<T>> {
     const asks = options.ifNoneMatch !== "*" && this.kind === "sessions";
-    return this.call({ method: "PUT", path: this.path, body: JSON.stringify(value), repeat: "never", asks }, options);
+    return this.call(
+      { method: "PUT", path: this.path, body: JSON.stringify(value), repeat: "never", asks },
+      options,
+    );
   }
 
   /** Changes a part of it by a JSON Merge Patch (RFC 7396): objects merge, `null` removes. */

@@ -53,7 +53,10 @@ const BACKOFF_MILLIS_MAX = 2_000;
 const SILENCE_MILLIS_MAX = 40_000;
 
 /** Watches for ever, or until the signal. */
-export async function* watch(address: Address, options: WatchOptions): AsyncGenerator<WatchEvent, void, undefined> {
+export async function* watch(
+  address: Address,
+  options: WatchOptions,
+): AsyncGenerator<WatchEvent, void, undefined> {
   const { signal, onState } = options;
   let cursor = options.cursor;
   let backoff = BACKOFF_MILLIS_MIN;

@@ -126,7 +126,8 @@ describe("races", () => {
 
   /** Reads on every node until it is as it should be: without tokens, another node may be a moment behind. */
   async function settled(go, check) {
-    for (let at = 0; at < sites.length; at++) await eventually("all nodes agree", async () => check((await go(at, "/read")).json));
+    for (let at = 0; at < sites.length; at++)
+      await eventually("all nodes agree", async () => check((await go(at, "/read")).json));
   }
 
   race("A: two requests set two fields", async ({ go, together, id }) => {
@@ -141,7 +142,12 @@ describe("races", () => {
 
   race("B2: ten requests add to a set", async ({ go, together }) => {
     await together(...Array.from({ length: 10 }, (_, at) => [at, `/role?role=r${at}`]));
-    await settled(go, (seen) => assert.deepEqual(seen.roles, Array.from({ length: 10 }, (_, at) => `r${at}`)));
+    await settled(go, (seen) =>
+      assert.deepEqual(
+        seen.roles,
+        Array.from({ length: 10 }, (_, at) => `r${at}`),
+      ),
+    );
   });
 
   for (const [letter, path] of [

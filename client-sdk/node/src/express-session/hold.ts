@@ -39,6 +39,11 @@ export function hold(response: ServerResponse, context: RequestContext, hooks: H
   } as ServerResponse["writeHead"];
   response.write = ((...args: Args) => holder.write(args)) as ServerResponse["write"];
   response.flushHeaders = () => holder.flushHeaders();
+  const on = response.on as Method;
+  response.on = function (...args: Args) {
+    holder.listens(args[0], args[1]);
+    return on.apply(response, args);
+  } as ServerResponse["on"];
   const end = ((...args: Args) => {
     holder.end(args);
     return response;
@@ -62,6 +67,7 @@ class Holder {
   readonly #end: Method;
   #operations: (() => unknown)[] = [];
   #bytes = 0;
+  #drains: Method[] = [];
   #hasHead = false;
   #hasBegun = false;
   #hasEnded = false;
@@ -85,7 +91,7 @@ class Holder {
 
   /** For the application the headers are sent, although they are still here. */
   get begun(): boolean {
-    return this.#hasBegun || (this.#response as unknown as { _header: unknown })._header != null;
+    return (!this.#open && this.#hasBegun) || (this.#response as unknown as { _header: unknown })._header != null;
   }
 
   writeHead(args: Args): void {
@@ -140,6 +146,11 @@ class Holder {
     if (!this.#open && (this.#hasEnded || this.#looked)) this.#release();
   }
 
+  /** What is to be called when there is room again. Others who hold the response may keep it from the response itself. */
+  listens(type: unknown, listener: unknown): void {
+    if (type === "drain" && !this.#open) this.#drains.push(listener as Method);
+  }
+
   #keep(method: Method, args: Args): void {
     this.#hasBegun = true;
     this.#operations.push(() => method.apply(this.#response, args));
@@ -175,7 +186,10 @@ class Holder {
     this.#hooks.headers();
     let taken: unknown = true;
     for (const operation of operations) taken = operation();
-    if (this.#bytes >= BUFFER_BYTES && taken === true && !this.#hasEnded) this.#response.emit("drain");
+    if (this.#bytes < BUFFER_BYTES || this.#hasEnded) return;
+    // Who was told to wait goes on. When the response is full now, it says so itself.
+    if (taken === true) for (const listener of this.#drains) listener.call(this.#response);
+    this.#drains = [];
   }
 
   #fail(error: Error): void {

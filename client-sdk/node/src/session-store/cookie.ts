@@ -17,7 +17,10 @@ const SECONDS_MAX = 316_224_000;
 
 /** The part that is stored. `known` is the age that is stored already. */
 export function storedCookie(cookie: SessionCookie, known: number | undefined): Record<string, unknown> {
-  const stored = { ...(typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) } as Record<string, unknown>;
+  const stored = { ...(typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) } as Record<
+    string,
+    unknown
+  >;
   const age = stored["originalMaxAge"];
   if (typeof age === "number") {
     delete stored["expires"];

@@ -2,7 +2,17 @@
 
 import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
-import { type Draft, type Json, MERGE_PATCH, objectPath, PATH_OPS, type Reply, reply, request, type WriteOptions } from "../call.js";
+import {
+  type Draft,
+  type Json,
+  MERGE_PATCH,
+  objectPath,
+  PATH_OPS,
+  type Reply,
+  reply,
+  request,
+  type WriteOptions,
+} from "../call.js";
 import { Sidetalk, type SidetalkOptions } from "../client.js";
 import { BehindError, isDown, RefusedError, SidetalkError } from "../errors.js";
 import type { TokenScope } from "../scope.js";
@@ -184,10 +194,14 @@ export class SessionStore extends EventEmitter {
     } catch (error) {
       if (!(error instanceof RefusedError) || (error.code !== "ended" && error.code !== "unknown")) throw error;
       if (error.code === "ended" || !error.behind) return null;
-      throw new BehindError("the session is unknown to every node that could be asked, and not all of them could be");
+      throw new BehindError(
+        "the session is unknown to every node that could be asked, and not all of them could be",
+      );
     }
     if (found.behind && !this._.serveBehind) {
-      throw new BehindError("this node has not seen yet what the browser has seen, and could not catch up in time");
+      throw new BehindError(
+        "this node has not seen yet what the browser has seen, and could not catch up in time",
+      );
     }
     return this._adopt(found);
   }

@@ -29,7 +29,9 @@ export class Connection {
   #cause: Error | undefined;
 
   constructor(address: Address, connectTimeoutMillis: number, owner: Owner) {
-    this.#socket = connect("path" in address ? { path: address.path } : { host: address.host, port: address.port });
+    this.#socket = connect(
+      "path" in address ? { path: address.path } : { host: address.host, port: address.port },
+    );
     const socket = this.#socket;
     socket.setNoDelay(true);
     const timer = setTimeout(() => {

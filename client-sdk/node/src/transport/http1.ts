@@ -74,7 +74,8 @@ export class AnswerReader {
       this.#length = -2;
     } else {
       const length = Number(headers["content-length"] ?? "0");
-      if (!Number.isSafeInteger(length) || length < 0 || length > ANSWER_BYTES_MAX) throw malformed("a bad length");
+      if (!Number.isSafeInteger(length) || length < 0 || length > ANSWER_BYTES_MAX)
+        throw malformed("a bad length");
       this.#length = length;
     }
   }

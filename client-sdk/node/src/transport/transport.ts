@@ -226,7 +226,10 @@ export class Transport implements Owner {
     try {
       const body = readJson(raw) as { results?: Answer[]; code?: string; detail?: string } | undefined;
       if (raw.status !== 200 || body?.results?.length !== calls.length) {
-        throw new SidetalkError(body?.code ?? "batch_refused", body?.detail ?? `the batch was answered ${raw.status}`);
+        throw new SidetalkError(
+          body?.code ?? "batch_refused",
+          body?.detail ?? `the batch was answered ${raw.status}`,
+        );
       }
       results = body.results;
     } catch (error) {

@@ -38,12 +38,13 @@ export class Browser {
       asked.end(body);
     });
     this.#keep(answer.headers["set-cookie"] ?? []);
-    return Object.assign(answer, {
+    return {
+      ...answer,
       text: answer.bytes.toString(),
       get json() {
         return JSON.parse(this.text);
       },
-    });
+    };
   }
 
   #keep(lines) {
@@ -53,7 +54,8 @@ export class Browser {
       const [name, value] = [pair.slice(0, at), pair.slice(at + 1)];
       const age = attributes.find((text) => /^max-age=/i.test(text))?.split("=")[1];
       const expires = attributes.find((text) => /^expires=/i.test(text))?.slice("expires=".length);
-      const over = age !== undefined ? Number(age) <= 0 : expires !== undefined && Date.parse(expires) <= Date.now();
+      const over =
+        age !== undefined ? Number(age) <= 0 : expires !== undefined && Date.parse(expires) <= Date.now();
       if (over) this.cookies.delete(name);
       else this.cookies.set(name, value);
     }

@@ -71,7 +71,12 @@ export class Sidecar {
         let text = "";
         answer.setEncoding("utf8").on("data", (chunk) => (text += chunk));
         answer.on("end", () => {
-          resolve({ status: answer.statusCode, headers: answer.headers, text, json: text ? JSON.parse(text) : undefined });
+          resolve({
+            status: answer.statusCode,
+            headers: answer.headers,
+            text,
+            json: text ? JSON.parse(text) : undefined,
+          });
         });
       });
       asked.on("error", reject);
@@ -157,7 +162,8 @@ export class Cluster {
   async delay(millis) {
     const faults = {};
     for (let low = 0; low < this.nodes.length; low++) {
-      for (let high = low + 1; high < this.nodes.length; high++) (faults[low] ??= {})[`n${high}`] = { delay_ms: millis };
+      for (let high = low + 1; high < this.nodes.length; high++)
+        (faults[low] ??= {})[`n${high}`] = { delay_ms: millis };
     }
     await this.#impose(faults);
   }
@@ -184,9 +190,7 @@ export class Cluster {
     for (const [at, node] of this.nodes.entries()) {
       if (!node) continue;
       const peers = this.#faults[at];
-      const answer = peers
-        ? await node.ask("PUT", "/v1/chaos", { peers })
-        : await node.ask("DELETE", "/v1/chaos");
+      const answer = peers ? await node.ask("PUT", "/v1/chaos", { peers }) : await node.ask("DELETE", "/v1/chaos");
       if (answer.status >= 300) throw new Error(`chaos on ${node.name}: ${answer.text}`);
     }
   }
