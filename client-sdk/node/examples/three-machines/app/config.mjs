@@ -1,22 +1,18 @@
-// The shop's settings, in the memory of every process.
+// The shop's settings, in the memory of every process: read without waiting, changed for all of them.
 
 const DEFAULTS = { banner: "Fresh from three machines.", discountPercent: 0 };
 
 export async function openConfig(client) {
-  let value = { ...DEFAULTS };
-  const document = client.document("shop");
-  const stop = new AbortController();
-  void (async () => {
-    for await (const event of client.watch({ kind: "documents", prefix: "shop", initial: true, signal: stop.signal })) {
-      if (event.type === "change" && event.key === "shop") value = { ...DEFAULTS, ...event.value };
-    }
-  })();
+  const config = await client.live("shop");
   return {
     get value() {
-      return value;
+      return { ...DEFAULTS, ...config.value };
     },
-    stale: false,
-    merge: async (change) => void (await document.patch(change)),
-    close: () => stop.abort(),
+    /** The sidecar is away: the settings are those of before. */
+    get stale() {
+      return config.stale;
+    },
+    merge: (change) => config.merge(change),
+    close: () => config.close(),
   };
 }
