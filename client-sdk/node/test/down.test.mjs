@@ -91,10 +91,13 @@ describe("when the sidecar is down", () => {
   test("a sidecar that hangs is given up in time, and fifty requests at once too", async () => {
     await site({}, false, async ({ get }) => {
       assert.equal((await get("/count")).json.n, 1);
-      cluster.nodes[0].freeze();
-      const answers = await Promise.all(Array.from({ length: 50 }, () => get("/count")));
-      for (const { status, json } of answers) assert.deepEqual([status, json.code], [503, "sidecar_timeout"]);
-      cluster.nodes[0].thaw();
+      await cluster.nodes[0].freeze();
+      try {
+        const answers = await Promise.all(Array.from({ length: 50 }, () => get("/count")));
+        for (const { status, json } of answers) assert.deepEqual([status, json.code], [503, "sidecar_timeout"]);
+      } finally {
+        cluster.nodes[0].thaw();
+      }
       await cluster.allUp();
       assert.equal((await get("/count")).status, 200);
     });

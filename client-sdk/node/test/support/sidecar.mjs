@@ -1,7 +1,7 @@
 // Sidecars as processes, on ports that the system picks. None outlives its test: each stops when its standard input
 // ends.
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -97,9 +97,15 @@ export class Sidecar {
     return await this.#ended;
   }
 
-  /** SIGSTOP: it hangs. */
-  freeze() {
+  /** SIGSTOP: it hangs. Resolves when all of it does. */
+  async freeze() {
     this.#process.kill("SIGSTOP");
+    await eventually(`${this.name} is stopped`, async () => {
+      for (const task of readdirSync(`/proc/${this.pid}/task`)) {
+        const status = readFileSync(`/proc/${this.pid}/task/${task}/status`, "utf8");
+        if (!/^State:\s+T/m.test(status)) throw new Error(status);
+      }
+    });
   }
 
   /** SIGCONT. */
@@ -127,9 +133,9 @@ export class Cluster {
   }
 
   /** @param options `unix`: their APIs listen on Unix sockets */
-  static async start(count, { args = [], unix = false } = {}) {
+  static async start(count, { args = [], unix = false, log = "info,sidetalk=debug,chitchat=warn" } = {}) {
     const folder = unix ? mkdtempSync(join(tmpdir(), "sidetalk-")) : undefined;
-    const cluster = new Cluster(args, folder);
+    const cluster = new Cluster([...args, "--log", log], folder);
     for (let at = 0; at < count; at++) await cluster.restart(at);
     await cluster.allUp();
     return cluster;
@@ -140,7 +146,7 @@ export class Cluster {
     const joins = this.nodes.filter(Boolean).flatMap((node) => ["--join", node.gossip]);
     const where = api ?? (this.#folder ? `unix:${join(this.#folder, `n${at}.sock`)}` : "127.0.0.1:0");
     this.nodes[at] = await Sidecar.start(`n${at}`, [
-      ...["--api", where, "--gossip", "127.0.0.1:0", "--chaos", "--log", "info,sidetalk=debug,chitchat=warn"],
+      ...["--api", where, "--gossip", "127.0.0.1:0", "--chaos"],
       ...this.#args,
       ...joins,
     ]);

@@ -69,6 +69,10 @@ function page(title, body) {
     </html>`;
 }
 
+function markOf({ name, hue }) {
+  return html`<span class="mark" style="--hue: ${hue}">${name[0]}</span>`;
+}
+
 function priceOf(product, config) {
   return Math.round((product.cents * (100 - config.discountPercent)) / 100);
 }
@@ -78,7 +82,7 @@ export function homePage(locals, online, messages) {
   const cards = products.map(
     (product) =>
       html`<form class="card" method="post" action="/cart">
-        <span class="mark">${product.mark}</span>
+        ${markOf(product)}
         <h2>${product.name}</h2>
         <p>
           <b>${euros(priceOf(product, config))}</b> ${product.unit}
@@ -115,7 +119,7 @@ export function cartPage(locals, messages) {
     ${rows.map(
       ({ product, amount }) =>
         html`<tr>
-          <td>${product.mark}</td>
+          <td>${markOf(product)}</td>
           <td>${product.name}</td>
           <td class="number">${amount}</td>
           <td class="number">${euros(amount * priceOf(product, config))}</td>
