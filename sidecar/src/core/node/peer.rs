@@ -63,6 +63,12 @@ impl Clocks {
     pub(super) fn sum(&self) -> u64 {
         self.sum
     }
+
+    /// The sum of one shard's clock.
+    pub(super) fn sum_of(&self, shard: ShardId) -> u64 {
+        let dots = self.shards.get(&shard).into_iter().flat_map(|clock| clock.iter());
+        dots.fold(0, |sum, dot| sum.wrapping_add(clock_hash(shard.0, &Dot::new(*dot.actor, dot.counter))))
+    }
 }
 
 /// What a peer lacked when it was last looked at. Sent only when it still lacks it the next time: until then the
@@ -108,7 +114,6 @@ pub(super) struct Peer {
     pub(super) linked: bool,
     /// It has introduced itself on this link.
     pub(super) introduced: bool,
-    pub(super) alive: bool,
     pub(super) fresh: bool,
     pub(super) lineage: u64,
     /// What it has reported to have applied.
@@ -143,7 +148,6 @@ impl Peer {
             replica,
             linked: false,
             introduced: false,
-            alive: false,
             fresh: true,
             lineage: 0,
             known: Clocks::default(),
