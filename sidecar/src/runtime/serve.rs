@@ -22,7 +22,7 @@ use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings};
 use crate::config::Config;
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::node::{FULL_MESH_MAX, HandOver, Input, Node, NodeConfig};
+use crate::core::node::{HandOver, Input, Node, NodeConfig};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links};
 
@@ -195,7 +195,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
-        full_mesh_max: FULL_MESH_MAX,
+        full_mesh_max: config.full_mesh_max,
     })
 }
 

@@ -22,6 +22,9 @@ use crate::core::wave::{Echo, Question, Reach, Settled, Survey, Unsettled, WaveI
 /// Between surveys.
 const SURVEY_MILLIS: u64 = 1_000;
 
+/// A survey that takes longer has got stuck.
+const STUCK_MILLIS: u64 = 6_000;
+
 /// Who asks when the first does not, and the next does not either, waits at most so many surveys longer.
 const PATIENCE_MAX: u64 = 8;
 
@@ -33,8 +36,10 @@ pub(super) struct Surveys {
     due_at: MonoMicros,
     /// When anybody's survey was last here.
     heard: MonoMicros,
-    /// This node's own that is under way, or the last.
-    own: Option<WaveId>,
+    /// This node's own that is under way, and since when.
+    own: Option<(WaveId, MonoMicros)>,
+    /// The last one of its own came to nothing: perhaps a link is missing where it went.
+    missed: bool,
     tallies: BTreeMap<WaveId, Tally>,
     settled: Option<Known>,
 }
@@ -71,6 +76,7 @@ impl Surveys {
             due_at: now.mono.plus_millis(SURVEY_MILLIS),
             heard: now.mono,
             own: None,
+            missed: false,
             tallies: BTreeMap::new(),
             settled: None,
         }
@@ -115,17 +121,18 @@ impl Node {
         {
             return;
         }
-        // The last one did not come to an end: a link is missing where it went, perhaps.
-        let mut reach = self.all_round();
-        if let Some(last) = self.waves.surveys.own.take()
-            && self.waves.get(last).is_some()
-        {
-            self.waves.close(last);
-            reach = Reach::Everyone;
+        if let Some((own, since)) = self.waves.surveys.own {
+            if now.mono.since(since) < 1_000 * STUCK_MILLIS {
+                return;
+            }
+            self.waves.close(own);
+            self.waves.surveys.missed = true;
         }
+        let missed = std::mem::take(&mut self.waves.surveys.missed);
+        let reach = if missed { Reach::Everyone } else { self.all_round() };
         let number = self.waves.number();
-        let wave = self.put_wave(now, number, reach, Question::Survey);
-        self.waves.surveys.own = Some(wave);
+        self.waves.surveys.own = Some((WaveId { root: me, number }, now.mono));
+        self.put_wave(now, number, reach, Question::Survey);
     }
 
     pub(super) fn survey_passes(&mut self, now: Now, wave: WaveId) {
@@ -144,7 +151,7 @@ impl Node {
 
     /// A neighbour has answered for itself and those behind it. What it says is of use only if this node knows
     /// exactly how far that neighbour is.
-    pub(super) fn absorb_survey(&mut self, from: PeerId, wave: WaveId, survey: Survey) {
+    pub(super) fn absorb_survey(&mut self, from: PeerId, wave: WaveId, survey: &Survey) {
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         match self.peers.get(&from) {
             Some(peer) if peer.known.sum() == survey.clock_sum && survey.roster == tally.roster => {
@@ -217,8 +224,12 @@ impl Node {
             }
             None => {
                 let everyone = self.roster.needed().map(member_hash).fold(0, u64::wrapping_add);
+                self.waves.surveys.own = None;
                 if !broken && members == everyone {
                     self.settle(&Settled { wave, roster, time, unsettled });
+                } else {
+                    self.waves.surveys.missed = true;
+                    self.waves.close(wave);
                 }
             }
         }

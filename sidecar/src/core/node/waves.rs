@@ -142,10 +142,9 @@ fn dots_of(token: &Token) -> Vec<Progress> {
 
 impl Node {
     /// Puts a question of this node's.
-    pub(super) fn put_wave(&mut self, now: Now, number: u64, reach: Reach, question: Question) -> WaveId {
+    pub(super) fn put_wave(&mut self, now: Now, number: u64, reach: Reach, question: Question) {
         let wave = WaveId { root: self.id(), number };
         self.open_wave(now, None, wave, reach, question);
-        wave
     }
 
     /// To everyone, by as few links as possible.
@@ -219,7 +218,7 @@ impl Node {
             return;
         }
         match echo {
-            Echo::Survey(survey) => self.absorb_survey(from, wave, *survey),
+            Echo::Survey(survey) => self.absorb_survey(from, wave, &survey),
             Echo::Object { members, missing, clock_sum, ended } => {
                 self.absorb_object(now, from, wave, (members, ended), missing, clock_sum);
             }

@@ -206,7 +206,7 @@ impl Cluster {
         if let Some(number) = self.network.between(a, b) {
             let Some(link) = self.network.links.get_mut(&number) else { return Ok(()) };
             let fits = !link.broken && reaches && link.ends == ends;
-            if !link.broken && !(fits && self.wanted(a, b)) {
+            if !(link.broken || fits && self.wanted(a, b)) {
                 if fits {
                     self.count("links dropped");
                 }
