@@ -95,8 +95,8 @@ impl Node {
             } else {
                 self.neighbours.overlay.remove(id);
             }
-            self.neighbours.stale = true;
         }
+        self.neighbours.stale = true;
     }
 
     pub(super) fn neighbours_tick(&mut self, now: Now) {
@@ -107,17 +107,22 @@ impl Node {
         }
         self.neighbours.looked = now.mono;
         if std::mem::take(&mut self.neighbours.stale) {
-            self.neighbours.wanted = if self.is_overlay() {
-                self.neighbours.overlay.neighbours(self.id())
-            } else {
-                BTreeSet::new()
-            };
+            self.neighbours.wanted = if self.is_overlay() { self.wanted() } else { BTreeSet::new() };
         }
         let news = std::mem::take(&mut self.neighbours.news);
         if self.is_overlay() && !news.is_empty() {
             let news = news.into_iter().filter_map(|id| self.roster.get(id).cloned()).collect();
             self.broadcast(Message::Members(news));
         }
+    }
+
+    /// The neighbours among all members, which are the same for everyone, and those among all who gossip: with half
+    /// of the members out of reach the others must hold together all the same.
+    fn wanted(&self) -> BTreeSet<ReplicaId> {
+        let (me, all) = (self.id(), &self.neighbours.overlay);
+        let mut wanted = all.neighbours(me);
+        wanted.extend(all.of_those(|id| *id == me || self.alive.contains_key(id)).neighbours(me));
+        wanted
     }
 
     /// Tells everyone the roster, or, where there are many, soon what is new in it.

@@ -405,4 +405,6 @@ impl Node {
 }
 
 #[cfg(test)]
+mod sparse_tests;
+#[cfg(test)]
 mod tests;

@@ -50,6 +50,11 @@ impl Overlay {
         }
     }
 
+    /// The same with fewer members.
+    pub(super) fn of_those(&self, stays: impl Fn(&ReplicaId) -> bool) -> Self {
+        Self { ring: self.ring.iter().filter(|(_, id)| stays(id)).copied().collect() }
+    }
+
     /// With whom a member is linked. The same from both sides.
     pub(super) fn neighbours(&self, of: ReplicaId) -> BTreeSet<ReplicaId> {
         let (me, bits) = ((place(of), of), rings(of));

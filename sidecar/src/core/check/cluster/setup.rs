@@ -158,7 +158,8 @@ impl Setup {
     pub fn sparse(seed: u64, theme: Theme, mutants: Mutants, codec: Codec) -> Self {
         let mut setup = Self::new(seed, theme, mutants, codec);
         let mut rng = Rng::new(seed ^ 0x0b_u64.rotate_left(40));
-        for _ in 0..2 + rng.below(3) {
+        let nodes = 4 + rng.index(4);
+        while setup.skews_millis.len() < nodes {
             setup.skews_millis.push(rng.below(6_000) as i64 - 3_000);
         }
         setup.full_mesh_max = 2;
