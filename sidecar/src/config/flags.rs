@@ -62,6 +62,9 @@ pub struct RunFlags {
     /// How long leaving may take [default: 10000]
     #[arg(long, value_name = "N")]
     pub drain_millis: Option<String>,
+    /// Threads that serve requests and peers [default: half of the processors, at least 1: the rest is the application's]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
     /// What is logged: a level, or directives such as info,sidetalk::net=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -92,6 +95,7 @@ impl RunFlags {
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),
             ("drain_millis", one(&self.drain_millis)),
+            ("threads", one(&self.threads)),
             ("log", one(&self.log)),
             ("log_format", one(&self.log_format)),
         ]

@@ -24,6 +24,7 @@ const SETTINGS: [(&str, bool); 19] = [
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),
     ("drain_millis", false),
+    ("threads", false),
     ("log", false),
     ("log_format", false),
 ];

@@ -53,6 +53,8 @@ pub struct Config {
     pub bootstrap_millis: u64,
     /// How long a leaving node may take to finish requests and to hand over what its peers lack.
     pub drain_millis: u64,
+    /// Threads that serve requests and peers.
+    pub threads: usize,
     /// What is logged, and how.
     pub log: LogConfig,
 }
