@@ -128,7 +128,7 @@ impl Node {
     /// A peer has reported to have applied this.
     pub(super) fn known_to(&mut self, peer: PeerId, shard: ShardId, dot: Dot) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
-        if peer.known.raise(shard, dot) {
+        if peer.knows(shard, dot) {
             self.check_waits(shard);
         }
     }
@@ -136,7 +136,7 @@ impl Node {
     /// A peer has reported to have applied all of this.
     pub(super) fn clock_known(&mut self, peer: PeerId, shard: ShardId, clock: &Clock) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.known.raise_all(shard, clock);
+            peer.knows_all(shard, clock);
         }
         self.check_waits(shard);
     }
@@ -150,7 +150,7 @@ impl Node {
     fn clocks_of(&mut self, from: PeerId, clocks: &[ShardClock]) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
-            peer.known.raise_all(clock.shard, &clock.clock);
+            peer.knows_all(clock.shard, &clock.clock);
         }
         for clock in clocks {
             self.check_waits(clock.shard);
@@ -229,7 +229,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         let reached = peer.reached(shard);
         let ours = self.shards[shard.index()].clock();
-        peer.sent.raise_all(shard, ours);
+        peer.was_sent(shard, ours);
         match self.shards[shard.index()].missing(&reached) {
             Some(ops) => {
                 for ops in ops.chunks(OPS_PER_MESSAGE) {

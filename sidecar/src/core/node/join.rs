@@ -241,7 +241,7 @@ impl Node {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.known.raise_all(shard, &clock);
+            peer.knows_all(shard, &clock);
         }
         self.check_waits(shard);
         self.took(now, shard);

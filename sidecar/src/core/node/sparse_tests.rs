@@ -255,7 +255,7 @@ impl Field {
 
     fn shows(&self, index: usize, object: &ObjectId) -> String {
         match self.node(index).look_up(self.now(), object) {
-            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            Lookup::Found(view) => String::from_utf8(view.body.to_vec()).unwrap(),
             other => format!("{other:?}"),
         }
     }
