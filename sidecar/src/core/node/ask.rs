@@ -11,6 +11,7 @@ use super::{FULL_MESH_MAX, Node};
 use crate::core::command::{Lookup, WaitId, Waited};
 use crate::core::identity::{Clock, ObjectId, ReplicaId};
 use crate::core::message::{Message, Missing, PeerId};
+use crate::core::mutant::Rule;
 use crate::core::time::{MonoMicros, Now};
 use crate::core::wave::{self, Reach, WaveId};
 
@@ -199,7 +200,7 @@ impl Node {
         else {
             return;
         };
-        let complete = members == everyone;
+        let complete = members == everyone || self.mutants.lacks(Rule::PartialAnswer);
         let again = !complete && !ended && in_time && reach != Reach::Everyone && unknown(&object);
         let fresh_number = self.waves.number();
         if let Some(question) = self.asks.open.get_mut(&id) {

@@ -256,9 +256,14 @@ impl Node {
             lag_ops: match peer {
                 Some(peer) => self.lag(peer),
                 None if is_self => 0,
-                None => self.unsettled_ops(),
+                None if self.is_overlay() => self.unsettled_ops(),
+                None => 0,
             },
-            lag_millis: oldest.map_or(0, |since| now.mono.since(since) / 1_000),
+            lag_millis: match oldest {
+                Some(since) => now.mono.since(since) / 1_000,
+                None if peer.is_none() && !is_self && self.is_overlay() => self.unsettled_millis(now),
+                None => 0,
+            },
             round_trip_micros: peer
                 .and_then(|peer| peer.round_trip_micros)
                 .filter(|_| state == MemberState::Up),

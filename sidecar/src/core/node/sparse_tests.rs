@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::core::command::{Acks, Change, Lookup, MemberState, PathOp, Readiness, Wait, Write, Written};
 use crate::core::identity::Kind;
+use crate::core::mutant::Rule;
 use crate::core::path::Path;
 use crate::core::time::UnixMillis;
 use crate::core::value::Tree;
@@ -27,6 +28,9 @@ struct Field {
     tick_of: Vec<MonoMicros>,
     look_at: MonoMicros,
     groups: Vec<u8>,
+    mutants: Mutants,
+    /// Whose operations and reports are lost on their way.
+    mumbles: Option<usize>,
     done: BTreeMap<(usize, WaitId), Waited>,
     mono: MonoMicros,
     hop_millis: u64,
@@ -35,6 +39,10 @@ struct Field {
 impl Field {
     /// All start at once, and find each other by gossip.
     fn new(count: usize) -> Self {
+        Self::with_mutants(count, Mutants::NONE)
+    }
+
+    fn with_mutants(count: usize, mutants: Mutants) -> Self {
         let mut field = Self {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
@@ -46,6 +54,8 @@ impl Field {
             tick_of: Vec::new(),
             look_at: MonoMicros(0),
             groups: Vec::new(),
+            mutants,
+            mumbles: None,
             done: BTreeMap::new(),
             mono: MonoMicros(1_000_000),
             hop_millis: 1,
@@ -58,7 +68,11 @@ impl Field {
 
     /// The same, ready.
     fn ready(count: usize) -> Self {
-        let mut field = Self::new(count);
+        Self::ready_with(count, Mutants::NONE)
+    }
+
+    fn ready_with(count: usize, mutants: Mutants) -> Self {
+        let mut field = Self::with_mutants(count, mutants);
         field.until("all are ready", 60_000, |field| {
             field.up().all(|index| field.node(index).readiness() == Readiness::Ready)
         });
@@ -79,7 +93,7 @@ impl Field {
             session_lifetime_millis: None,
             full_mesh_max: FULL_MESH_MAX,
         };
-        let node = Node::new(config, self.now());
+        let node = Node::with_mutants(config, self.now(), self.mutants);
         self.by_id.insert(id, index);
         self.ticks.insert((node.deadline(), index));
         self.tick_of.push(node.deadline());
@@ -177,7 +191,9 @@ impl Field {
             match output {
                 Output::Send(to, message) => {
                     let Some(to) = self.by_id.get(&to).copied() else { continue };
-                    if self.links.contains(&(index.min(to), index.max(to))) {
+                    let lost = self.mumbles == Some(index)
+                        && ["ops", "relayed ops", "reports", "states"].contains(&kind_of(&message));
+                    if self.links.contains(&(index.min(to), index.max(to))) && !lost {
                         self.sent += 1;
                         *self.sent_by.entry(kind_of(&message)).or_default() +=
                             message.estimated_bytes() as u64;
@@ -415,6 +431,31 @@ fn nothing_is_collected_while_one_who_might_use_it_is_away() {
     assert!(field.up().all(|index| field.node(index).status().figures.expired == 0));
     field.split(|_| 0);
     field.until("the touch is everywhere", 5_000, |field| field.all_show(&session("s"), "{}"));
+}
+
+/// Somebody uses a session, and nobody hears of it, though it answers surveys.
+fn destroyed_while_in_use(mutants: Mutants) -> bool {
+    let mut field = Field::ready_with(40, mutants);
+    field.login(0, "s", 5_000);
+    field.run_millis(500);
+    field.mumbles = Some(33);
+    let touch = Write { ttl_millis: Some(600_000), ..Write::new(session("s"), Change::Touch) };
+    field.write(33, &touch);
+    field.run_millis(60_000);
+    assert_eq!(field.shows(0, &session("s")), "Ended");
+    field.mumbles = None;
+    let destroyed = field.up().any(|index| field.node(index).status().figures.expired > 0);
+    if !destroyed {
+        assert_eq!(field.shows(33, &session("s")), "{}");
+        field.until("the touch is everywhere", 90_000, |field| field.all_show(&session("s"), "{}"));
+    }
+    destroyed
+}
+
+#[test]
+fn a_report_counts_only_with_all_that_it_stands_on() {
+    assert!(!destroyed_while_in_use(Mutants::NONE));
+    assert!(destroyed_while_in_use(Mutants::without(Rule::HazySurvey)));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::collect::Evidence;
 use super::waves::member_hash;
 use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId};
+use crate::core::mutant::Rule;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::core::wave::{Echo, Question, Reach, Settled, Survey, Unsettled, WaveId};
 
@@ -154,7 +155,10 @@ impl Node {
     pub(super) fn absorb_survey(&mut self, from: PeerId, wave: WaveId, survey: &Survey) {
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         match self.peers.get(&from) {
-            Some(peer) if peer.known.sum() == survey.clock_sum && survey.roster == tally.roster => {
+            Some(peer)
+                if survey.roster == tally.roster
+                    && (peer.known.sum() == survey.clock_sum || self.mutants.lacks(Rule::HazySurvey)) =>
+            {
                 let mut theirs: BTreeMap<Pair, (u64, u64)> = survey
                     .unsettled
                     .iter()
@@ -225,7 +229,8 @@ impl Node {
             None => {
                 let everyone = self.roster.needed().map(member_hash).fold(0, u64::wrapping_add);
                 self.waves.surveys.own = None;
-                if !broken && members == everyone {
+                let all = members == everyone || self.mutants.lacks(Rule::PartialSurvey);
+                if !broken && all {
                     self.settle(&Settled { wave, roster, time, unsettled });
                 } else {
                     self.waves.surveys.missed = true;
@@ -296,13 +301,20 @@ impl Node {
 
     /// Operations that some member may lack that is no neighbour: what has come since the last survey, at most.
     pub(super) fn unsettled_ops(&self) -> u64 {
-        match self.waves.surveys.settled.as_ref().filter(|_| self.is_overlay()) {
+        match &self.waves.surveys.settled {
             Some(known) => {
                 let ahead =
                     known.least.iter().map(|(pair, least)| self.counter(*pair).saturating_sub(*least));
                 ahead.sum()
             }
-            None => 0,
+            // Nothing is known: it may be all.
+            None => self.shards.iter().flat_map(|shard| shard.clock().dots.values()).sum(),
         }
+    }
+
+    /// For how long some member may have lacked them, in milliseconds.
+    pub(super) fn unsettled_millis(&self, now: Now) -> u64 {
+        let since = self.waves.surveys.settled.as_ref().filter(|known| !known.least.is_empty());
+        since.map_or(0, |known| self.clock.time(now).since(known.time))
     }
 }

@@ -25,6 +25,9 @@ const OPEN_MAX: usize = 8_192;
 /// An answer that comes later than this is of no use: as long as any wait may take.
 const OPEN_MILLIS: u64 = WAIT_MILLIS_MAX;
 
+/// For so long a question that has been answered may come again by other ways.
+const ANSWERED_MILLIS: u64 = 5_000;
+
 /// Between two questions about one write that is still to be acknowledged.
 const AGAIN_MILLIS: u64 = 1_000;
 
@@ -292,6 +295,8 @@ impl Node {
     fn answer_object(&mut self, now: Now, wave: WaveId, object: &ObjectId, members: u64, ended: bool) {
         let Some(open) = self.waves.open.get_mut(&wave) else { return };
         open.answered = true;
+        // Until then the question may come by other ways.
+        open.ends = open.ends.min(now.mono.plus_millis(ANSWERED_MILLIS));
         let parent = open.parent;
         self.waves.forget_reasons(wave);
         let Some(parent) = parent else {

@@ -155,6 +155,26 @@ fn found(rule: Rule, theme: Theme, seeds: u64) {
     println!("{rule:?}: seed {seed}: {failure}");
 }
 
+fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
+    let failure = |seed| {
+        let setup = Setup::sparse(seed, theme, Mutants::without(rule), through_bytes);
+        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
+    };
+    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
+    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
+    println!("{rule:?}: seed {seed}: {failure}");
+}
+
+#[test]
+fn partial_survey() {
+    found_among_neighbours(Rule::PartialSurvey, Theme::Expiry, 30);
+}
+
+#[test]
+fn partial_answer() {
+    found_among_neighbours(Rule::PartialAnswer, Theme::Everything, 60);
+}
+
 #[test]
 fn grace_reap() {
     found(Rule::GraceReap, Theme::Expiry, 60);
