@@ -2,7 +2,7 @@
 //!
 //! A skip graph (Aspnes and Shah, *Skip Graphs*, 2003): all members stand in a ring, those whose hash begins with the
 //! same bit in a ring of their own, and so on with two bits, three, until a member is alone. Everyone is a neighbour
-//! of the next and the previous one in each of its rings: twice log2 n of them, in every direction and at every
+//! of the next and the previous one in each of its rings: some log2 n of them, in every direction and at every
 //! distance. A newcomer puts itself between two members in each of its rings and changes nothing else.
 //!
 //! Pure: everybody computes the same from the same list. It never asks who is alive.
