@@ -39,5 +39,6 @@ test("alone, a change fails or goes on, as it was chosen", async () => {
   const failing = set(storeOf(alone), "s1", { cookie: {}, user: "ada" });
   await assert.rejects(failing, (error) => error.code === "not_enough_acks" && error.status === 503);
   await set(storeOf(alone, { whenUnacknowledged: "serve" }), "s2", { cookie: {}, user: "ada" });
-  for (const id of ["s1", "s2"]) assert.equal((await alone.ask("GET", `/v1/sessions/${id}`)).status, 200, "it stays");
+  for (const id of ["s1", "s2"])
+    assert.equal((await alone.ask("GET", `/v1/sessions/${id}`)).status, 200, "it stays");
 });

@@ -11,7 +11,15 @@ module.exports = {
       script: binary,
       interpreter: "none",
       // On real machines: --join the others, --cluster-key-file, and --gossip on an address that they reach.
-      args: ["run", "--node-id", name, "--api", api.replace("http://", ""), "--gossip", env.GOSSIP ?? "127.0.0.1:7412"],
+      args: [
+        "run",
+        "--node-id",
+        name,
+        "--api",
+        api.replace("http://", ""),
+        "--gossip",
+        env.GOSSIP ?? "127.0.0.1:7412",
+      ],
       // SIGINT, then so long until SIGKILL: the sidecar hands over what only it has (--drain-millis, 10 s).
       kill_timeout: 12_000,
     },

@@ -426,7 +426,8 @@ export class SessionStore extends EventEmitter {
     const refined = changes && acks !== undefined ? { ...options, acks, acksTimeoutMillis } : options;
     try {
       let answer = await transport.call(request(draft, refined, timeoutMillis, sent, this._.waitMillis));
-      const short = answer.status === 504 && (answer.body as { code?: string } | undefined)?.code === "not_enough_acks";
+      const short =
+        answer.status === 504 && (answer.body as { code?: string } | undefined)?.code === "not_enough_acks";
       const wrote = changes && (answer.status < 300 || short);
       const { headers } = answer;
       const behind = headers["sidetalk-behind"] === "true";

@@ -45,9 +45,18 @@ export class Health {
   mount(app) {
     const answer = (ask) => async (request, response) => {
       const well = await ask();
-      response.status(well ? 200 : 503).type("text").send(well ? "ok\n" : "no\n");
+      response
+        .status(well ? 200 : 503)
+        .type("text")
+        .send(well ? "ok\n" : "no\n");
     };
-    app.get("/healthz", answer(() => this.canServe()));
-    app.get("/healthz/connected", answer(async () => (await this.canServe()) && (await this.isConnected())));
+    app.get(
+      "/healthz",
+      answer(() => this.canServe()),
+    );
+    app.get(
+      "/healthz/connected",
+      answer(async () => (await this.canServe()) && (await this.isConnected())),
+    );
   }
 }

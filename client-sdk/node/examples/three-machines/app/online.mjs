@@ -23,16 +23,20 @@ export class Online {
     if (this.#announced.size >= REMEMBERED_MAX) this.#announced.clear();
     this.#announced.set(user, now);
     const document = this.#document(user);
-    document.put({ since: new Date(now).toISOString() }, { ttlSeconds: LEASE_SECONDS, minimal: true }).catch(() => {
-      this.#announced.delete(user);
-    });
+    document
+      .put({ since: new Date(now).toISOString() }, { ttlSeconds: LEASE_SECONDS, minimal: true })
+      .catch(() => {
+        this.#announced.delete(user);
+      });
   }
 
   /** Says that a user has gone. */
   leave(user) {
     this.#announced.delete(user);
     // If this fails, the lease ends soon.
-    this.#document(user).destroy().catch(() => undefined);
+    this.#document(user)
+      .destroy()
+      .catch(() => undefined);
   }
 
   /** Some of those who are here. Nobody, when the sidecar does not answer: no page fails for that. */

@@ -34,14 +34,18 @@ function layout({ answeredBy, shared, session }, title, messages, body) {
         <nav>
           ${TABS.map(
             ([path, name]) =>
-              html`<a href="${path}" class="${name === title ? "here" : ""}">${name}${path === "/cart" && count ? ` (${count})` : ""}</a>`,
+              html`<a href="${path}" class="${name === title ? "here" : ""}"
+                >${name}${path === "/cart" && count ? ` (${count})` : ""}</a
+              >`,
           )}
         </nav>
-        ${user
-          ? html`<form method="post" action="/logout" class="who">
-              <span>${user}</span><button class="quiet">Log out</button>
-            </form>`
-          : html`<a class="button" href="/login">Log in</a>`}
+        ${
+          user
+            ? html`<form method="post" action="/logout" class="who">
+                <span>${user}</span><button class="quiet">Log out</button>
+              </form>`
+            : html`<a class="button" href="/login">Log in</a>`
+        }
       </header>
       <p class="banner">${shared.config.value.banner} ${stale}</p>
       <main>${messages.map(({ kind, text }) => html`<p class="flash ${kind}">${text}</p>`)} ${body}</main>
@@ -125,7 +129,13 @@ export function cartPage(locals, messages) {
           <td class="number">${euros(amount * priceOf(product, config))}</td>
           <td class="actions">
             <form method="post" action="/cart">
-              <input type="hidden" name="back" value="cart" /><button class="quiet" name="sku" value="${product.sku}">One more</button>
+              <input type="hidden" name="back" value="cart" /><button
+                class="quiet"
+                name="sku"
+                value="${product.sku}"
+              >
+                One more
+              </button>
             </form>
             <form method="post" action="/cart/remove">
               <button class="quiet" name="sku" value="${product.sku}">Remove</button>
@@ -148,7 +158,8 @@ export function cartPage(locals, messages) {
 export function preferencesPage(locals, fields, messages) {
   const chosen = locals.session.preferences ?? {};
   const body = html`<p class="lead">
-      Each line is a form of its own. Open this page in two tabs and save different lines at the same moment: both stay.
+      Each line is a form of its own. Open this page in two tabs and save different lines at the same moment: both
+      stay.
     </p>
     ${fields.map(
       ({ name, label }) =>
@@ -163,14 +174,23 @@ export function preferencesPage(locals, fields, messages) {
 
 export function adminPage(locals, messages) {
   const config = locals.shared.config.value;
-  const body = html`<p class="lead">One object in the memory of all processes. A change is everywhere at once, with no restart.</p>
+  const body = html`<p class="lead">
+      One object in the memory of all processes. A change is everywhere at once, with no restart.
+    </p>
     <form class="line" method="post" action="/admin">
       <label for="banner">Banner</label>
       <input id="banner" name="banner" value="${config.banner}" maxlength="120" /><button>Save</button>
     </form>
     <form class="line" method="post" action="/admin">
       <label for="discount">Discount in percent</label>
-      <input id="discount" name="discountPercent" type="number" min="0" max="90" value="${config.discountPercent}" /><button>Save</button>
+      <input
+        id="discount"
+        name="discountPercent"
+        type="number"
+        min="0"
+        max="90"
+        value="${config.discountPercent}"
+      /><button>Save</button>
     </form>`;
   return layout(locals, "Admin", messages, body);
 }

@@ -21,7 +21,14 @@ export function ask(to, method, path, { body, headers = {}, millis = 5_000 } = {
         answer.on("error", reject);
         answer.on("end", () => {
           const { statusCode: status, headers } = answer;
-          resolve({ status, headers, text, get json() { return JSON.parse(text); } });
+          resolve({
+            status,
+            headers,
+            text,
+            get json() {
+              return JSON.parse(text);
+            },
+          });
         });
       },
     );

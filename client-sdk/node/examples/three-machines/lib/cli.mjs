@@ -30,13 +30,15 @@ async function start() {
   ].filter(([found]) => !found);
   if (missing.length > 0) fail(`missing here:\n${missing.map(([, what]) => `  ${what}`).join("\n")}`);
   const running = Stack.open(FOLDER);
-  if (running?.managed.some((process) => process.running)) fail(`it runs already: ${running.url}    (./stop stops it)`);
+  if (running?.managed.some((process) => process.running))
+    fail(`it runs already: ${running.url}    (./stop stops it)`);
   const ports = await choosePorts({ fixed: true, say: console.log });
   const stack = Stack.create(FOLDER, { ports, binary: sidecarProgram() });
   try {
     await stack.start((text) => console.log(`  ${text}`));
   } catch (error) {
-    for (const process of stack.managed) if (!process.running) console.error(`--- ${process.log}\n${process.tail(5)}`);
+    for (const process of stack.managed)
+      if (!process.running) console.error(`--- ${process.log}\n${process.tail(5)}`);
     stack.killAll();
     fail(error.message);
   }

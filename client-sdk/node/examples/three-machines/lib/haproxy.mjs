@@ -22,7 +22,9 @@ export class HaproxyStats {
 
   /** The machines of a backend: by name, `UP` or `DOWN`, without how far a check has got. */
   async servers(backend) {
-    const rows = (await this.#rows()).filter((row) => row.pxname === backend && !["BACKEND", "FRONTEND"].includes(row.svname));
+    const rows = (await this.#rows()).filter(
+      (row) => row.pxname === backend && !["BACKEND", "FRONTEND"].includes(row.svname),
+    );
     return Object.fromEntries(rows.map((row) => [row.svname, row.status.split(" ")[0]]));
   }
 

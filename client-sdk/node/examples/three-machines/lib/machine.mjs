@@ -99,13 +99,17 @@ export class Machine {
   async block(names) {
     const peers = Object.fromEntries(names.map((name) => [name, { blocked: true }]));
     const answer =
-      names.length > 0 ? await this.ask("PUT", "/v1/chaos", { body: { peers } }) : await this.ask("DELETE", "/v1/chaos");
+      names.length > 0
+        ? await this.ask("PUT", "/v1/chaos", { body: { peers } })
+        : await this.ask("DELETE", "/v1/chaos");
     if (answer.status >= 300) throw new Error(`${this.name} refuses: ${answer.text}`);
   }
 
   /** Which machines this one's sidecar is cut off from. */
   async blocked() {
     const { peers } = (await this.ask("GET", "/v1/chaos")).json;
-    return Object.keys(peers).filter((name) => peers[name].blocked).sort();
+    return Object.keys(peers)
+      .filter((name) => peers[name].blocked)
+      .sort();
   }
 }

@@ -97,9 +97,13 @@ export class Managed {
   }
 
   async gone(millis) {
-    await eventually(`${this.name} ends`, () => {
-      if (this.running) throw new Error("it runs");
-    }, millis);
+    await eventually(
+      `${this.name} ends`,
+      () => {
+        if (this.running) throw new Error("it runs");
+      },
+      millis,
+    );
   }
 
   /** The last lines of what it said. */

@@ -29,7 +29,11 @@ export async function choosePorts({ fixed = false, say = () => undefined } = {})
   const machines = [];
   for (const [at, name] of NAMES.entries()) {
     const host = `127.0.1.${at + 1}`;
-    const [app, api, gossip] = [await choose("app", host), await choose("api", host), await choose("gossip", host)];
+    const [app, api, gossip] = [
+      await choose("app", host),
+      await choose("api", host),
+      await choose("gossip", host),
+    ];
     machines.push({ name, host, app, api, gossip });
   }
   const front = async (what) => ({ host: FRONT, port: await choose(what, FRONT) });
@@ -120,7 +124,14 @@ export class Stack {
     if (!this.haproxy.running) this.haproxy.start(haproxyProgram(), ["-f", join(folder, "haproxy.cfg")]);
     await this.balancerSees("UP", ...this.machines.map(({ name }) => name));
     if (!this.nginx.running) {
-      this.nginx.start(nginxProgram(), ["-p", folder, "-e", join(folder, "nginx-error.log"), "-c", join(folder, "nginx.conf")]);
+      this.nginx.start(nginxProgram(), [
+        "-p",
+        folder,
+        "-e",
+        join(folder, "nginx-error.log"),
+        "-c",
+        join(folder, "nginx.conf"),
+      ]);
     }
     await eventually("a page comes through", async () => {
       const answer = await ask(this.ports.nginx, "GET", "/");

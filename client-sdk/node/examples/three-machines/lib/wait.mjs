@@ -9,7 +9,8 @@ export async function eventually(what, attempt, millis = 30_000) {
     try {
       return await attempt();
     } catch (error) {
-      if (performance.now() > until) throw new Error(`not within ${millis} ms: ${what}: ${error.message}`, { cause: error });
+      if (performance.now() > until)
+        throw new Error(`not within ${millis} ms: ${what}: ${error.message}`, { cause: error });
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLIS));
     }
   }

@@ -84,7 +84,10 @@ async function rollingRestart() {
 async function machineIsCutOff(machine, tally) {
   const others = stack.machines.filter((each) => each !== machine);
   await stack.cutOff(machine.name);
-  assert.deepEqual(await machine.blocked(), others.map(({ name }) => name));
+  assert.deepEqual(
+    await machine.blocked(),
+    others.map(({ name }) => name),
+  );
   for (const other of others) assert.deepEqual(await other.blocked(), [machine.name]);
   await eventually("both sides notice", async () => {
     for (const other of others) {
@@ -122,7 +125,11 @@ test("nothing that was acknowledged is lost, whatever dies", { timeout: 240_000 
     await phase(tally, "rolling restart", () => rollingRestart());
     await phase(tally, "a machine is cut off", () => machineIsCutOff(third, tally));
     const left = LOAD_MILLIS - (performance.now() - since);
-    await eventually("the time is over", () => assert.ok(performance.now() - since >= LOAD_MILLIS), Math.max(0, left) + 5_000);
+    await eventually(
+      "the time is over",
+      () => assert.ok(performance.now() - since >= LOAD_MILLIS),
+      Math.max(0, left) + 5_000,
+    );
   } finally {
     stop.abort();
     await living;
@@ -130,7 +137,10 @@ test("nothing that was acknowledged is lost, whatever dies", { timeout: 240_000 
   const seconds = (performance.now() - since) / 1_000;
   tally.phase = "in the end";
   const machines = stack.machines.map(({ plan }) => ({ host: plan.host, port: plan.app }));
-  const looked = (await Promise.all(users.map((user) => user.verify(machines)))).reduce((sum, count) => sum + count, 0);
+  const looked = (await Promise.all(users.map((user) => user.verify(machines)))).reduce(
+    (sum, count) => sum + count,
+    0,
+  );
   for (const user of users) user.close();
 
   say(`${USERS} users, ${seconds.toFixed(0)} s, HAProxy: ${JSON.stringify(await stack.balancer.figures())}`);
@@ -139,7 +149,10 @@ test("nothing that was acknowledged is lost, whatever dies", { timeout: 240_000 
 
   const figures = await stack.balancer.figures();
   for (const { name } of stack.machines) assert.ok(figures[name].downs > 0, `HAProxy saw ${name} down`);
-  assert.ok(tally.items > USERS && tally.fields > 0 && tally.logouts > 0 && looked >= USERS, "the users did something");
+  assert.ok(
+    tally.items > USERS && tally.fields > 0 && tally.logouts > 0 && looked >= USERS,
+    "the users did something",
+  );
   for (const promise of PROMISES) assert.equal(tally.count(promise), 0, promise);
   assert.ok(tally.slowest < BOUND_MILLIS, `a request took ${tally.slowest} ms`);
 });

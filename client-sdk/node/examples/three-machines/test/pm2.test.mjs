@@ -51,6 +51,16 @@ test("pm2 runs one machine", { skip: !existsSync(pm2) && "pm2 is not installed",
       added++;
       assert.ok(workers.size >= 2, [...workers].join());
     });
+    // The global object: changed by one worker, known to both.
+    assert.equal((await browser.fetch("POST", "/admin", { banner: "Half price today" })).status, 303);
+    const knowing = new Set();
+    await eventually("both workers know the new banner", async () => {
+      browser.close();
+      const page = await browser.fetch("GET", "/");
+      assert.equal(page.status, 200);
+      if (page.text.includes("Half price today")) knowing.add(page.by);
+      assert.ok(knowing.size >= 2, [...knowing].join());
+    });
     run("reload", "shop");
     const before = workers.size;
     await eventually("new workers have answered", async () => {

@@ -114,7 +114,8 @@ export class Shopper {
       if (!acknowledged) continue;
       if (!possible.includes(seen.preferences?.[field])) this.tally.violation(name, `${where}: ${field}`);
     }
-    if (!(seen.views >= visit.views)) this.tally.violation("views below", `${where}: ${seen.views} of ${visit.views}`);
+    if (!(seen.views >= visit.views))
+      this.tally.violation("views below", `${where}: ${seen.views} of ${visit.views}`);
   }
 
   async #logout() {
@@ -138,7 +139,8 @@ export class Shopper {
 
   async #isGone(browser) {
     const answer = await browser.fetch("GET", "/session.json");
-    if (answer.status === 200 && JSON.parse(answer.text).user) this.tally.violation("sessions back", `${this.name} by ${answer.by}`);
+    if (answer.status === 200 && JSON.parse(answer.text).user)
+      this.tally.violation("sessions back", `${this.name} by ${answer.by}`);
     return answer.status === 200;
   }
 
@@ -149,7 +151,8 @@ export class Shopper {
       if (this.#visit) {
         const browser = this.browser.at(to);
         const answer = await browser.fetch("GET", "/session.json");
-        if (answer.status !== 200) this.tally.violation("not answered in the end", `${this.name}: ${answer.status}`);
+        if (answer.status !== 200)
+          this.tally.violation("not answered in the end", `${this.name}: ${answer.status}`);
         else this.#judge(answer, "acknowledged and lost");
         browser.close();
         looked++;

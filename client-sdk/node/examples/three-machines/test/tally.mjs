@@ -61,9 +61,13 @@ export class Tally {
     say(`${this.requests} requests: p50 ${part(0.5)}, p99 ${part(0.99)}, slowest ${part(1)}`);
     for (const [phase, { requests, refused, slowest, why }] of this.#phases) {
       const reasons = Object.entries(why).map(([name, count]) => `${name}: ${count}`);
-      say(`  ${phase}: ${requests} requests, slowest ${Math.round(slowest)} ms, refused ${refused}${reasons.length ? ` (${reasons.join(", ")})` : ""}`);
+      say(
+        `  ${phase}: ${requests} requests, slowest ${Math.round(slowest)} ms, refused ${refused}${reasons.length ? ` (${reasons.join(", ")})` : ""}`,
+      );
     }
-    say(`acknowledged: ${this.logins} logins, ${this.items} cart items, ${this.fields} fields, ${this.views} views, ${this.logouts} logouts`);
+    say(
+      `acknowledged: ${this.logins} logins, ${this.items} cart items, ${this.fields} fields, ${this.views} views, ${this.logouts} logouts`,
+    );
     for (const [name, details] of this.#violations) {
       say(`${name}: ${details.length}`);
       for (const detail of details.slice(0, EXAMPLES_MAX)) say(`    ${detail}`);

@@ -8,7 +8,9 @@ const PASSWORD = "demo";
 export function account(shared) {
   const routes = Router();
 
-  routes.get("/login", (request, response) => response.send(loginPage(response.locals, takeFlash(request.session)).text));
+  routes.get("/login", (request, response) =>
+    response.send(loginPage(response.locals, takeFlash(request.session)).text),
+  );
 
   routes.post("/login", (request, response, next) => {
     const name = String(request.body?.name ?? "").trim();
