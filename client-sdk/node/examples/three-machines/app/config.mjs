@@ -12,7 +12,8 @@ export async function openConfig(client) {
     get stale() {
       return config.stale;
     },
-    merge: (change) => config.merge(change),
+    /** Each setting by itself: what another process changes at the same moment stays. */
+    set: (name, value) => config.set(name, value),
     close: () => config.close(),
   };
 }

@@ -14,11 +14,11 @@ export function admin(shared) {
 
   routes.post("/admin", onlyUsers, async (request, response) => {
     const { banner, discountPercent } = request.body ?? {};
-    const change = {};
-    if (typeof banner === "string") change.banner = banner.slice(0, TEXT_MAX);
+    if (typeof banner === "string") await shared.config.set("banner", banner.slice(0, TEXT_MAX));
     const percent = Number(discountPercent);
-    if (Number.isInteger(percent) && percent >= 0 && percent <= 90) change.discountPercent = percent;
-    await shared.config.merge(change);
+    if (discountPercent !== undefined && Number.isInteger(percent) && percent >= 0 && percent <= 90) {
+      await shared.config.set("discountPercent", percent);
+    }
     flash(request.session, "good", "Every process of every machine knows it now.");
     response.redirect(303, "/admin");
   });
