@@ -226,11 +226,29 @@ impl History {
         }
     }
 
-    /// Whether `newer` certainly replaced `older` at their place: its writer had seen it, or it came so much later
-    /// that no clock can have had it the other way round.
+    /// Whether what `older` wrote can certainly not be there where `newer` has arrived: its writer had seen it, or it
+    /// came so much later that no clock can have had it the other way round.
     #[must_use]
     pub fn replaced(&self, older: WriteId, newer: WriteId) -> bool {
-        self.descends(newer, older) || self.is_later(older, newer)
+        self.descends(newer, older) || self.is_later(older, newer) && !self.may_be_removed(newer)
+    }
+
+    /// Somebody may have removed it, or it is itself a removal: that takes away what its node had seen, and nothing
+    /// else. Of two writes at once the older one may then show after all.
+    #[must_use]
+    pub fn may_be_removed(&self, id: WriteId) -> bool {
+        let write = self.write(id);
+        let known = self.objects.get(&write.object);
+        let writes = match &write.act {
+            Act::Unset(_) | Act::Part(_) => return true,
+            Act::Set(field) => known.and_then(|known| known.fields.get(field)),
+            Act::Join(member) => known.and_then(|known| known.members.get(member)),
+            _ => None,
+        };
+        writes.into_iter().flatten().map(|other| self.write(*other)).any(|other| {
+            let removes = matches!(other.act, Act::Unset(_) | Act::Part(_));
+            removes && other.is_possible() && !other.is_over_before(write.issued)
+        })
     }
 
     /// Whether `newer` was made by somebody who had seen `older`, perhaps by way of others.

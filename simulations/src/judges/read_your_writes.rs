@@ -56,15 +56,6 @@ fn shows(history: &History, content: &Content, seen: &Seen, id: WriteId) -> bool
     }
     match content.fields.get(field) {
         Some(shown) => *shown == id || !history.replaced(*shown, id),
-        None if matches!(write.act, Act::Unset(_)) => true,
-        None => {
-            let others = history.objects.get(&seen.object).and_then(|known| known.fields.get(field));
-            others.is_some_and(|writes| {
-                writes.iter().map(|other| history.write(*other)).any(|other| {
-                    let before = other.is_over_before(write.issued);
-                    matches!(other.act, Act::Unset(_)) && other.is_possible() && !before
-                })
-            })
-        }
+        None => history.may_be_removed(id),
     }
 }

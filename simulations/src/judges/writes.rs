@@ -71,8 +71,8 @@ impl KeptWrites {
             }
             let holds = match shown {
                 Some(_) if newer.contains(id) => false,
-                Some(shown) => !history.replaced(shown, *id) || removed_later(history, writes, *id),
-                None => removed_later(history, writes, *id),
+                Some(shown) => !history.replaced(shown, *id),
+                None => history.may_be_removed(*id),
             };
             if !holds {
                 lost.insert(*id);
@@ -99,7 +99,7 @@ impl KeptWrites {
             let there = content.members.contains(member);
             let adds =
                 || writes.iter().map(|id| history.write(*id)).filter(|w| matches!(w.act, Act::Join(_)));
-            let owed = adds().find(|add| add.is_owed() && !removed_later(history, writes, add.id));
+            let owed = adds().find(|add| add.is_owed() && !history.may_be_removed(add.id));
             if let Some(owed) = owed.filter(|_| !there) {
                 lost.insert(owed.id);
             }
@@ -131,15 +131,6 @@ fn descendants(history: &History, writes: &[WriteId], first: WriteId) -> BTreeSe
 
 fn removes(act: &Act) -> bool {
     matches!(act, Act::Unset(_) | Act::Part(_))
-}
-
-/// Somebody may have removed it: a removal takes away all that its node has seen, which may be anything.
-fn removed_later(history: &History, writes: &[WriteId], id: WriteId) -> bool {
-    let write = history.write(id);
-    writes.iter().map(|other| history.write(*other)).any(|other| {
-        let before = other.is_over_before(write.issued);
-        removes(&other.act) && other.id != id && other.is_possible() && !before
-    })
 }
 
 /// Somebody has removed it who must have seen it.
