@@ -261,6 +261,9 @@ pub trait System {
     /// Whether two nodes want a link.
     fn wants_link(&self, node: NodeIx, peer: Process) -> bool;
 
+    /// What a node says first on a link. A link stands once both ends have heard it.
+    fn greeting(&self, node: NodeIx) -> Option<Self::Message>;
+
     /// Bytes of a message on the wire, frame and all.
     fn wire_bytes(&mut self, message: &Self::Message) -> u64;
 

@@ -36,6 +36,7 @@ impl<S: System> World<S> {
             && self.seats[b].runs()
             && self.network.between(a, b).is_none()
             && self.network.is_open(a, b)
+            && !self.network.is_clogged(a, b)
             && self.system.wants_link(a, other)
             && self.system.wants_link(b, one)
     }
@@ -63,7 +64,12 @@ impl<S: System> World<S> {
             if let Some(met) = &mut self.seats[me.node].loner {
                 met.get_or_insert(self.now);
             }
+            let greeting =
+                self.system.greeting(peer.node).filter(|_| self.seats[peer.node].process == Some(peer));
             self.input(me.node, Input::LinkUp(peer));
+            if let Some(greeting) = greeting {
+                self.input(me.node, Input::Message(peer, greeting));
+            }
         }
     }
 

@@ -194,6 +194,10 @@ impl System for Sidetalk {
         true
     }
 
+    fn greeting(&self, node: NodeIx) -> Option<Arc<Message>> {
+        self.seat(node).map(|seat| Arc::new(Message::Hello(seat.node.hello())))
+    }
+
     fn wire_bytes(&mut self, message: &Arc<Message>) -> u64 {
         if let Some((last, bytes)) = &self.measured
             && Arc::ptr_eq(last, message)
