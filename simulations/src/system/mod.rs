@@ -279,6 +279,9 @@ pub trait System {
     /// Whether a node's process serves.
     fn ready(&self, node: NodeIx) -> bool;
 
+    /// By how much a node's process corrects its wall clock, in milliseconds.
+    fn clock_correction_millis(&self, node: NodeIx) -> i64;
+
     /// How a node's process is doing; `None` without one.
     fn gauges(&self, node: NodeIx) -> Option<Gauges>;
 

@@ -61,7 +61,8 @@ impl<S: System> World<S> {
         let (me, peer) = (link.ends[end], link.ends[1 - end]);
         if self.seats[me.node].process == Some(me) {
             self.count("links made");
-            if let Some(met) = &mut self.seats[me.node].loner {
+            let established = self.seats[peer.node].loner.is_none();
+            if let Some(met) = self.seats[me.node].loner.as_mut().filter(|_| established) {
                 met.get_or_insert(self.now);
             }
             let greeting =

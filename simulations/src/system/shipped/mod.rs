@@ -255,6 +255,10 @@ impl System for Sidetalk {
         self.seat(node).is_some_and(|seat| seat.node.is_ready())
     }
 
+    fn clock_correction_millis(&self, node: NodeIx) -> i64 {
+        self.seat(node).map_or(0, |seat| seat.node.status().correction_millis)
+    }
+
     fn gauges(&self, node: NodeIx) -> Option<Gauges> {
         let seat = self.seat(node)?;
         let status = seat.node.status();
