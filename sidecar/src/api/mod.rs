@@ -31,6 +31,7 @@ mod openapi;
 mod operation;
 mod path_ops;
 mod query;
+mod read_lately;
 mod router;
 mod serve;
 mod sessions;
@@ -42,5 +43,5 @@ mod watch_events;
 #[cfg(test)]
 mod tests;
 
-pub use serve::serve;
+pub use serve::{Listener, serve};
 pub use settings::{ApiSettings, IdempotencySettings};

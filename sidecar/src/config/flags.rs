@@ -17,8 +17,8 @@ pub struct RunFlags {
     /// The cluster's name [default: sidetalk]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Where the HTTP API listens [default: 127.0.0.1:7411]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where the HTTP API listens: IP:PORT, or unix:PATH for a socket that only this user can open [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
     pub api: Option<String>,
     /// Let the API listen beyond loopback. It asks nobody for a password
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -47,6 +47,9 @@ pub struct RunFlags {
     /// Added to the wall clock, to rehearse skew; needs --chaos
     #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
     pub clock_offset_millis: Option<String>,
+    /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub full_mesh_max: Option<String>,
     /// Bytes of log before the oldest operations go [default: 67108864]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
@@ -59,6 +62,9 @@ pub struct RunFlags {
     /// How long leaving may take [default: 10000]
     #[arg(long, value_name = "N")]
     pub drain_millis: Option<String>,
+    /// Threads that serve requests and peers [default: half of the processors, at least 1: the rest is the application's]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
     /// What is logged: a level, or directives such as info,sidetalk::net=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -84,10 +90,12 @@ impl RunFlags {
             ("insecure_plaintext", one(&self.insecure_plaintext)),
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("full_mesh_max", one(&self.full_mesh_max)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),
             ("drain_millis", one(&self.drain_millis)),
+            ("threads", one(&self.threads)),
             ("log", one(&self.log)),
             ("log_format", one(&self.log_format)),
         ]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use crate::core::command::{
-    Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, LifeExplained, LifeState,
-    Lookup, MemberState, MemberStatus, NodeStatus, Page, Refusal, Write, Written,
+    Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
+    LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ShardId};
 use crate::core::object::{Life, Object};
@@ -22,6 +22,23 @@ impl Node {
     #[must_use]
     pub fn look_up(&self, now: Now, object: &ObjectId) -> Lookup {
         self.shard(object.shard()).look_up(object, self.clock.time(now))
+    }
+
+    /// Reads an object, where the reader does not know it already; what is read comes with its token. `None` while reads may not be served.
+    #[must_use]
+    pub fn read(&self, now: Now, object: &ObjectId, known: Option<&Known>) -> Option<Reading> {
+        if !self.serves() {
+            return None;
+        }
+        let time = self.clock.time(now);
+        let shard = self.shard(object.shard());
+        let revision = shard.revision(object);
+        let content =
+            known.filter(|known| known.revision.object == revision.object && known.stands.contains(&time));
+        let lookup = content.is_none().then(|| shard.look_up(object, time));
+        let seen = content.is_some_and(|known| known.revision.shard == revision.shard);
+        let token = (!seen).then(|| self.read_token(object));
+        Some(Reading { lookup, token, revision, time })
     }
 
     /// The token of what a read of this object has seen.
@@ -166,8 +183,10 @@ impl Node {
     }
 
     fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
+        let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
-            member.id == self.id()
+            everyone
+                || member.id == self.id()
                 || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
@@ -225,7 +244,8 @@ impl Node {
             _ if left => MemberState::Left,
             _ if is_self => MemberState::Up,
             Some(peer) if peer.linked && peer.introduced => MemberState::Up,
-            Some(peer) if peer.alive => MemberState::Suspect,
+            _ if !self.wants_link(replica.id) && self.alive.contains_key(&replica.id) => MemberState::Up,
+            _ if self.alive.contains_key(&replica.id) => MemberState::Suspect,
             _ => MemberState::Down,
         };
         let oldest = peer.and_then(|peer| peer.gaps.values().map(|gap| gap.since).min());
@@ -233,8 +253,17 @@ impl Node {
             replica: replica.clone(),
             state,
             is_self,
-            lag_ops: peer.map_or(0, |peer| self.lag(peer)),
-            lag_millis: oldest.map_or(0, |since| now.mono.since(since) / 1_000),
+            lag_ops: match peer {
+                Some(peer) => self.lag(peer),
+                None if is_self => 0,
+                None if self.is_overlay() => self.unsettled_ops(),
+                None => 0,
+            },
+            lag_millis: match oldest {
+                Some(since) => now.mono.since(since) / 1_000,
+                None if peer.is_none() && !is_self && self.is_overlay() => self.unsettled_millis(now),
+                None => 0,
+            },
             round_trip_micros: peer
                 .and_then(|peer| peer.round_trip_micros)
                 .filter(|_| state == MemberState::Up),

@@ -57,6 +57,7 @@ impl Net {
             lineage: id.0,
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
+            full_mesh_max: FULL_MESH_MAX,
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {
@@ -156,7 +157,7 @@ impl Net {
 
     fn read(&self, index: usize, object: &ObjectId) -> String {
         match self.nodes[index].look_up(self.now(index), object) {
-            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            Lookup::Found(view) => String::from_utf8(view.body.into()).unwrap(),
             other => format!("{other:?}"),
         }
     }
