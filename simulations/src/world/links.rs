@@ -199,7 +199,7 @@ impl<S: System> World<S> {
         for (serial, message, bytes) in self.network.release(from, to) {
             let fate =
                 self.network.send(&self.scenario, self.now + late, (from, to), serial, &message, bytes);
-            self.fly(serial, from, to, message, fate);
+            self.fly(serial, from, to, &message, fate);
         }
     }
 
@@ -228,10 +228,10 @@ impl<S: System> World<S> {
         };
         let ends = (from.node, to.node);
         let fate = self.network.send(&self.scenario, self.now, ends, serial, &message, bytes);
-        self.fly(serial, from.node, to.node, message, fate);
+        self.fly(serial, from.node, to.node, &message, fate);
     }
 
-    fn fly(&mut self, link: u64, from: NodeIx, to: NodeIx, message: S::Message, fate: Fate) {
+    fn fly(&mut self, link: u64, from: NodeIx, to: NodeIx, message: &S::Message, fate: Fate) {
         match fate {
             Fate::Arrives(arrivals) => {
                 for arrival in arrivals {

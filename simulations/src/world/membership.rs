@@ -58,9 +58,9 @@ impl<S: System> World<S> {
             group[first] = Some(first);
             let mut todo = vec![first];
             while let Some(node) = todo.pop() {
-                for other in 0..nodes {
-                    if group[other].is_none() && runs(other) && self.network.is_open(node, other) {
-                        group[other] = Some(first);
+                for (other, group) in group.iter_mut().enumerate() {
+                    if group.is_none() && runs(other) && self.network.is_open(node, other) {
+                        *group = Some(first);
                         todo.push(other);
                     }
                 }
