@@ -1,5 +1,6 @@
 //! The command line.
 
+mod explore;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run many seeds, with every knob drawn from the seed, or one scenario with many seeds.
+    Explore(explore::Explore),
+    /// Run a file that `explore` wrote.
+    Replay {
+        /// The file.
+        file: PathBuf,
+        /// Print everything that happens to nodes and requests.
+        #[arg(long)]
+        story: bool,
+    },
 }
 
 /// Runs the command.
@@ -43,6 +54,8 @@ enum Command {
 pub fn main(args: &Args) -> ExitCode {
     match &args.command {
         Command::Run { scenario, seed, story, json } => run(scenario, *seed, *story, *json),
+        Command::Explore(explore) => explore::main(explore),
+        Command::Replay { file, story } => run(file, None, *story, false),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Destroyed stays destroyed: whatever request was in flight, on whichever side of a partition.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sidetalk::core::identity::ObjectId;
 
@@ -10,6 +10,7 @@ use crate::record::Outcomes;
 use crate::scenario::Scenario;
 use crate::system::Process;
 use crate::traffic::{Seen, Told};
+use crate::world::Micros;
 
 /// A blind logout reaches sessions whose makers' clocks are not further ahead than this.
 const BARRIER_MILLIS: i64 = 20_000;
@@ -17,8 +18,8 @@ const BARRIER_MILLIS: i64 = 20_000;
 #[derive(Default)]
 pub(super) struct Destroyed {
     findings: Findings,
-    /// Processes that have said so.
-    told: BTreeSet<(Process, ObjectId)>,
+    /// Processes that have said so, and when that was heard first.
+    told: BTreeMap<(Process, ObjectId), Micros>,
 }
 
 impl Judge for Destroyed {
@@ -45,7 +46,8 @@ impl Judge for Destroyed {
         let key = (seen.by, seen.object.clone());
         match &seen.told {
             Told::Found(_) => {
-                let back = destroyed_here || self.told.contains(&key);
+                let told = self.told.get(&key).is_some_and(|told| *told < seen.issued);
+                let back = destroyed_here || told;
                 verdict.session_back = back;
                 self.findings.check(!back, || {
                     let node = Scenario::node_name(seen.by.node);
@@ -53,7 +55,7 @@ impl Judge for Destroyed {
                 });
             }
             Told::Ended if is_acknowledged(history, known) => {
-                self.told.insert(key);
+                self.told.entry(key).or_insert(seen.at);
             }
             _ => {}
         }

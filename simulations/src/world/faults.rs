@@ -115,12 +115,14 @@ impl<S: System> World<S> {
         let observers = if fault.from.is_empty() { (0..self.seats.len()).collect() } else { fault.from };
         // No mistake that nobody ordered has such a number.
         let number = u64::MAX - index as u64;
+        let mut news = false;
         for observer in observers {
-            for node in &fault.nodes {
-                if observer != *node {
-                    self.ordered_mistake(observer, *node, number, begins);
-                }
+            for node in fault.nodes.iter().filter(|node| **node != observer) {
+                news |= self.ordered_mistake(observer, *node, number, begins);
             }
+        }
+        if !news {
+            self.count("mistake in vain");
         }
     }
 
@@ -154,15 +156,21 @@ impl<S: System> World<S> {
                     // A machine that goes with its process says nothing; a process alone is missed at once.
                     let told = self.rng.hits(500_000);
                     self.stop(node, told);
+                } else {
+                    self.count("crash in vain");
                 }
             }
             (FaultKind::Leave, true) => self.leave(node),
             (FaultKind::Crash | FaultKind::Leave, false) => self.start(node),
             (FaultKind::Pause | FaultKind::Suspend, true) => {
-                if self.seats[node].runs() {
-                    self.count(if kind == FaultKind::Pause { "pauses" } else { "suspensions" });
-                }
-                self.pause(node, kind == FaultKind::Suspend);
+                let pauses = kind == FaultKind::Pause;
+                self.count(match self.seats[node].runs() {
+                    true if pauses => "pauses",
+                    true => "suspensions",
+                    false if pauses => "pause in vain",
+                    false => "suspend in vain",
+                });
+                self.pause(node, !pauses);
             }
             _ => self.resume(node),
         }
@@ -173,7 +181,10 @@ impl<S: System> World<S> {
 
     /// A process is told to stop, as by SIGTERM.
     fn leave(&mut self, node: NodeIx) {
-        let Some(process) = self.seats[node].process else { return };
+        let Some(process) = self.seats[node].process else {
+            self.count("leave in vain");
+            return;
+        };
         self.count("departures");
         self.seats[node].leaving = true;
         self.input(node, Input::Leave);

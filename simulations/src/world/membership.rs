@@ -147,16 +147,28 @@ impl<S: System> World<S> {
         self.membership.pending.retain(|(who, _, _)| *who != observer);
     }
 
-    /// An observer wrongly takes a node for dead from now on, or no longer.
-    pub(super) fn ordered_mistake(&mut self, observer: NodeIx, node: NodeIx, number: u64, begins: bool) {
+    /// An observer wrongly takes a node for dead from now on, or no longer. Gives whether that is news.
+    pub(super) fn ordered_mistake(
+        &mut self,
+        observer: NodeIx,
+        node: NodeIx,
+        number: u64,
+        begins: bool,
+    ) -> bool {
         let entry = (observer, node, number);
-        if begins {
-            self.membership.mistaken.insert(entry);
-        } else {
+        if !begins {
             self.membership.mistaken.remove(&entry);
+            let hearing = self.hearing();
+            self.look_at(&hearing, observer, node);
+            return true;
         }
-        let hearing = self.hearing();
-        self.look_at(&hearing, observer, node);
+        self.membership.mistaken.insert(entry);
+        let Some(process) = self.seats[node].process else { return false };
+        let known = self.seats[observer].process.is_some() && self.membership.knows(observer, process);
+        if known {
+            self.hear(observer, process, false);
+        }
+        known
     }
 
     /// The next mistake that nobody ordered.

@@ -214,6 +214,10 @@ impl<M> Recorder<M> {
             }
         };
         for kind in asked {
+            // Somebody else was quicker: there was no process to stop.
+            if happened.contains_key(format!("{kind} in vain").as_str()) {
+                continue;
+            }
             let proof: &[&str] = match *kind {
                 "partition" | "cut" | "isolate" => &["paths blocked"],
                 "flap" => &["flaps"],
