@@ -70,7 +70,7 @@ pub struct WriteRecord {
     pub receipt: Option<Receipt>,
     /// Writes to the same place that the writer had certainly seen.
     pub saw: Vec<WriteId>,
-    /// What the process's wall clock was off by, in milliseconds.
+    /// What the process's clock was off by, with its own correction, in milliseconds.
     pub clock_millis: i64,
     /// The process was alone then, and had never met the others.
     pub by_a_loner: bool,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod explore;
+mod scale;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ enum Command {
     },
     /// Run many seeds, with every knob drawn from the seed, or one scenario with many seeds.
     Explore(explore::Explore),
+    /// Run clusters of growing size.
+    Scale(scale::Scale),
     /// Run a file that `explore` wrote.
     Replay {
         /// The file.
@@ -55,6 +58,7 @@ pub fn main(args: &Args) -> ExitCode {
     match &args.command {
         Command::Run { scenario, seed, story, json } => run(scenario, *seed, *story, *json),
         Command::Explore(explore) => explore::main(explore),
+        Command::Scale(scale) => scale::main(scale),
         Command::Replay { file, story } => run(file, None, *story, false),
     }
 }

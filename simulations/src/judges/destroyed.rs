@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sidetalk::core::identity::ObjectId;
 
 use super::{End, Findings, Judge, SeenVerdict, at};
-use crate::history::{History, ObjectHistory, Outcome, is_mortal};
+use crate::history::{History, ObjectHistory, Outcome, WriteRecord, is_mortal};
 use crate::record::Outcomes;
 use crate::scenario::Scenario;
 use crate::system::Process;
@@ -84,11 +84,14 @@ fn is_acknowledged(history: &History, known: &ObjectHistory) -> bool {
     known.destroyed.iter().any(|id| history.write(*id).outcome == Outcome::Acknowledged)
 }
 
-/// What was made by a node on its own before it had met the others, or by one whose clock was far ahead, is out of
-/// the reach of a logout on a node that has not heard of it.
+/// A logout on a node that has not heard of the session leaves a barrier. It does not reach a session whose maker's
+/// clock was far ahead, nor across the first meeting of two histories: a node that found nobody when it started, and
+/// went on alone, keeps no barriers for others.
 fn is_promised(history: &History, known: &ObjectHistory) -> bool {
     let Some(created) = known.created.map(|id| history.write(id)) else { return false };
-    let ahead = |destroy: &crate::history::WriteRecord| created.clock_millis - destroy.clock_millis;
-    let destroys = known.destroyed.iter().map(|id| history.write(*id));
-    !created.by_a_loner && destroys.map(ahead).all(|ahead| ahead < BARRIER_MILLIS)
+    let ahead = |destroy: &WriteRecord| created.clock_millis - destroy.clock_millis;
+    let destroys = || known.destroyed.iter().map(|id| history.write(*id));
+    !created.by_a_loner
+        && !destroys().any(|destroy| destroy.by_a_loner)
+        && destroys().map(ahead).all(|ahead| ahead < BARRIER_MILLIS)
 }

@@ -4,7 +4,7 @@
 use sidetalk::core::identity::ObjectId;
 
 use super::{End, Findings, Judge, SeenVerdict, at};
-use crate::history::{History, WriteRecord, is_mortal};
+use crate::history::{Act, History, WriteRecord, is_mortal};
 use crate::record::Outcomes;
 use crate::scenario::Scenario;
 use crate::traffic::{Seen, Told};
@@ -49,7 +49,7 @@ impl Judge for Logins {
             return;
         }
         for (place, object) in end.objects.iter().enumerate().filter(|(_, object)| is_mortal(object.kind)) {
-            if !is_alive(history, object, end.now, end.now) {
+            if !is_alive(history, object, end.now, end.now) && !is_in_use(history, object, end.now) {
                 continue;
             }
             for (node, content) in end.contents(place) {
@@ -70,4 +70,15 @@ fn is_alive(history: &History, object: &ObjectId, from: Micros, until: Micros) -
         && created.is_over_before(from)
         && !known.destroyed.iter().map(|id| history.write(*id)).any(WriteRecord::is_possible)
         && until + history.clock_spread < ends
+}
+
+/// Somebody has extended it, so that by nobody's clock it can have run out: also where it had run out on the other side
+/// of a partition.
+fn is_in_use(history: &History, object: &ObjectId, now: Micros) -> bool {
+    let Some(known) = history.objects.get(object) else { return false };
+    let writes = known.writes.iter().map(|id| history.write(*id));
+    let mut touches = writes.filter(|write| write.act == Act::Touch && write.is_owed());
+    known.created.is_some_and(|id| history.write(id).is_owed())
+        && !known.destroyed.iter().map(|id| history.write(*id)).any(WriteRecord::is_possible)
+        && touches.any(|touch| now + history.clock_spread < touch.issued + known.ttl)
 }

@@ -11,6 +11,8 @@ mod convergence;
 mod counters;
 mod destroyed;
 mod logins;
+#[cfg(all(test, feature = "mutants"))]
+mod lying;
 mod read_your_writes;
 mod traffic;
 mod writes;

@@ -90,13 +90,12 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let size = units.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size);
     let size = size.or_else(|| (unit.is_empty() && units[0].0 == "B").then_some(1))?;
     let (whole, rest) = number.split_once('.').unwrap_or((number, ""));
-    let mut value = whole.parse::<u64>().ok()?.checked_mul(size)?;
-    let mut place = size;
-    for digit in rest.bytes() {
-        place /= 10;
-        value = value.checked_add(u64::from(digit.checked_sub(b'0')?) * place)?;
+    let value = whole.parse::<u64>().ok()?.checked_mul(size)?;
+    if rest.is_empty() {
+        return Some(value);
     }
-    Some(value)
+    let scale = 10u64.checked_pow(u32::try_from(rest.len()).ok()?)?;
+    value.checked_add(rest.parse::<u64>().ok()?.checked_mul(size)? / scale)
 }
 
 struct Text<T> {

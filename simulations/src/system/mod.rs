@@ -263,6 +263,9 @@ pub trait System {
     /// Whether two nodes want a link.
     fn wants_link(&self, node: NodeIx, peer: Process) -> bool;
 
+    /// What a node says first on a link. A link stands once both ends have heard it.
+    fn greeting(&self, node: NodeIx) -> Option<Self::Message>;
+
     /// Bytes of a message on the wire, frame and all.
     fn wire_bytes(&mut self, message: &Self::Message) -> u64;
 
@@ -277,6 +280,9 @@ pub trait System {
 
     /// Whether a node's process serves.
     fn ready(&self, node: NodeIx) -> bool;
+
+    /// By how much a node's process corrects its wall clock, in milliseconds.
+    fn clock_correction_millis(&self, node: NodeIx) -> i64;
 
     /// How a node's process is doing; `None` without one.
     fn gauges(&self, node: NodeIx) -> Option<Gauges>;

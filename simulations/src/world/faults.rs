@@ -194,7 +194,11 @@ impl<S: System> World<S> {
 
     pub(super) fn drain(&mut self, process: Process, until: Micros) {
         let node = process.node;
-        if self.seats[node].process != Some(process) || self.seats[node].paused {
+        if self.seats[node].process != Some(process) {
+            return;
+        }
+        if self.seats[node].paused {
+            self.queue.at(self.now + DRAIN_LOOK, Event::Drain { process, until });
             return;
         }
         if until == 0 {

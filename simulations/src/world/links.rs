@@ -36,6 +36,7 @@ impl<S: System> World<S> {
             && self.seats[b].runs()
             && self.network.between(a, b).is_none()
             && self.network.is_open(a, b)
+            && !self.network.is_clogged(a, b)
             && self.system.wants_link(a, other)
             && self.system.wants_link(b, one)
     }
@@ -60,10 +61,16 @@ impl<S: System> World<S> {
         let (me, peer) = (link.ends[end], link.ends[1 - end]);
         if self.seats[me.node].process == Some(me) {
             self.count("links made");
-            if let Some(met) = &mut self.seats[me.node].loner {
+            let established = self.seats[peer.node].loner.is_none();
+            if let Some(met) = self.seats[me.node].loner.as_mut().filter(|_| established) {
                 met.get_or_insert(self.now);
             }
+            let greeting =
+                self.system.greeting(peer.node).filter(|_| self.seats[peer.node].process == Some(peer));
             self.input(me.node, Input::LinkUp(peer));
+            if let Some(greeting) = greeting {
+                self.input(me.node, Input::Message(peer, greeting));
+            }
         }
     }
 

@@ -134,7 +134,7 @@ struct Seat<M> {
     /// So many faults keep users away.
     users_cut: u32,
     leaving: bool,
-    /// The process has become ready without a link; since when it has had one.
+    /// The process has become ready without one that was before; since when it has had a link to such a one.
     loner: Option<Option<Micros>>,
     /// The process has been ready.
     has_been_ready: bool,
@@ -409,9 +409,16 @@ impl<S: System> World<S> {
         self.arm(node);
     }
 
-    /// A process serves from now on. One without a link has started a history of its own.
+    /// A process serves from now on. One that found nobody who did before has started a history of its own.
     fn ready_at_last(&mut self, process: Process) {
-        let alone = self.network.links_of(process).is_empty() && self.seats.len() > 1;
+        let known = self.network.links_of(process).into_iter().any(|(serial, end)| {
+            self.network.links.get(&serial).is_some_and(|link| {
+                let peer = &self.seats[link.ends[1 - end].node];
+                peer.has_been_ready && peer.loner.is_none()
+            })
+        });
+        // At the very beginning all start together.
+        let alone = !known && self.phase != Phase::Forming && self.seats.len() > 1;
         let seat = &mut self.seats[process.node];
         seat.has_been_ready = true;
         seat.loner = alone.then_some(None);

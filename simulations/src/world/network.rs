@@ -164,6 +164,13 @@ impl<M: Clone> Network<M> {
         self.active.is_empty() || !self.is_blocked(a, b) && !self.is_blocked(b, a)
     }
 
+    /// What is sent waits: nobody introduces itself on such a path.
+    pub(super) fn is_clogged(&self, a: NodeIx, b: NodeIx) -> bool {
+        self.active.iter().any(|fault| {
+            fault.kind == FaultKind::Clog && (fault.nodes.contains(&a) || fault.nodes.contains(&b))
+        })
+    }
+
     fn path(&self, scenario: &Scenario, from: NodeIx, to: NodeIx) -> Path {
         let spec = &scenario.network;
         let far = scenario.zone_of(from) != scenario.zone_of(to);
@@ -290,9 +297,7 @@ impl<M: Clone> Network<M> {
 
     /// What was held back on a path goes on, if the path is open now. Gives what there is to send again.
     pub(super) fn release(&mut self, from: NodeIx, to: NodeIx) -> Vec<(u64, M, u64)> {
-        let clogged = self.active.iter().any(|fault| {
-            fault.kind == FaultKind::Clog && (fault.nodes.contains(&from) || fault.nodes.contains(&to))
-        });
+        let clogged = self.is_clogged(from, to);
         let pipe = self.pipes.entry((from, to)).or_default();
         if pipe.blocked_since.is_some() || clogged {
             return Vec::new();

@@ -137,7 +137,8 @@ impl<S: System> World<S> {
             return;
         }
         let process_faults_over = self.recorder.process_faults_over(&self.faults);
-        if self.traffic.under_way() == 0 && process_faults_over {
+        let drained = self.seats.iter().all(|seat| seat.process.is_none() || !seat.leaving);
+        if self.traffic.under_way() == 0 && process_faults_over && drained {
             self.history.give_up(self.now);
             self.phase = Phase::Settling { since: self.now };
         }

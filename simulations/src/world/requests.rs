@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Event, Micros, World};
 use crate::rng::Rng;
 use crate::scenario::{Balancer, Scenario};
-use crate::system::{Answer, Input, NodeIx, Process, Request, RequestId, System, WriteId};
+use crate::system::{Answer, Input, NodeIx, Process, Request, RequestId, System, What, WriteId};
 use crate::traffic::{Call, Desk, Order, VisitId};
 
 /// A request that has no answer yet.
@@ -148,7 +148,10 @@ impl<S: System> World<S> {
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         let Some(request) = open.request.take() else { return };
         open.taken_by = Some(process);
-        let clock_millis = self.clocks.offset_millis(node, self.now);
+        // Where it matters which of two clocks is ahead.
+        let lives = matches!(request.what, What::Create(_) | What::Destroy);
+        let corrected = if lives { self.system.clock_correction_millis(node) } else { 0 };
+        let clock_millis = self.clocks.offset_millis(node, self.now) + corrected;
         let by_a_loner = self.seats[node].is_loner(self.now);
         for write in &open.writes {
             self.history.take(*write, process, clock_millis, by_a_loner);

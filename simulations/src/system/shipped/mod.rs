@@ -194,6 +194,10 @@ impl System for Sidetalk {
         true
     }
 
+    fn greeting(&self, node: NodeIx) -> Option<Arc<Message>> {
+        self.seat(node).map(|seat| Arc::new(Message::Hello(seat.node.hello())))
+    }
+
     fn wire_bytes(&mut self, message: &Arc<Message>) -> u64 {
         if let Some((last, bytes)) = &self.measured
             && Arc::ptr_eq(last, message)
@@ -249,6 +253,10 @@ impl System for Sidetalk {
 
     fn ready(&self, node: NodeIx) -> bool {
         self.seat(node).is_some_and(|seat| seat.node.is_ready())
+    }
+
+    fn clock_correction_millis(&self, node: NodeIx) -> i64 {
+        self.seat(node).map_or(0, |seat| seat.node.status().correction_millis)
     }
 
     fn gauges(&self, node: NodeIx) -> Option<Gauges> {
