@@ -110,6 +110,10 @@ impl System for Blobs {
         true
     }
 
+    fn greeting(&self, _: NodeIx) -> Option<Message> {
+        None
+    }
+
     fn wire_bytes(&mut self, message: &Message) -> u64 {
         message::wire_bytes(message)
     }
@@ -125,6 +129,10 @@ impl System for Blobs {
 
     fn ready(&self, node: NodeIx) -> bool {
         self.seat(node).is_some_and(|seat| seat.replication.loaded())
+    }
+
+    fn clock_correction_millis(&self, _: NodeIx) -> i64 {
+        0
     }
 
     fn gauges(&self, node: NodeIx) -> Option<Gauges> {
