@@ -213,6 +213,9 @@ fn lane(record: &RunRecord, node: usize) -> Vec<Stretch> {
         .collect();
     for sample in &record.samples {
         let Some(now) = sample.nodes.get(node) else { continue };
+        // What differs is told against the first node with a process: while that one stands still, it says nothing.
+        let first = sample.nodes.iter().find(|node| node.state != NodeState::Down);
+        let is_told = first.is_some_and(|first| first.state == NodeState::Up);
         let left = leaves.iter().any(|fault| sample.t >= fault.from && sample.t <= fault.until + 1.0);
         let was_serving =
             stretches.last().is_some_and(|last| matches!(last.state, "up" | "catching-up" | "leaving"));
@@ -222,7 +225,9 @@ fn lane(record: &RunRecord, node: usize) -> Vec<Stretch> {
             NodeState::Paused => "paused",
             NodeState::NotReady if left && was_serving => "leaving",
             NodeState::NotReady => "starting",
-            NodeState::Up if now.cut_off_from == 0 && now.parts_behind >= CATCHING_UP_PARTS => "catching-up",
+            NodeState::Up if is_told && now.cut_off_from == 0 && now.parts_behind >= CATCHING_UP_PARTS => {
+                "catching-up"
+            }
             NodeState::Up => "up",
         };
         match stretches.last_mut() {

@@ -79,7 +79,7 @@ pub fn verdict_of(names: [&str; 2], records: [&RunRecord; 2]) -> String {
             .filter(|row| row.is_bad && row.value > 0 && row.key != "stale_with_token");
         let told = bad.map(|row| format!("{} {}", words::number(row.value), row.key.replace('_', " ")));
         let told: Vec<String> = told.collect();
-        if told.is_empty() { "nothing of the kind".to_owned() } else { told.join(", ") }
+        if told.is_empty() { "no harm".to_owned() } else { told.join(", ") }
     };
     format!("{}: {}. {}: {}.", names[0], harm(records[0]), names[1], harm(records[1]))
 }

@@ -42,9 +42,9 @@ fn header(side: &Side<'_>) -> String {
         esc(&sentence(record)),
         pill(record),
         esc(&format!(
-            "{} reads, {} writes acknowledged or tried in {:.0} virtual seconds; {} messages, {} bytes between nodes",
+            "{} calls to nodes, {} of them reads, in {:.0} virtual seconds; {} messages and {} bytes between nodes",
+            number(record.totals.requests),
             number(record.outcomes.reads),
-            number(record.totals.requests - record.outcomes.reads.min(record.totals.requests)),
             record.virtual_s,
             number(record.totals.messages),
             number(record.totals.bytes)
@@ -147,7 +147,10 @@ fn faults(record: &RunRecord) -> String {
             fault.until
         );
     }
-    format!("<details><summary>All {} faults</summary><table>{table}</table></details>", record.faults.len())
+    format!(
+        "<details><summary>Faults as a list ({})</summary><table>{table}</table></details>",
+        record.faults.len()
+    )
 }
 
 fn plots(title: &str, id: &str, figures: &[Figure], record: &RunRecord) -> String {
@@ -169,6 +172,8 @@ fn healings(record: &RunRecord) -> String {
             )
         })
         .collect();
+    // Several nodes that come back at once are one healing to look at.
+    rows.dedup_by(|next, first| next.0 == first.0 && next.2 == first.2);
     let text = record.converged_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
     rows.push(("all the same after the users had gone".into(), record.converged_s.unwrap_or(0.0), text));
     format!(
