@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::record::{NodeSample, NodeState, RunRecord, Sample};
+use crate::record::{NodeSample, NodeState, RunRecord, Sample, SeenAt};
 
 /// Up to so many nodes have a curve each; of more, the least, the middle and the most are shown.
 const CURVES_MAX: usize = 6;
@@ -47,11 +47,12 @@ pub struct Stretch {
 const CATCHING_UP_PARTS: u64 = 12;
 
 type Get = fn(&NodeSample) -> f64;
+type GetSeen = fn(&SeenAt) -> f64;
 
 /// All plots of one run.
 #[must_use]
 pub fn figures(record: &RunRecord) -> Vec<Figure> {
-    let seen = |id, title, unit, series: &[(&str, fn(&crate::record::SeenAt) -> f64)]| Figure {
+    let seen = |id, title, unit, series: &[(&str, GetSeen)]| Figure {
         id,
         title,
         unit,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::{FaultSpan, NodeSample, NodeState, Sample};
 use crate::run::{Under, run_under};
 use crate::scenario::Scenario;
 use crate::world::Watch;
@@ -144,4 +145,55 @@ fn the_figures_are_as_long_as_their_time_axis_and_are_valid_json() {
     }
     let states = json["lanes"][1].to_string();
     assert!(states.contains("\"down\"") && states.contains("\"up\""), "the crash is in the lane: {states}");
+}
+
+/// Many nodes that are restarted one after the other.
+fn crowd(nodes: usize) -> RunRecord {
+    let state = |node: usize, t: usize| {
+        if t > 5 + node / 3 && t < 9 + node / 3 { NodeState::Down } else { NodeState::Up }
+    };
+    let sample = |t: usize| Sample {
+        t: t as f64,
+        nodes: (0..nodes)
+            .map(|node| NodeSample {
+                state: state(node, t),
+                bytes_sent: node as u64 * 10,
+                ..NodeSample::default()
+            })
+            .collect(),
+    };
+    let name = Scenario::node_name;
+    let fault = |place: usize| FaultSpan {
+        kind: "crash".into(),
+        from: 5.0 + place as f64,
+        until: 9.0 + place as f64,
+        nodes: (place * 3..(place * 3 + 3).min(nodes)).map(name).collect(),
+        sides: Vec::new(),
+    };
+    RunRecord {
+        scenario: "crowd".into(),
+        system: "sidetalk".into(),
+        nodes: (0..nodes).map(name).collect(),
+        duration_s: 50.0,
+        samples: (0..=50).map(sample).collect(),
+        faults: (0..nodes / 3).map(fault).collect(),
+        ..RunRecord::default()
+    }
+}
+
+#[test]
+fn names_keep_clear_of_each_other_with_any_number_of_nodes() {
+    for nodes in [3, 10, 30, 100, 1_000] {
+        let record = crowd(nodes);
+        let drawing = svg::timeline(&record, &lanes(&record));
+        let heights = drawing
+            .split("<text class=\"tick\"")
+            .filter(|text| text.contains("text-anchor=\"end\""))
+            .filter_map(|text| text.split(" y=\"").nth(1)?.split('"').next()?.parse::<f64>().ok());
+        let heights: Vec<f64> = heights.collect();
+        assert!(heights.len() >= 3.min(nodes), "{nodes} nodes, {} names", heights.len());
+        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= 10.5), "{nodes} nodes: {heights:?}");
+        let side = Side { name: "sidetalk", record: &record, command: "c", story: &[] };
+        well_formed(&page::run(&side)).unwrap();
+    }
 }

@@ -170,9 +170,9 @@ impl Seat {
         }
     }
 
-    pub(super) fn greeted(&mut self, now: Now, peer: Process, greeting: Greeting) {
+    pub(super) fn greeted(&mut self, now: Now, peer: Process, greeting: &Greeting) {
         if !self.multi() {
-            self.hear_of_term(now, peer, &greeting);
+            self.hear_of_term(now, peer, greeting);
         }
         let leads = self.multi() || greeting.primary == Some(peer) && self.election.primary == Some(peer);
         if leads && self.replication.goal.is_none() {

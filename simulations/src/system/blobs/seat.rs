@@ -134,7 +134,7 @@ impl Seat {
                     self.outbox.push_back(Output::Answer(told.id, answer));
                 }
             }
-            Message::Hello(greeting) => self.greeted(now, peer, greeting),
+            Message::Hello(greeting) => self.greeted(now, peer, &greeting),
             Message::Stream(batch) => self.take_stream(peer, &batch.0),
             Message::State(whole) => self.take_state(&whole),
             Message::Candidate(bid) => self.consider_voting(now, peer, &bid),
