@@ -144,7 +144,7 @@ impl History {
             Act::Count(field, _) => known.counts.entry(field.clone()).or_default().push(id),
             Act::Destroy => known.destroyed.push(id),
             Act::Join(member) | Act::Part(member) => {
-                known.members.entry(member.clone()).or_default().push(id)
+                known.members.entry(member.clone()).or_default().push(id);
             }
             Act::Touch | Act::Add(_) | Act::Reset => {}
         }

@@ -1,5 +1,7 @@
 //! One seed, one run: to the last message.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
 use sidetalk_simulations::explore::draw;
 use sidetalk_simulations::run::run;
 

@@ -1,5 +1,7 @@
 //! Every seed that ever failed, kept with what it found: it must never fail again.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
 use std::path::Path;
 
 use sidetalk_simulations::explore::attempt;

@@ -1,5 +1,7 @@
 //! The scenarios that strangers copy: each runs, each does what it says, and no judge has anything to say.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
 use std::path::Path;
 
 use sidetalk_simulations::record::RunRecord;

@@ -52,6 +52,7 @@ fn cluster(rng: &mut Rng, nodes: usize) -> ClusterSpec {
         bootstrap: rng.pick(&[Span::secs(2), Span::secs(5), Span::secs(10)]),
         stagger: rng.pick(&[Span(0), Span::millis(50), Span::secs(1)]),
         session_lifetime: None,
+        full_mesh: if nodes > 3 && rng.below(3) == 0 { 3 } else { 32 },
         drain: Span::secs(rng.between(1, 10)),
     }
 }

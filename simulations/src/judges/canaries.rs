@@ -1,6 +1,8 @@
 //! A judge that is never heard proves nothing. Each must speak up about a rule of the core that is switched back to
 //! its naive form, or about a system that lies.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a module of tests")]
+
 use sidetalk::core::mutant::{Mutants, Rule};
 
 use super::lying::{Lie, Lying};
@@ -47,7 +49,7 @@ fn split(seed: u64) -> Scenario {
 /// Logs that are too small for the split: whole shards are joined.
 fn joins(seed: u64) -> Scenario {
     let mut scenario = split(seed);
-    scenario.cluster.log = crate::scenario::Bytes(64 << 10);
+    scenario.cluster.log = Bytes(64 << 10);
     scenario.traffic.mix.logout = 20;
     scenario.traffic.counters.per_second = 40;
     scenario.traffic.counters.reset = Share(150_000);
@@ -115,7 +117,7 @@ fn read_your_writes_misses_a_token_that_is_thrown_away() {
 #[test]
 fn bounded_misses_the_bound_of_the_log() {
     let scenario = joins(1);
-    let honest = Scenario { cluster: crate::scenario::ClusterSpec::default(), ..scenario.clone() };
+    let honest = Scenario { cluster: crate::scenario::ClusterSpec::default(), ..scenario };
     let tight = Scenario {
         cluster: crate::scenario::ClusterSpec { log: Bytes(0), ..honest.cluster.clone() },
         ..honest.clone()

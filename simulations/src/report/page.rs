@@ -58,6 +58,7 @@ fn header(side: &Side<'_>) -> String {
 
 fn pill(record: &RunRecord) -> String {
     match record.broken().len() {
+        0 if record.verdicts.is_empty() => String::new(),
         0 => "<span class=\"pill good\">All promises held</span>".into(),
         broken => {
             format!("<span class=\"pill bad\">{broken} of {} promises broken</span>", record.verdicts.len())

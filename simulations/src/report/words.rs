@@ -118,6 +118,7 @@ pub fn sentence(record: &RunRecord) -> String {
     };
     let broken = record.broken().len();
     let promises = match broken {
+        0 if record.verdicts.is_empty() => "nothing was judged".to_owned(),
         0 => "all promises held".to_owned(),
         1 => "one promise was broken".to_owned(),
         many => format!("{many} promises were broken"),

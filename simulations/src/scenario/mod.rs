@@ -86,6 +86,8 @@ pub struct ClusterSpec {
     /// An absolute bound on the life of a session (`--session-lifetime-seconds`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_lifetime: Option<Span>,
+    /// Up to this many nodes each is linked with each; more are linked with their neighbours only.
+    pub full_mesh: usize,
     /// How long a leaving node may take to hand over (`--drain-millis`).
     pub drain: Span,
 }
@@ -99,6 +101,7 @@ impl Default for ClusterSpec {
             bootstrap: Span::secs(10),
             stagger: Span::millis(50),
             session_lifetime: None,
+            full_mesh: sidetalk::core::node::FULL_MESH_MAX,
             drain: Span::secs(10),
         }
     }

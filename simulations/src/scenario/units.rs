@@ -78,7 +78,7 @@ impl fmt::Display for Bytes {
 }
 
 fn write_unit(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
-    let fits = units.iter().rev().find(|(_, size)| value % size == 0 && value >= *size);
+    let fits = units.iter().rev().find(|(_, size)| value.is_multiple_of(*size) && value >= *size);
     let (name, size) = fits.unwrap_or(&units[0]);
     write!(f, "{}{name}", value / size)
 }

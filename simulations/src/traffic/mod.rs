@@ -25,6 +25,7 @@ pub type VisitId = u64;
 
 /// What the users want of the world.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "handed over at once, never stored")]
 pub enum Order {
     /// Send this to a node.
     Send {

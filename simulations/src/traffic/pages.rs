@@ -86,7 +86,7 @@ impl Traffic {
             let user = &mut self.users[number as usize];
             if user.rng.hits(desk.scenario.traffic.logout_in_flight.0) {
                 let late = user.rng.below(50_000);
-                self.load(desk, number, session.clone(), Wish::Change);
+                self.load(desk, number, session, Wish::Change);
                 desk.wake(desk.now + late, Call::Logout(number));
             } else {
                 self.log_out(desk, number);
@@ -219,10 +219,10 @@ impl Traffic {
                 }
             }
             // A framework mints a new session here: whoever was logged in is not any more.
-            Answer::Ended { .. } | Answer::Unknown { behind: false } => {
-                if user.session.as_ref() == Some(&visit.object) {
-                    user.forget_session();
-                }
+            Answer::Ended { .. } | Answer::Unknown { behind: false }
+                if user.session.as_ref() == Some(&visit.object) =>
+            {
+                user.forget_session();
             }
             _ => {}
         }

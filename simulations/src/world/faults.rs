@@ -103,7 +103,7 @@ impl<S: System> World<S> {
                     self.count("clocks stepped");
                 }
                 _ => {
-                    self.clocks.drift(node, now, i64::from(sign) * i64::from(fault.spec.ppm.unwrap_or(0)));
+                    self.clocks.drift(node, now, sign * i64::from(fault.spec.ppm.unwrap_or(0)));
                     self.count("clocks drifting");
                 }
             }

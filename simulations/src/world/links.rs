@@ -10,6 +10,10 @@ const DIAL_MICROS: Micros = 1_000_000;
 /// The sidecar says something on an idle link this often, so silence is noticed a little earlier or later.
 const KEEPALIVE_MICROS: Micros = 1_500_000;
 
+/// Between looks at which links are wanted, and how many of them in a row must find that one is not before it goes.
+const WANTED_LOOK: Micros = 500_000;
+const UNWANTED_LOOKS: u32 = 10;
+
 impl<S: System> World<S> {
     /// Two nodes may be without a link that they want.
     pub(super) fn consider(&mut self, a: NodeIx, b: NodeIx) {
@@ -37,8 +41,28 @@ impl<S: System> World<S> {
             && self.network.between(a, b).is_none()
             && self.network.is_open(a, b)
             && !self.network.is_clogged(a, b)
-            && self.system.wants_link(a, other)
-            && self.system.wants_link(b, one)
+            && (self.system.wants_link(a, other) || self.system.wants_link(b, one))
+    }
+
+    /// In a large cluster not everyone is linked with everyone, and who is changes: what is wanted is dialled, and what
+    /// neither end wants goes after a while.
+    pub(super) fn rewire(&mut self) {
+        self.queue.at(self.now + WANTED_LOOK, Event::Rewire);
+        self.consider_all();
+        let links: Vec<(u64, [Process; 2])> =
+            self.network.links.iter().map(|(serial, link)| (*serial, link.ends)).collect();
+        self.unwanted.retain(|serial, _| self.network.links.contains_key(serial));
+        for (serial, [a, b]) in links {
+            if self.system.wants_link(a.node, b) && self.system.wants_link(b.node, a) {
+                self.unwanted.remove(&serial);
+                continue;
+            }
+            let looks = self.unwanted.entry(serial).or_default();
+            *looks += 1;
+            if *looks > UNWANTED_LOOKS {
+                self.close_end(serial, usize::from(self.system.wants_link(a.node, b)));
+            }
+        }
     }
 
     /// A dial: the link stands if nothing has changed.
@@ -175,7 +199,7 @@ impl<S: System> World<S> {
         for (serial, message, bytes) in self.network.release(from, to) {
             let fate =
                 self.network.send(&self.scenario, self.now + late, (from, to), serial, &message, bytes);
-            self.fly(serial, from, to, message, fate);
+            self.fly(serial, from, to, &message, fate);
         }
     }
 
@@ -204,10 +228,10 @@ impl<S: System> World<S> {
         };
         let ends = (from.node, to.node);
         let fate = self.network.send(&self.scenario, self.now, ends, serial, &message, bytes);
-        self.fly(serial, from.node, to.node, message, fate);
+        self.fly(serial, from.node, to.node, &message, fate);
     }
 
-    fn fly(&mut self, link: u64, from: NodeIx, to: NodeIx, message: S::Message, fate: Fate) {
+    fn fly(&mut self, link: u64, from: NodeIx, to: NodeIx, message: &S::Message, fate: Fate) {
         match fate {
             Fate::Arrives(arrivals) => {
                 for arrival in arrivals {

@@ -58,15 +58,23 @@ impl<S: System> World<S> {
             group[first] = Some(first);
             let mut todo = vec![first];
             while let Some(node) = todo.pop() {
-                for other in 0..nodes {
-                    if group[other].is_none() && runs(other) && self.network.is_open(node, other) {
-                        group[other] = Some(first);
+                for (other, group) in group.iter_mut().enumerate() {
+                    if group.is_none() && runs(other) && self.network.is_open(node, other) {
+                        *group = Some(first);
                         todo.push(other);
                     }
                 }
             }
         }
         group
+    }
+
+    fn hears(&self, observer: NodeIx, node: NodeIx) -> bool {
+        if !self.network.active.iter().any(|fault| blocks(fault.kind)) {
+            return self.seats[observer].runs() && self.seats[node].runs();
+        }
+        let hearing = self.hearing();
+        hearing[node].is_some() && hearing[node] == hearing[observer]
     }
 
     /// Who can be heard has changed: those who are to hear of it will, each in its own time.
@@ -121,9 +129,8 @@ impl<S: System> World<S> {
     /// An observer changes its mind, unless things have changed since.
     pub(super) fn hear(&mut self, observer: NodeIx, process: Process, alive: bool) {
         self.membership.pending.remove(&(observer, process, alive));
-        let hearing = self.hearing();
         let current = self.seats[process.node].process == Some(process);
-        let heard = current && hearing[process.node].is_some() && hearing[process.node] == hearing[observer];
+        let heard = current && self.hears(observer, process.node);
         let is_alive = heard && !self.membership.takes_for_dead(observer, process.node);
         if is_alive != alive || self.seats[observer].process.is_none() {
             return;

@@ -110,6 +110,8 @@ enum Event<M> {
     Reply(RequestId, Process, Answer),
     Patience(RequestId),
     HealthCheck,
+    /// Looks which links are wanted.
+    Rewire,
     Sample,
     /// Looks whether a phase of the run is over.
     Look,
@@ -167,6 +169,8 @@ pub struct World<S: System> {
     faults: Vec<Fault>,
     traffic: Traffic,
     requests: Requests,
+    /// Links that an end does not want, and for how many looks.
+    unwanted: BTreeMap<u64, u32>,
     history: History,
     judges: Judges,
     recorder: Recorder<S::Mark>,
@@ -233,6 +237,7 @@ impl<S: System> World<S> {
             faults,
             traffic: Traffic::new(scenario),
             requests: Requests::new(scenario),
+            unwanted: BTreeMap::new(),
             history: History::default(),
             judges: Judges::new(scenario),
             recorder: Recorder::new(scenario),
@@ -246,6 +251,9 @@ impl<S: System> World<S> {
             world.queue.at(scenario.cluster.stagger.0 * node as u64, Event::Start(node));
         }
         world.queue.at(0, Event::Look);
+        if scenario.cluster.nodes > scenario.cluster.full_mesh {
+            world.queue.at(0, Event::Rewire);
+        }
         Ok(world)
     }
 
@@ -301,6 +309,7 @@ impl<S: System> World<S> {
             Event::Reply(id, by, answer) => self.reply(id, by, answer),
             Event::Patience(id) => self.give_up(id),
             Event::HealthCheck => self.health_check(),
+            Event::Rewire => self.rewire(),
             Event::Sample => self.sample(),
             Event::Look => self.look(),
         }

@@ -98,7 +98,8 @@ impl<S: System> World<S> {
 
     fn forming(&mut self) {
         let nodes = self.seats.len();
-        let linked = self.network.links.len() >= self.links_wanted();
+        let standing = self.network.links.values().filter(|link| link.up == [true, true]).count();
+        let linked = standing >= self.links_wanted();
         let up = (0..nodes).all(|node| self.system.ready(node)) && linked;
         let late = FORMING_MAX + 2 * self.scenario.cluster.bootstrap.0;
         if up {

@@ -165,7 +165,7 @@ impl Door {
         match node.write(now, &write) {
             Ok(written) => self.written(node, now, visit, written, out),
             Err(Refusal::Unknown) if asks(write.object.kind) && !asked.done => {
-                self.ask(node, now, visit, out)
+                self.ask(node, now, visit, out);
             }
             Err(refusal) => out.push_back(Output::Answer(visit.id, refused(node, &visit, &refusal, asked))),
         }

@@ -31,6 +31,7 @@ pub struct Sidetalk {
 struct Config {
     bootstrap_millis: u64,
     log_bytes_max: u64,
+    full_mesh_max: usize,
     session_lifetime_millis: Option<u64>,
     field_bytes: usize,
     ttl_millis: u64,
@@ -59,6 +60,7 @@ impl Sidetalk {
         let config = Config {
             bootstrap_millis: scenario.cluster.bootstrap.as_millis(),
             log_bytes_max: scenario.cluster.log.0,
+            full_mesh_max: scenario.cluster.full_mesh,
             session_lifetime_millis: scenario.cluster.session_lifetime.map(|span| span.as_millis()),
             field_bytes: scenario.traffic.field_bytes.0 as usize,
             ttl_millis: scenario.traffic.ttl.as_millis(),
@@ -138,6 +140,7 @@ impl System for Sidetalk {
             bootstrap_millis: self.config.bootstrap_millis,
             lineage: birth.random.max(1),
             log_bytes_max: self.config.log_bytes_max,
+            full_mesh_max: self.config.full_mesh_max,
             session_lifetime_millis: self.config.session_lifetime_millis,
         };
         let node = Node::with_mutants(config, now, self.config.mutants);
@@ -190,8 +193,8 @@ impl System for Sidetalk {
         self.seat(node).map(|seat| seat.node.deadline())
     }
 
-    fn wants_link(&self, _: NodeIx, _: Process) -> bool {
-        true
+    fn wants_link(&self, node: NodeIx, peer: Process) -> bool {
+        self.seat(node).is_some_and(|seat| seat.node.wants_link(replica_of(peer)))
     }
 
     fn greeting(&self, node: NodeIx) -> Option<Arc<Message>> {
@@ -247,6 +250,11 @@ impl System for Sidetalk {
             Message::Answer { .. } => "answer",
             Message::Ping { .. } => "ping",
             Message::Pong { .. } => "pong",
+            Message::Relay { .. } => "relay",
+            Message::Members(..) => "members",
+            Message::Wave { .. } => "wave",
+            Message::Echo { .. } => "echo",
+            Message::Settled(..) => "settled",
             Message::Leave => "leave",
         }
     }
