@@ -1,7 +1,7 @@
 //! What people run today, to compare with: sessions as whole blobs, the last write wins, replicated asynchronously.
 //!
-//! It does what Redis with Sentinel and connect-redis do, or Couchbase with XDCR: [`express`] is the web process's
-//! side, [`store`] one store process, [`replicate`] the stream between them, [`elect`] the choice of a primary. The
+//! It does what Redis with Sentinel and connect-redis do, or Couchbase with XDCR: `express` is the web process's
+//! side, `store` one store process, `replicate` the stream between them, `elect` the choice of a primary. The
 //! store runs on the machines of the web processes, so that the same faults hit it.
 //!
 //! It is kinder than the real thing where that is simpler: one command is atomic and takes no time; a command that
