@@ -37,6 +37,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod tokens;
 mod watch;
 mod watch_events;
 
@@ -45,3 +46,4 @@ mod tests;
 
 pub use serve::serve;
 pub use settings::{ApiSettings, IdempotencySettings};
+pub use tokens::ApiTokens;

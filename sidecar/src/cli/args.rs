@@ -196,6 +196,18 @@ pub(super) struct ReportArgs {
 pub(super) struct KeygenArgs {
     /// Write it here, readable by its owner only; to standard output when left out
     pub(super) file: Option<PathBuf>,
+    /// First step of a rotation: add a new key to the file, accepted and not used yet
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) add: bool,
+    /// Second step, once every node has read the first: use the newest key
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) promote: bool,
+    /// Third step, once every node has read the second: accept the key in use only
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) prune: bool,
+    /// Print the names of the keys, which tell nothing of them: to compare with the logs of the nodes
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) ids: bool,
 }
 
 #[derive(Args, Debug)]

@@ -14,7 +14,9 @@ use tokio::time::{Instant, timeout};
 use super::books::{Closing, Shared};
 use super::chaos::Faults;
 use super::dial::{self, Target};
+use super::link::Link;
 use super::queue::Pushed;
+use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
@@ -35,8 +37,8 @@ pub trait Handler: Send + Sync + 'static {
 /// How links are set up.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
-    /// The cluster's key; none: plain text.
-    pub key: Option<[u8; 32]>,
+    /// What makes a stream this cluster's.
+    pub secrets: StreamSecrets,
     /// Bytes that may wait on one link.
     pub queue_bytes_max: usize,
     /// Failures may be rehearsed.
@@ -62,7 +64,7 @@ impl Links {
         let shared = Arc::new(Shared {
             ours: handler.hello().replica,
             handler,
-            key: settings.key,
+            secrets: settings.secrets.clone(),
             faults,
             rehearses: settings.rehearses,
             traffic: Traffic::default(),
@@ -148,6 +150,20 @@ impl Links {
     pub fn cut_blocked(&self) {
         let faults = Arc::clone(&self.shared.faults);
         self.shared.close(|link| faults.of(&link.peer.node).blocked, Closing::Cut);
+    }
+
+    /// The cluster's keys are others now: links that were opened with one that counts no longer are opened anew, so
+    /// that taking a key away takes away what it has opened.
+    pub fn keys_changed(&self) {
+        let Some(keys) = &self.shared.secrets.keys else { return };
+        let stale = |link: &Link| link.key.is_some_and(|key| !keys.accepts(key));
+        self.shared.close(stale, Closing::Because("its cluster key is no longer accepted"));
+    }
+
+    /// Somebody should be there, and gossip is not answered: opens a stream, whose handshake says what is wrong. If
+    /// nothing is, a link stands.
+    pub fn probe(&self, address: SocketAddr) {
+        tokio::spawn(dial::probe(Arc::clone(&self.shared), address));
     }
 
     /// What went over the links.

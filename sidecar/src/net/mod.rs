@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 pub use chaos::Faults;
 pub use links::{Handler, LinkSettings, Links};
+pub use secure::StreamSecrets;
 pub use traffic::{Traffic, TrafficFigures};
 
 /// How often a free port is sought that is free for both protocols.

@@ -129,6 +129,8 @@ pub fn render(sources: &Sources) -> String {
         ("unsent", dropped.unsent),
         ("overdue", dropped.overdue),
         ("crowded", dropped.crowded),
+        ("replayed", dropped.replayed),
+        ("unaddressed", dropped.unaddressed),
     ];
     page.many(GOSSIP_DROPPED, "reason", reasons.into_iter());
     page.0
