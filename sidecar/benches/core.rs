@@ -39,6 +39,7 @@ fn node(id: u64) -> Node {
         lineage: 7,
         log_bytes_max: 64 << 20,
         session_lifetime_millis: None,
+        memory_bytes_max: None,
     };
     Node::new(config, NOW)
 }

@@ -3,7 +3,7 @@
 //! An answer with one of these codes has changed nothing, except [`Code::NotEnoughAcks`] (the write stays) and
 //! [`Code::Internal`] (nobody knows). Each body says so itself.
 
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
@@ -253,6 +253,11 @@ impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self(Box::new(Inner { code, detail, members: Map::new(), headers: HeaderMap::new() }))
+    }
+
+    /// The problem of a request that there is no room for now.
+    pub(super) fn too_busy(detail: &str) -> Self {
+        Self::new(Code::TooBusy, detail).header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// Which kind of problem.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq as _;
 
 use super::errors::{Code, Problem};
+use super::guard::is_probe;
 use crate::keyring::read_secret;
 
 /// Bytes of a token: shorter ones can be guessed, longer ones are no tokens.
@@ -18,9 +19,6 @@ const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// Tokens in one file, at most.
 const TOKENS_MAX: usize = 8;
-
-/// For those who only ask whether the node lives: they say nothing of what it holds.
-const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
 /// The tokens that are accepted; they may change while the API runs.
 #[derive(Clone)]
@@ -43,7 +41,9 @@ impl ApiTokens {
                 continue;
             }
             if !TOKEN_BYTES.contains(&line.len()) || !line.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(format!("line {number} must hold 16 to 512 visible ASCII characters without a space"));
+                return Err(format!(
+                    "line {number} must hold 16 to 512 visible ASCII characters without a space"
+                ));
             }
             tokens.push(line.as_bytes().into());
         }
@@ -72,7 +72,7 @@ impl ApiTokens {
     pub(super) fn check(&self, request: &Parts) -> Result<(), Problem> {
         match shown(&request.headers) {
             Some(shown) if self.accepts(shown) => Ok(()),
-            _ if OPEN.contains(&request.uri.path()) => Ok(()),
+            _ if is_probe(request) => Ok(()),
             Some(_) => Err(unauthorized("the token is none that this node accepts", true)),
             None => Err(unauthorized("there is no bearer token", false)),
         }
@@ -103,7 +103,11 @@ fn shown(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 fn unauthorized(detail: &str, wrong: bool) -> Problem {
-    let challenge = if wrong { "Bearer realm=\"sidetalk\", error=\"invalid_token\"" } else { "Bearer realm=\"sidetalk\"" };
+    let challenge = if wrong {
+        "Bearer realm=\"sidetalk\", error=\"invalid_token\""
+    } else {
+        "Bearer realm=\"sidetalk\""
+    };
     Problem::new(Code::Unauthorized, detail).header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
@@ -129,7 +133,9 @@ mod tests {
             assert_eq!(outcome(&tokens, "/v1/sessions/s", Some(&good)), None, "{good}");
         }
         let long = format!("Bearer {ONE}x");
-        for bad in [None, Some(""), Some("Bearer "), Some(&long[..30]), Some(&*long), Some(ONE), Some("Basic abc")] {
+        for bad in
+            [None, Some(""), Some("Bearer "), Some(&long[..30]), Some(&*long), Some(ONE), Some("Basic abc")]
+        {
             assert_eq!(outcome(&tokens, "/v1/sessions/s", bad), Some(Code::Unauthorized), "{bad:?}");
             assert_eq!(outcome(&tokens, "/livez", bad), None);
         }

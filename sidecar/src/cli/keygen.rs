@@ -23,7 +23,8 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
 }
 
 fn new_key() -> Result<ClusterKey, Failure> {
-    ClusterKey::random().map_err(|error| Failure::Failed(format!("the system gives no random bytes: {error}")))
+    ClusterKey::random()
+        .map_err(|error| Failure::Failed(format!("the system gives no random bytes: {error}")))
 }
 
 /// A key that is in use must not be lost by a slip.
@@ -44,7 +45,9 @@ fn create(path: &Path, text: &str) -> Result<(), Failure> {
 /// Accepted from now on, and not used yet.
 fn add(mut file: KeyFile) -> Result<KeyFile, Failure> {
     if file.keys.len() >= KEYS_MAX {
-        return Err(Failure::Failed(format!("{KEYS_MAX} keys are accepted at a time, at most: --prune first")));
+        return Err(Failure::Failed(format!(
+            "{KEYS_MAX} keys are accepted at a time, at most: --prune first"
+        )));
     }
     file = file.with_session_ids();
     file.keys.push(new_key()?);

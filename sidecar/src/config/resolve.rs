@@ -52,7 +52,8 @@ impl Reader {
         });
         let chaos = self.switch("chaos");
         let memory_bytes_max = self.size("max_memory", MEMORY_BYTES_MIN);
-        let log_default = memory_bytes_max.map_or(LOG_BYTES_DEFAULT, |max| LOG_BYTES_DEFAULT.min(max / LOG_SHARE));
+        let log_default =
+            memory_bytes_max.map_or(LOG_BYTES_DEFAULT, |max| LOG_BYTES_DEFAULT.min(max / LOG_SHARE));
         let config = Config {
             node_id: self.node_id(),
             cluster: self.one("cluster", "sidetalk".to_owned(), NAME, name),

@@ -114,7 +114,9 @@ fn the_api_leaves_loopback_only_with_a_token() {
     let line = format!("--api 0.0.0.0:7411 --api-host Web.internal --api-token-file {}", token.path());
     assert!(load(&line).unwrap().api_tokens.is_some());
     assert!(load("--api [::1]:7411").is_ok());
-    for (name, text, mode) in [("open", "not-a-secret-but-long", 0o640), ("short", "short", 0o600), ("no", "\n", 0o600)] {
+    for (name, text, mode) in
+        [("open", "not-a-secret-but-long", 0o640), ("short", "short", 0o600), ("no", "\n", 0o600)]
+    {
         let bad = Scratch::file(name, text, mode);
         assert!(!mistake(&format!("--api-token-file {}", bad.path())).contains("not-a-secret"), "{name}");
     }

@@ -28,7 +28,12 @@ fn a_ring_changes_for_all_who_hold_it() {
 
 #[test]
 fn a_file_holds_several_keys_comments_and_one_for_session_ids() {
-    let text = format!("# new\n{}\n\n{} # old\nsession-ids {}\n", key(2).to_text(), "01".repeat(32), key(3).to_text());
+    let text = format!(
+        "# new\n{}\n\n{} # old\nsession-ids {}\n",
+        key(2).to_text(),
+        "01".repeat(32),
+        key(3).to_text()
+    );
     let file = KeyFile::parse(&text).unwrap();
     assert_eq!(file, KeyFile { keys: vec![key(2), key(1)], session_ids: Some(key(3)) });
     assert_eq!(KeyFile::parse(&file.to_text()).unwrap(), file);

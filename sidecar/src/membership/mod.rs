@@ -171,7 +171,8 @@ impl Membership {
         let mut tasks = JoinSet::new();
         let events: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(events);
         let tell = Arc::clone(&events);
-        tasks.spawn(roster::watch(roster, gossip.clone(), departures, link.clone(), move |event| tell(event)));
+        tasks
+            .spawn(roster::watch(roster, gossip.clone(), departures, link.clone(), move |event| tell(event)));
         for (host, port) in join {
             let silent = Arc::clone(&events);
             let silent = move |address| silent(Event::Unanswered(address));

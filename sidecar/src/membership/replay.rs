@@ -132,7 +132,8 @@ mod tests {
         for step in 0..20_000u64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // Forwards on average, and back by up to twice the window.
-            let number = (step / 4 + random % 300).saturating_sub(if random >> 60 == 0 { 2 * WINDOW } else { 0 });
+            let number =
+                (step / 4 + random % 300).saturating_sub(if random >> 60 == 0 { 2 * WINDOW } else { 0 });
             let new = window.take(number);
             assert!(!(new && heard.contains(&number)), "{number} was heard twice");
             let end = heard.last().map_or(0, |last| last + 1);
@@ -144,7 +145,12 @@ mod tests {
             }
         }
         assert!(heard.len() > 3_000);
-        assert!(window.take(u64::MAX - 1) && !window.take(u64::MAX) && !window.take(0) && !window.take(u64::MAX - 1));
+        assert!(
+            window.take(u64::MAX - 1)
+                && !window.take(u64::MAX)
+                && !window.take(0)
+                && !window.take(u64::MAX - 1)
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::secure::{OpenError, StreamSecrets};
 use super::traffic::Traffic;
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::Hello;
+use crate::wire::Budget;
 
 /// Between two log lines of one kind about one peer.
 const QUIET: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) rehearses: bool,
     pub(super) traffic: Traffic,
     pub(super) queue_bytes_max: usize,
+    /// Room for large messages that come in.
+    pub(super) unpacking: Budget,
     pub(super) standing: RwLock<BTreeMap<ReplicaId, Standing>>,
     /// Grows whenever a link comes up or goes down.
     pub(super) changes: watch::Sender<u64>,

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use super::books::Shared;
 use super::queue::Queue;
 use super::secure::{self, OpenError, Reader, Writer};
-use crate::keyring::KeyId;
 use super::{receive, transmit};
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message};
+use crate::keyring::KeyId;
 use crate::wire::{self, Decoder, Incoming, WireError};
 
 /// A handshake that takes longer has failed.
@@ -178,7 +178,7 @@ pub(super) async fn introduce(
     stream.set_nodelay(true)?;
     let handshake = async {
         let (reader, writer, key) = secure::open(stream, &shared.secrets, dialled).await?;
-        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX);
+        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX).share(&shared.unpacking);
         let mut ends = Ends { reader, writer, decoder };
         match ends.exchange(shared, dialled).await {
             Ok(hello) => Ok((hello, ends, key)),

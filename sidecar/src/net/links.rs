@@ -20,6 +20,10 @@ use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
+use crate::wire::{Budget, MESSAGE_BYTES_MAX};
+
+/// Bytes of large messages in the making, over all links: two of the largest.
+const UNPACKING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Whoever the links serve. Called from the tasks that read, one call at a time for each peer: [`up`](Self::up), then
 /// its messages, then [`down`](Self::down). Must not block for long.
@@ -43,6 +47,21 @@ pub struct LinkSettings {
     pub queue_bytes_max: usize,
     /// Failures may be rehearsed.
     pub rehearses: bool,
+}
+
+/// What waits on the links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Links that stand.
+    pub links: usize,
+    /// Bytes that wait to be sent on the link where most do.
+    pub bytes_longest: usize,
+    /// What may wait on one link.
+    pub bytes_max: usize,
+    /// Bytes of large messages that are not whole yet, or not unpacked, over all links.
+    pub unpacking: usize,
+    /// What they may be.
+    pub unpacking_max: usize,
 }
 
 /// All links of a node.
@@ -69,6 +88,7 @@ impl Links {
             rehearses: settings.rehearses,
             traffic: Traffic::default(),
             queue_bytes_max: settings.queue_bytes_max,
+            unpacking: Budget::new(UNPACKING_BYTES_MAX),
             standing: RwLock::default(),
             changes: watch::Sender::new(0),
             started: Instant::now(),
@@ -164,6 +184,19 @@ impl Links {
     /// nothing is, a link stands.
     pub fn probe(&self, address: SocketAddr) {
         tokio::spawn(dial::probe(Arc::clone(&self.shared), address));
+    }
+
+    /// The links' queues, and the bytes that wait to be written or handed on.
+    pub fn queues(&self) -> Queues {
+        let standing = self.shared.standing.read();
+        let bytes = standing.values().map(|standing| standing.link.queue.bytes());
+        Queues {
+            links: standing.len(),
+            bytes_longest: bytes.max().unwrap_or(0),
+            bytes_max: self.shared.queue_bytes_max,
+            unpacking: self.shared.unpacking.used(),
+            unpacking_max: self.shared.unpacking.max(),
+        }
     }
 
     /// What went over the links.

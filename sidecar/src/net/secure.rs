@@ -121,7 +121,11 @@ fn broken(error: snow::Error) -> io::Error {
 pub(super) type Opened = (Reader, Writer, Option<KeyId>);
 
 /// Makes a stream ready: the first bytes, and the handshake where there is a key.
-pub(super) async fn open(stream: TcpStream, secrets: &StreamSecrets, dials: bool) -> Result<Opened, OpenError> {
+pub(super) async fn open(
+    stream: TcpStream,
+    secrets: &StreamSecrets,
+    dials: bool,
+) -> Result<Opened, OpenError> {
     let (mut read, mut write) = stream.into_split();
     let mode = if secrets.keys.is_some() { KEYED } else { PLAIN };
     let [m0, m1, m2, m3] = MAGIC;
@@ -160,7 +164,11 @@ struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    async fn call(&mut self, keys: &KeyRing, secrets: &StreamSecrets) -> Result<(HandshakeState, KeyId), OpenError> {
+    async fn call(
+        &mut self,
+        keys: &KeyRing,
+        secrets: &StreamSecrets,
+    ) -> Result<(HandshakeState, KeyId), OpenError> {
         let keys = keys.keys();
         let key = keys.first().ok_or(OpenError::OtherKey)?;
         let mut state = handshake(&key.stream, true).map_err(broken)?;
@@ -171,7 +179,11 @@ impl Hands<'_> {
         Ok((state, key.id))
     }
 
-    async fn answer(&mut self, keys: &KeyRing, secrets: &StreamSecrets) -> Result<(HandshakeState, KeyId), OpenError> {
+    async fn answer(
+        &mut self,
+        keys: &KeyRing,
+        secrets: &StreamSecrets,
+    ) -> Result<(HandshakeState, KeyId), OpenError> {
         let (sealed, len) = self.hear().await?;
         for key in keys.keys().iter() {
             let mut state = handshake(&key.stream, false).map_err(broken)?;

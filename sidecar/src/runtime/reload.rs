@@ -4,7 +4,7 @@
 //! Every two seconds each file is read, as short as it is: its time of change says too little, where a file is
 //! replaced by a link or written twice within a second. A file that is of no use changes nothing and is complained of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Reload {
 
     async fn look_at_keys(&mut self) -> Result<(), String> {
         let Some(((known, ring), path)) = &mut self.keys else { return Ok(()) };
-        let read = read_again(path, |path| KeyFile::read(path)).await?;
+        let read = read_again(path, KeyFile::read).await?;
         if read == *known {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl Reload {
 
     async fn look_at_tokens(&self) -> Result<(), String> {
         let Some((tokens, path)) = &self.tokens else { return Ok(()) };
-        let read = read_again(path, |path| ApiTokens::read(path)).await?;
+        let read = read_again(path, ApiTokens::read).await?;
         if !tokens.is_same(&read) {
             tokens.replace(&read);
             tracing::info!("API tokens changed");
@@ -88,14 +88,14 @@ fn listed(ring: &KeyRing) -> String {
 
 /// Off the threads that serve: a file may be on a network.
 async fn read_again<T, E>(
-    path: &PathBuf,
-    read: impl FnOnce(&std::path::Path) -> Result<T, E> + Send + 'static,
+    path: &Path,
+    read: impl FnOnce(&Path) -> Result<T, E> + Send + 'static,
 ) -> Result<T, String>
 where
     T: Send + 'static,
     E: ToString + Send + 'static,
 {
-    let file = path.clone();
+    let file = path.to_owned();
     let read = spawn_blocking(move || read(&file).map_err(|error| error.to_string())).await;
     let read = read.map_err(|error| error.to_string()).and_then(|read| read);
     read.map_err(|error| format!("{}: {error}", path.display()))

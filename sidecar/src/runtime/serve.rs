@@ -22,9 +22,9 @@ use super::service::Service;
 use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings};
 use crate::config::Config;
-use crate::keyring::{KeyRing, SessionIdHash};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::node::{HandOver, Input, Node, NodeConfig};
+use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
 
@@ -155,6 +155,7 @@ impl Bound {
             driver: Arc::clone(&driver),
             links: Arc::clone(&links),
             gossip: membership.meter(),
+            keys: keys.clone(),
             chaos,
         };
         let reload = Reload {
@@ -218,6 +219,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        memory_bytes_max: config.memory_bytes_max,
     })
 }
 

@@ -46,7 +46,7 @@ fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
 fn a_node_that_others_could_reach_does_not_start_unless_told_to() {
     for (arguments, told) in [
         (&["run", "--gossip", "0.0.0.0:0", "--advertise", "127.0.0.1:1"][..], "--insecure-plaintext"),
-        (&["run", "--api", "0.0.0.0:0"], "--api-allow-remote"),
+        (&["run", "--api", "0.0.0.0:0"], "--api-token-file"),
         (&["run", "--config", "/nowhere.toml"], "cannot be read"),
     ] {
         let output = sidetalk(arguments);

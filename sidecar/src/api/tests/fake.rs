@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::api::port::{Chaos, Fault, Port, Waiting};
+use crate::api::port::{ApiFigures, Chaos, Fault, Port, Waiting};
 use crate::core::command::{
     Acks, Changed, Changes, Conflict, ContentExplained, EntityTag, EntryExplained, Explanation, Figures,
     Known, LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Reading,
@@ -335,7 +335,7 @@ impl Port for Fake {
         self.chaos.as_ref().map(|chaos| chaos as &dyn Chaos)
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, _: &ApiFigures) -> String {
         "# TYPE sidetalk_up gauge\nsidetalk_up 1\n".into()
     }
 }

@@ -11,6 +11,7 @@ mod exchange;
 mod join;
 mod journal;
 mod local;
+mod memory;
 mod peer;
 mod report;
 mod roster;
@@ -23,6 +24,7 @@ use self::ask::Asks;
 use self::clock::HybridClock;
 use self::join::Joining;
 use self::journal::Journal;
+use self::memory::Memory;
 use self::peer::Peer;
 use self::roster::Roster;
 use self::waits::Waits;
@@ -52,6 +54,8 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// Estimated memory of the state from which on local writes that make it grow are refused.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// What happens to a node from outside, local calls aside.
@@ -117,6 +121,13 @@ pub enum Alarm {
         /// The correction.
         millis: i64,
     },
+    /// A write was refused because the state has reached its limit.
+    MemoryFull {
+        /// The estimate.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// What a leaving node could not hand over.
@@ -148,6 +159,7 @@ pub struct Node {
     waits: Waits,
     asks: Asks,
     journal: Journal,
+    memory: Memory,
     /// The journal has grown since this was last put out.
     journal_told: u64,
     outbox: VecDeque<Output>,
@@ -181,6 +193,7 @@ impl Node {
             waits: Waits::default(),
             asks: Asks::new(now),
             journal: Journal::default(),
+            memory: Memory::default(),
             journal_told: 0,
             outbox: VecDeque::new(),
             figures: Figures::default(),
@@ -335,6 +348,7 @@ impl Node {
         self.check_waits(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
         self.shard_mut(shard).truncate_log(bytes_max, |_| false);
+        self.note_memory(shard);
     }
 
     /// Notes what the peers are to be told of our progress.

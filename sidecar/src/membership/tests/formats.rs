@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::time::UnixMillis;
+use crate::keyring::{ClusterKey, KeyRing};
 use crate::membership::Event;
 use crate::membership::counts::Reason;
 use crate::membership::frame::{Body, Entry, Frame, cluster_mark};
 use crate::membership::roster::Roster;
-use crate::keyring::{ClusterKey, KeyRing};
 use crate::membership::seal::Seal;
 
 fn replica(node: &str, started: u64) -> Replica {

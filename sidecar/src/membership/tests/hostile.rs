@@ -5,8 +5,8 @@ use tokio::net::UdpSocket;
 use super::harness::{KEY, Plan, TestNode};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::time::UnixMillis;
-use crate::membership::frame::{Body, Entry, Frame, cluster_mark};
 use crate::keyring::{ClusterKey, KeyRing};
+use crate::membership::frame::{Body, Entry, Frame, cluster_mark};
 use crate::membership::replay::{Mailbox, NOWHERE};
 use crate::membership::seal::Seal;
 
@@ -109,7 +109,8 @@ async fn the_largest_heartbeat_and_a_crowd_do_no_harm() {
         let mut entries: Vec<Entry> =
             (0..200).map(|index| entry(&name, batch * 1_000 + index + 1, u64::MAX)).collect();
         entries.push(Entry { replica: a.replica.clone(), address: a.address, heartbeat: u64::MAX });
-        let datagram = seal.close(&frame_to(mailbox, batch, Body::Answer(entries)).encode().unwrap()).unwrap();
+        let datagram =
+            seal.close(&frame_to(mailbox, batch, Body::Answer(entries)).encode().unwrap()).unwrap();
         stranger.send_to(&datagram, a.address).await.unwrap();
     }
     a.until_dropped(|dropped| dropped.crowded, 3).await;

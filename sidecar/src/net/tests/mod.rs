@@ -108,8 +108,11 @@ impl Peer {
         let hello = Hello { cluster: options.cluster.to_owned(), ..hello(replica.clone()) };
         let recorder = Arc::new(Recorder { hello, events: Mutex::default() });
         let faults = Arc::new(Faults::default());
-        let settings =
-            LinkSettings { secrets: options.secrets(), queue_bytes_max: options.queue_bytes_max, rehearses: true };
+        let settings = LinkSettings {
+            secrets: options.secrets(),
+            queue_bytes_max: options.queue_bytes_max,
+            rehearses: true,
+        };
         let links = Links::new(&settings, Arc::clone(&faults), recorder.clone());
         links.listen(listener);
         Self { replica, address, links, faults, recorder }
