@@ -33,7 +33,7 @@ impl ApiTokens {
         Self::parse(&read_secret(path).map_err(|error| error.to_string())?)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut tokens: Vec<Box<[u8]>> = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();

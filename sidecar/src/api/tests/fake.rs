@@ -335,8 +335,11 @@ impl Port for Fake {
         self.chaos.as_ref().map(|chaos| chaos as &dyn Chaos)
     }
 
-    fn metrics(&self, _: &ApiFigures) -> String {
-        "# TYPE sidetalk_up gauge\nsidetalk_up 1\n".into()
+    fn metrics(&self, api: &ApiFigures) -> String {
+        let (closed_slow, body_bytes) = (api.closed_slow, api.body_bytes.0);
+        format!(
+            "# TYPE sidetalk_up gauge\nsidetalk_up 1\nclosed_slow {closed_slow}\nbody_bytes {body_bytes}\n"
+        )
     }
 }
 
