@@ -29,7 +29,7 @@ use super::{body, guard, openapi, router};
 /// How long to leave the listener alone when accepting fails, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bytes of a request's head, at most; what is read at once of a body, too.
+/// Bytes of a request's head: beyond them no more is read. Also what is read at once of a body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Serves the API until `shutdown` comes: then takes no more connections, ends watches, lets requests finish within

@@ -49,7 +49,7 @@ impl Default for ApiSettings {
             tokens: None,
             session_ids: None,
             requests_max: 4_096,
-            body_bytes_max: 256 << 20,
+            body_bytes_max: 128 << 20,
             slow_client_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(30),
             connections_max: 16_384,

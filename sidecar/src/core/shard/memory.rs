@@ -10,7 +10,7 @@ use crate::core::time::Hlc;
 
 /// What an object takes beside its entries and its key: its place in the map, its life, and what the allocator adds.
 /// Measured as the resident memory of a process with many of them, see docs/operating.md.
-const OBJECT_BYTES: u64 = 320;
+const OBJECT_BYTES: u64 = 256;
 
 /// An operation that waits for others, roughly.
 const PENDING_OP_BYTES: u64 = 512;

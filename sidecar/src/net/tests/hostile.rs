@@ -44,8 +44,8 @@ async fn another_key_is_refused_and_told() {
 #[tokio::test]
 async fn who_has_the_key_and_belongs_elsewhere_is_told_before_anybody_says_who_it_is() {
     let keyed = || Options { key: Some([1; 32]), ..Options::default() };
-    refused(keyed(), Options { cluster: "other", ..keyed() }, "unwanted", "unwanted").await;
-    refused(keyed(), Options { session_ids: [7; 8], ..keyed() }, "unwanted", "unwanted").await;
+    refused(keyed(), Options { cluster: "other", ..keyed() }, "cluster", "cluster").await;
+    refused(keyed(), Options { session_ids: [7; 8], ..keyed() }, "session_ids", "session_ids").await;
 }
 
 #[tokio::test]
