@@ -46,6 +46,6 @@ mod watch_events;
 #[cfg(test)]
 mod tests;
 
-pub use serve::serve;
+pub use serve::{Listener, serve};
 pub use settings::{ApiSettings, IdempotencySettings};
 pub use tokens::ApiTokens;

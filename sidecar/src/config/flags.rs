@@ -17,8 +17,8 @@ pub struct RunFlags {
     /// The cluster's name [default: sidetalk]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Where the HTTP API listens [default: 127.0.0.1:7411]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where the HTTP API listens: IP:PORT, or unix:PATH for a socket that only this user can open [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
     pub api: Option<String>,
     /// What clients of the API must show as a bearer token, one a line; needed beyond loopback
     #[arg(long, value_name = "FILE")]
@@ -59,6 +59,9 @@ pub struct RunFlags {
     /// Added to the wall clock, to rehearse skew; needs --chaos
     #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
     pub clock_offset_millis: Option<String>,
+    /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub full_mesh_max: Option<String>,
     /// Bytes of log before the oldest operations go [default: 64MiB, or an eighth of --max-memory]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
@@ -103,6 +106,7 @@ impl RunFlags {
             ("max_memory", one(&self.max_memory)),
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("full_mesh_max", one(&self.full_mesh_max)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),

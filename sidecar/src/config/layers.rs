@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 23] = [
+const SETTINGS: [(&str, bool); 24] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -23,6 +23,7 @@ const SETTINGS: [(&str, bool); 23] = [
     ("max_memory", false),
     ("chaos", false),
     ("clock_offset_millis", false),
+    ("full_mesh_max", false),
     ("log_bytes_max", false),
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),

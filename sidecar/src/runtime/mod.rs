@@ -12,6 +12,7 @@ mod port;
 mod reload;
 mod serve;
 mod service;
+mod socket_file;
 #[cfg(test)]
 mod tests;
 

@@ -79,7 +79,8 @@ async fn many_connections_slow_senders_huge_bodies_and_deep_json_are_survived() 
         assert!(error.is_ok());
         let call: sidetalk_client::Call<serde_json::Value> =
             node.client().call(http::Method::PUT, "/v1/documents/deep");
-        assert_eq!(call.body("application/json", deep.clone()).await.unwrap_err().code(), Some("too_deep"));
+        let error = call.body("application/json", deep.clone()).await.unwrap_err();
+        assert_eq!(error.code(), Some("too_deep"), "{error:?}");
     }
     drop(open);
     eventually("they are gone", || async {

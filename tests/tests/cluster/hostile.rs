@@ -55,6 +55,7 @@ fn honest_messages() -> Vec<Message> {
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
         memory_bytes_max: None,
+        full_mesh_max: sidetalk::core::node::FULL_MESH_MAX,
     };
     let mut core = Core::new(config, now);
     core.handle(now, Input::LinkUp(ReplicaId(78)));
@@ -182,7 +183,7 @@ async fn a_hostile_peer_changes_nothing_for_the_others() {
     let end = Instant::now() + duration();
     let mut after_a_while = None;
     while Instant::now() < end {
-        attack(&cluster[0], &mut random, &honest, &bombs, &mut sent).await;
+        Box::pin(attack(&cluster[0], &mut random, &honest, &bombs, &mut sent)).await;
         connections += 1;
         if connections % 10 == 0 {
             cluster.client(0).counter("c").add(1).await.unwrap();

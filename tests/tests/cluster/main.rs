@@ -17,7 +17,9 @@ mod security;
 mod sessions;
 mod sets;
 mod skew;
+mod sparse;
 mod tokens;
+mod unix_socket;
 mod watch;
 mod wiretap;
 

@@ -67,7 +67,7 @@ async fn at_the_limit_growth_is_refused_and_everything_else_goes_on() {
         }
     }
     small.session("nobody").destroy().await.unwrap();
-    for page in 0..taken.div_ceil(500) {
+    for page in 0..keys().div_ceil(500) {
         let mut batch = small.batch();
         for key in 0..500 {
             batch.push(small.document(&format!("d{page}-{key}")).destroy()).unwrap();

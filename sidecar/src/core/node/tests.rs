@@ -58,6 +58,7 @@ impl Net {
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
             memory_bytes_max: None,
+            full_mesh_max: FULL_MESH_MAX,
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {
