@@ -155,14 +155,15 @@ async fn requests_have_places_and_probes_need_none() {
 #[tokio::test]
 async fn a_head_has_an_end() {
     let server = with(ApiSettings::default()).await;
-    let long = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(1_000_000));
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    // What is left unread may reset the connection, and the answer be lost.
-    let _ = stream.write_all(long.as_bytes()).await;
-    let answer = String::from_utf8(end(&mut stream).await).unwrap();
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let many = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(200));
-    assert!(server.raw(many.as_bytes()).await.starts_with("HTTP/1.1 431 "));
+    for lines in [format!("x: {}\r\n", "y".repeat(1_000_000)), "x: y\r\n".repeat(200)] {
+        let head = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n");
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // What is left unread may reset the connection, and the answer be lost.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        let read = timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer, or the end");
+        assert!(read.is_err() || &answer == b"HTTP/1.1 431", "{answer:?}");
+    }
 }
 
 #[tokio::test]
