@@ -17,8 +17,8 @@ pub struct RunFlags {
     /// The cluster's name [default: sidetalk]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Where the HTTP API listens [default: 127.0.0.1:7411]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where the HTTP API listens: IP:PORT, or unix:PATH for a socket that only this user can open [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
     pub api: Option<String>,
     /// Let the API listen beyond loopback. It asks nobody for a password
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]

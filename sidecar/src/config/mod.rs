@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use flags::RunFlags;
 pub use key::ClusterKey;
@@ -26,8 +27,8 @@ pub struct Config {
     pub node_id: String,
     /// The cluster's name: nodes of different clusters do not talk to each other. Default: `sidetalk`.
     pub cluster: String,
-    /// Where the HTTP API listens. Loopback unless the operator said otherwise. Port 0: any free one.
-    pub api: SocketAddr,
+    /// Where the HTTP API listens. Loopback or a socket file unless the operator said otherwise. Port 0: any free one.
+    pub api: ApiAddress,
     /// Names that a request's `Host` may bear besides the local ones.
     pub api_hosts: Vec<String>,
     /// Where gossip (UDP) and the streams between nodes (TCP, same port) listen. Port 0: any free one.
@@ -67,6 +68,24 @@ impl Config {
     pub fn load(flags: &RunFlags) -> Result<Self, Mistakes> {
         let environment = |name: &str| std::env::var(name).ok();
         layers::read(flags, &environment).and_then(|(settings, read)| resolve::resolve(settings, read))
+    }
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiAddress {
+    /// On a port.
+    Tcp(SocketAddr),
+    /// On a Unix socket, which only the node's own user can open. The path holds no white space.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod sets;
 mod skew;
 mod sparse;
 mod tokens;
+mod unix_socket;
 mod watch;
 
 use serde_json::Value;
