@@ -117,6 +117,7 @@ fn told(alarm: &node::Alarm) -> Output<Arc<Message>> {
         }
         node::Alarm::Skewed { .. } => Output::Notice("stamps from beyond the drift limit"),
         node::Alarm::Corrected { .. } => Output::Notice("clocks corrected"),
+        node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
     }
 }
 
@@ -142,6 +143,7 @@ impl System for Sidetalk {
             log_bytes_max: self.config.log_bytes_max,
             full_mesh_max: self.config.full_mesh_max,
             session_lifetime_millis: self.config.session_lifetime_millis,
+            memory_bytes_max: None,
         };
         let node = Node::with_mutants(config, now, self.config.mutants);
         let door = Door::new(self.config.field_bytes, self.config.ttl_millis);

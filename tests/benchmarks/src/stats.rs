@@ -1,9 +1,11 @@
-//! Medians, percentiles, and rows of tables.
+//! Medians and percentiles.
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// The middle of some numbers, and what most of them lie between.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,

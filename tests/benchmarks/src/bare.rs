@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::SESSION;
+use crate::sessions::SESSION;
 
 /// Tells this program to be the server.
 pub(crate) const ARGUMENT: &str = "--bare-server";
