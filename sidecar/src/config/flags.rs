@@ -47,6 +47,9 @@ pub struct RunFlags {
     /// Added to the wall clock, to rehearse skew; needs --chaos
     #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
     pub clock_offset_millis: Option<String>,
+    /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub full_mesh_max: Option<String>,
     /// Bytes of log before the oldest operations go [default: 67108864]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
@@ -87,6 +90,7 @@ impl RunFlags {
             ("insecure_plaintext", one(&self.insecure_plaintext)),
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("full_mesh_max", one(&self.full_mesh_max)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),

@@ -43,6 +43,9 @@ pub struct Config {
     pub chaos: bool,
     /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
     pub clock_offset_millis: i64,
+    /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
+    /// [`chaos`](Self::chaos).
+    pub full_mesh_max: usize,
     /// Bytes of log over all shards before the oldest operations go.
     pub log_bytes_max: u64,
     /// No session lives longer than this, whatever its lease says.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::layers::Layer;
 use super::mistake::{Mistake, Mistakes};
 use super::{ApiAddress, ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use crate::core::node::FULL_MESH_MAX;
 
 const API_DEFAULT: ApiAddress =
     ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
@@ -58,6 +59,7 @@ impl Reader {
             cluster_key: self.cluster_key(),
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
+            full_mesh_max: self.full_mesh_max(chaos),
             log_bytes_max: self.number("log_bytes_max", LOG_BYTES_DEFAULT, LOG_BYTES_MIN, u64::MAX),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
@@ -125,6 +127,18 @@ impl Reader {
             self.blame(&origin, "falsifies the clock, which takes --chaos as well".to_owned());
         }
         millis
+    }
+
+    fn full_mesh_max(&mut self, chaos: bool) -> usize {
+        let members = self.number("full_mesh_max", FULL_MESH_MAX as u64, 2, 1_000);
+        if members != FULL_MESH_MAX as u64 && !chaos {
+            let origin = self.origin("full_mesh_max");
+            self.blame(
+                &origin,
+                "must be the same on all nodes, and is only for rehearsals: it takes --chaos".to_owned(),
+            );
+        }
+        usize::try_from(members).unwrap_or(FULL_MESH_MAX)
     }
 
     fn check_api(&mut self, api: &ApiAddress) {

@@ -158,6 +158,14 @@ fn skew_is_rehearsed_only_with_chaos() {
 }
 
 #[test]
+fn a_large_cluster_is_rehearsed_only_with_chaos() {
+    assert!(mistake("--full-mesh-max 3").contains("takes --chaos"));
+    assert_eq!(load("--chaos --full-mesh-max 3").unwrap().full_mesh_max, 3);
+    assert_eq!(load("").unwrap().full_mesh_max, 32);
+    assert!(mistake("--chaos --full-mesh-max 1").contains("from 2"));
+}
+
+#[test]
 fn a_misspelt_log_level_is_no_filter() {
     for good in ["info", "INFO", "warn,sidetalk::net=debug", "off"] {
         assert_eq!(load(&format!("--log {good}")).unwrap().log.filter, good);

@@ -218,6 +218,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        full_mesh_max: config.full_mesh_max,
     })
 }
 

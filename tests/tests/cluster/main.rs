@@ -13,6 +13,7 @@ mod security;
 mod sessions;
 mod sets;
 mod skew;
+mod sparse;
 mod tokens;
 mod unix_socket;
 mod watch;
