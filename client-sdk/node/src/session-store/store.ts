@@ -18,7 +18,14 @@ import { BehindError, isDown, RefusedError, SidetalkError } from "../errors.js";
 import type { TokenScope } from "../scope.js";
 import { Availability } from "./availability.js";
 import { contextOf, currentContext, type RequestContext } from "./context.js";
-import { lifetimeMillis, loadedCookie, type SessionCookie, storedCookie } from "./cookie.js";
+import {
+  lifetimeMillis,
+  loadedCookie,
+  sameCookie,
+  type SessionCookie,
+  type Stored,
+  storedCookie,
+} from "./cookie.js";
 import { type Declared, difference, pathsOf, type Difference } from "./diff.js";
 import { fillSets, takeSets } from "./sets.js";
 
@@ -79,13 +86,12 @@ type JsonObject = { [key: string]: Json };
 
 /** What is known of a session in this process. */
 interface Known {
-  /** JSON of what is stored, as far as this request knows. */
+  /** JSON of what is stored, without the cookie, as far as this request knows. */
   text: string;
+  cookie: Stored;
   life: string;
   /** Until when it is leased, by `performance.now()`. */
   deadline: number;
-  cookieText: string;
-  maxAge: number | undefined;
 }
 
 /** One session in one request. */
@@ -153,9 +159,9 @@ export class SessionStore extends EventEmitter {
   touch(sid: string, session: FrameworkSession, callback?: Callback): void {
     const known = stateOf(session as SessionData)?.known;
     if (known) {
-      const cookie = JSON.stringify(storedCookie(session.cookie, known.maxAge));
+      const changed = !sameCookie(known.cookie, storedCookie(session.cookie, known.cookie));
       const lasts = lifetimeMillis(session.cookie, this._.ttlMillis) + performance.now() <= known.deadline;
-      if (cookie !== known.cookieText) return this.set(sid, session, callback);
+      if (changed) return this.set(sid, session, callback);
       if (lasts) return callback?.();
     }
     const context = this._context(session);
@@ -195,7 +201,7 @@ export class SessionStore extends EventEmitter {
   _changed(session: SessionData): boolean | undefined {
     const state = stateOf(session);
     if (!state?.known) return undefined;
-    return textOf(session, state.known.maxAge) !== state.known.text;
+    return textOf(session) !== state.known.text;
   }
 
   private _context(session?: SessionData): RequestContext | undefined {
@@ -226,12 +232,12 @@ export class SessionStore extends EventEmitter {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
+    const cookie = (data.cookie ?? {}) as Stored;
     const known: Known = {
-      text: JSON.stringify(data),
+      text: textOf(data),
+      cookie,
       life: found.life ?? "",
       deadline: performance.now() + millis,
-      cookieText: JSON.stringify(data.cookie) ?? "",
-      maxAge: ageOf(data.cookie),
     };
     data.cookie = loadedCookie(data.cookie, millis);
     const state: State = { known, saving: undefined };
@@ -244,7 +250,7 @@ export class SessionStore extends EventEmitter {
     let state = stateOf(session);
     if (!state) states.set(session, (state = { known: undefined, saving: undefined }));
     // A copy now: what changes while we wait belongs to the next save.
-    const text = textOf(session, state.known?.maxAge);
+    const text = textOf(session);
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
     const before = state.saving;
     const saving = this._saveText(sid, text, lifetime, state, session, context, before);
@@ -266,22 +272,23 @@ export class SessionStore extends EventEmitter {
     context: RequestContext | undefined,
     before: Promise<void> | undefined,
   ): Promise<void> {
+    const cookie = storedCookie(session.cookie ?? {}, state.known?.cookie);
     if (before) await before;
     if (lifetime <= 0) return this._destroy(sid, context);
     const scope = context?.scope;
     if (!state.known) {
       const foreign = !("req" in session) && !("sessionId" in session);
-      state.known = await this._create(sid, text, lifetime, foreign, scope);
+      state.known = await this._create(sid, text, cookie, lifetime, foreign, scope);
       return;
     }
     const { known } = state;
-    if (text !== known.text) {
-      const [was, is] = [JSON.parse(known.text) as JsonObject, JSON.parse(text) as JsonObject];
+    if (text !== known.text || !sameCookie(known.cookie, cookie)) {
+      const [was, is] = [contentOf(known.text, known.cookie), contentOf(text, cookie)];
       const change = difference(was, is, this._.declared);
       if (change.ops.length > 0) {
         const again = () => difference(was, is, this._.declared, true);
         const done = await this._change(sid, change, again, known.life, lifetime, scope);
-        if (done) learn(known, text, done);
+        if (done) learn(known, text, cookie, done);
         return;
       }
     }
@@ -292,12 +299,13 @@ export class SessionStore extends EventEmitter {
   private async _create(
     sid: string,
     text: string,
+    cookie: Stored,
     lifetime: number,
     foreign: boolean,
     scope: TokenScope | undefined,
   ): Promise<Known> {
     const path = this._path(sid);
-    const content = JSON.parse(text) as JsonObject;
+    const content = contentOf(text, cookie);
     const sets = takeSets(content, this._.declared);
     const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
     const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
@@ -323,8 +331,8 @@ export class SessionStore extends EventEmitter {
       const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
       done = await this._call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
     }
-    const known: Known = { text: "", life: "", deadline: 0, cookieText: "", maxAge: undefined };
-    learn(known, text, done);
+    const known: Known = { text: "", cookie, life: "", deadline: 0 };
+    learn(known, text, cookie, done);
     return known;
   }
 
@@ -491,24 +499,25 @@ function stateOf(session: SessionData): State | undefined {
   return carrier instanceof Carrier ? carrier.state : states.get(session);
 }
 
-function textOf(session: SessionData, maxAge: number | undefined): string {
-  const copy: Record<string, unknown> = { ...session };
-  delete copy[CARRIER];
-  copy["cookie"] = storedCookie(session.cookie ?? {}, maxAge);
+/** JSON of a session, without its cookie. */
+function textOf(session: SessionData): string {
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(session)) {
+    if (name !== "cookie" && name !== CARRIER) copy[name] = session[name];
+  }
   return JSON.stringify(copy);
 }
 
-function learn(known: Known, text: string, done: Reply<unknown>): void {
-  const { cookie } = JSON.parse(text) as { cookie: SessionCookie };
-  known.text = text;
-  known.life = done.life ?? known.life;
-  known.deadline = deadlineOf(done);
-  known.cookieText = JSON.stringify(cookie);
-  known.maxAge = ageOf(cookie);
+/** What is stored of a session. */
+function contentOf(text: string, cookie: Stored): JsonObject {
+  return { ...(JSON.parse(text) as JsonObject), cookie: JSON.parse(JSON.stringify(cookie)) as Json };
 }
 
-function ageOf(cookie: SessionCookie | undefined): number | undefined {
-  return typeof cookie?.originalMaxAge === "number" ? cookie.originalMaxAge : undefined;
+function learn(known: Known, text: string, cookie: Stored, done: Reply<unknown>): void {
+  known.text = text;
+  known.cookie = cookie;
+  known.life = done.life ?? known.life;
+  known.deadline = deadlineOf(done);
 }
 
 function deadlineOf(done: Reply<unknown>): number {
