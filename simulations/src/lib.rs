@@ -11,6 +11,7 @@
 //! | [`history`] | what users did and were told: the only knowledge the judges have of what ought to be |
 //! | [`judges`] | what must hold, one file for each promise |
 //! | [`record`] | everything that was observed in a run, as plain values: for tables, reports and comparisons |
+//! | [`report`] | a record as one HTML page with plots, and the figures as JSON |
 //! | [`explore`] | scenarios drawn from a seed, shrinking, replay files |
 //! | [`cli`] | the command line |
 //!
@@ -25,6 +26,7 @@ pub mod explore;
 pub mod history;
 pub mod judges;
 pub mod record;
+pub mod report;
 pub mod rng;
 pub mod run;
 pub mod scenario;

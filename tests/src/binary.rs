@@ -38,7 +38,12 @@ pub struct Output {
 #[must_use]
 pub fn sidetalk(arguments: &[&str]) -> Output {
     let mut command = Command::new(sidetalk_binary());
-    let output = command.args(arguments).env_remove("SIDETALK_API").stdin(Stdio::null()).output();
+    let output = command
+        .args(arguments)
+        .env_remove("SIDETALK_API")
+        .env_remove("SIDETALK_API_TOKEN_FILE")
+        .stdin(Stdio::null())
+        .output();
     let output = output.expect("the binary can be started");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is text");
     Output {

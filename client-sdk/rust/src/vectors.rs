@@ -107,7 +107,8 @@ async fn every_call_is_sent_as_the_vectors_say() {
         for (header, value) in want["headers"].as_object().into_iter().flatten() {
             assert_eq!(asked.headers[header.as_str()], value.as_str().unwrap(), "{name}: {header}");
         }
-        let body = if asked.body.is_empty() { Value::Null } else { serde_json::from_str(&asked.body).unwrap() };
+        let body =
+            if asked.body.is_empty() { Value::Null } else { serde_json::from_str(&asked.body).unwrap() };
         assert_eq!(body, want["body"], "{name}");
     }
 }

@@ -38,6 +38,9 @@ pub(super) struct Explore {
     /// Where replay files go.
     #[arg(long, default_value = ".")]
     out: PathBuf,
+    /// Write a page with plots for each failure into this folder.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Do not make failures smaller.
     #[arg(long)]
     no_shrink: bool,
@@ -57,6 +60,10 @@ impl Report for Teller<'_> {
         } else {
             shrink(scenario, failure, SHRINK_ATTEMPTS, &mut |candidate| attempt(candidate).1)
         };
+        if let (Some(folder), (Some(record), _)) = (&self.args.report, attempt(&smaller)) {
+            let command = format!("sidetalk-sim replay failed-{seed}.toml");
+            super::report(&folder.join(format!("seed-{seed}")), &smaller, &record, &command);
+        }
         let file = self.args.out.join(format!("failed-{seed}.toml"));
         match std::fs::write(&file, replay_file(&smaller, &failure)) {
             Ok(()) => say(&format!("replay it: sidetalk-sim replay {}", file.display())),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod explore;
 mod scale;
 mod table;
@@ -9,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::record::RunRecord;
+use crate::report::{Side, write_run};
 use crate::run::run_on;
 use crate::scenario::Scenario;
 use crate::system::Sidetalk;
@@ -37,7 +40,12 @@ enum Command {
         /// Print the record as JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// Write a page with plots, and the figures as JSON, into this folder.
+        #[arg(long)]
+        report: Option<PathBuf>,
     },
+    /// Run two scenarios, or one on two systems, and show them side by side.
+    Compare(compare::Compare),
     /// Run many seeds, with every knob drawn from the seed, or one scenario with many seeds.
     Explore(explore::Explore),
     /// Run clusters of growing size.
@@ -56,10 +64,13 @@ enum Command {
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     match &args.command {
-        Command::Run { scenario, seed, story, json } => run(scenario, *seed, *story, *json),
+        Command::Run { scenario, seed, story, json, report } => {
+            run(scenario, *seed, *story, *json, report.as_deref())
+        }
+        Command::Compare(compare) => compare::main(compare),
         Command::Explore(explore) => explore::main(explore),
         Command::Scale(scale) => scale::main(scale),
-        Command::Replay { file, story } => run(file, None, *story, false),
+        Command::Replay { file, story } => run(file, None, *story, false, None),
     }
 }
 
@@ -77,7 +88,7 @@ fn read(path: &Path) -> Result<Scenario, ExitCode> {
     })
 }
 
-fn run(path: &Path, seed: Option<u64>, story: bool, json: bool) -> ExitCode {
+fn run(path: &Path, seed: Option<u64>, story: bool, json: bool, folder: Option<&Path>) -> ExitCode {
     let mut scenario = match read(path) {
         Ok(scenario) => scenario,
         Err(code) => return code,
@@ -106,7 +117,27 @@ fn run(path: &Path, seed: Option<u64>, story: bool, json: bool) -> ExitCode {
     } else {
         say(&table::summary(&record, took_s));
     }
+    if let Some(folder) = folder {
+        let command = format!("sidetalk-sim run {} --seed {}", path.display(), scenario.seed);
+        report(folder, &scenario, &record, &command);
+    }
     if record.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes the report of a run. The story of a broken promise comes from a second run: the same seed, the same run.
+fn report(folder: &Path, scenario: &Scenario, record: &RunRecord, command: &str) {
+    let mut story = Vec::new();
+    if !record.is_clean() {
+        let mut watch = Watch { progress: None, tell: true };
+        if let Ok((_, lines)) = run_on(scenario, Sidetalk::new(scenario), &mut watch) {
+            story = lines;
+        }
+    }
+    let side = Side { name: &record.system, record, command, story: &story };
+    match write_run(folder, &side) {
+        Ok(()) => say(&format!("report: {}", folder.join("index.html").display())),
+        Err(error) => complain(&format!("{}: {error}", folder.display())),
+    }
 }
 
 /// The real time, which only the command line looks at.

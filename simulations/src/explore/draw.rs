@@ -34,6 +34,7 @@ pub fn draw(seed: u64) -> Scenario {
         traffic: traffic(rng),
         // A lossy link is sent things again, and small logs make states of what would be operations.
         limits: LimitSpec { idle_per_link: Bytes(16 << 10), overhead_per_write: Bytes(1 << 20) },
+        blobs: crate::scenario::BlobSpec::default(),
         faults: Vec::new(),
     };
     for _ in 0..rng.below(7) {

@@ -2,6 +2,7 @@
 //!
 //! A run depends on this value and nothing else: the same scenario gives the same run, to the last message.
 
+mod blobs;
 mod check;
 mod fault;
 mod locate;
@@ -13,6 +14,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::blobs::{BlobSpec, Layout};
 pub use self::check::Mistake;
 pub use self::fault::{Fault, FaultKind, FaultSpec};
 pub use self::traffic::{Balancer, CounterSpec, DocumentSpec, Mix, SetSpec, Surge, TrafficSpec};
@@ -59,6 +61,9 @@ pub struct Scenario {
     /// What the judges hold a run to.
     #[serde(default)]
     pub limits: LimitSpec,
+    /// The store that it is compared with.
+    #[serde(default)]
+    pub blobs: BlobSpec,
     /// What goes wrong.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultSpec>,

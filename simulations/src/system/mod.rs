@@ -3,6 +3,7 @@
 //! The same users and the same faults drive any [`System`]. A system is as deterministic as the core: it reads no
 //! clock and draws no number that is not handed in.
 
+pub mod blobs;
 pub mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use sidetalk::core::identity::{Dot, LifeId, ObjectId};
 use sidetalk::core::time::{MonoMicros, Now};
 use sidetalk::core::token::Token;
 
+pub use self::blobs::Blobs;
 pub use self::shipped::Sidetalk;
 
 /// A node's place in the cluster, from 0.

@@ -48,6 +48,18 @@ export interface StoreOptions {
    * is.
    */
   whenBehind?: "fail" | "serve" | undefined;
+  /**
+   * How many nodes must have a change before its request is answered. Default: the sidecar's own node; then what it was
+   * told in the milliseconds before it crashes is lost. With 2, one node may crash at any time.
+   */
+  acks?: number | "majority" | "all" | undefined;
+  /** How long to wait for them, in milliseconds. Default 1000. */
+  acksTimeoutMillis?: number | undefined;
+  /**
+   * What becomes of a change that too few nodes have acknowledged in time; it stays in both cases. `fail` (the
+   * default): the request gets an error with status 503. `serve`: it goes on, with what this node alone may have.
+   */
+  whenUnacknowledged?: "fail" | "serve" | undefined;
   /** How long the node may take to catch up, or to ask others about a session, in milliseconds. Default 1000. */
   waitMillis?: number | undefined;
 }
@@ -87,6 +99,7 @@ interface State {
 /** In sessions of frameworks that copy what they are given, this leads to the {@link State}. */
 const CARRIER = "__sidetalk";
 const TTL_SECONDS_DEFAULT = 86_400;
+const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
 
 const states = new WeakMap<object, State>();
@@ -116,6 +129,9 @@ export class SessionStore extends EventEmitter {
       ttlMillis: (options.ttlSeconds ?? TTL_SECONDS_DEFAULT) * 1_000,
       declared: { counters: pathsOf(options.counters), sets: pathsOf(options.sets) },
       serveBehind: options.whenBehind === "serve",
+      acks: options.acks,
+      acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
+      serveUnacknowledged: options.whenUnacknowledged === "serve",
       waitMillis: options.waitMillis,
       availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
       owner: this,
@@ -405,13 +421,19 @@ export class SessionStore extends EventEmitter {
   ): Promise<Reply<T>> {
     const sent = scope?.before() ?? NONE;
     const { transport, timeoutMillis } = this.client;
+    const changes = draft.method !== "GET" && !touches;
+    const { acks, acksTimeoutMillis } = this._;
+    const refined = changes && acks !== undefined ? { ...options, acks, acksTimeoutMillis } : options;
     try {
-      const made = request(draft, options, timeoutMillis, sent, this._.waitMillis);
-      const answer = await transport.call(made);
-      const { headers, status } = answer;
-      const wrote = draft.method !== "GET" && status < 300 && !touches;
+      let answer = await transport.call(request(draft, refined, timeoutMillis, sent, this._.waitMillis));
+      const short =
+        answer.status === 504 && (answer.body as { code?: string } | undefined)?.code === "not_enough_acks";
+      const wrote = changes && (answer.status < 300 || short);
+      const { headers } = answer;
       const behind = headers["sidetalk-behind"] === "true";
       scope?.after(path, sent, { token: headers["sidetalk-token"], behind, wrote });
+      // The change is made: what is missing is only that others have it.
+      if (short && this._.serveUnacknowledged) answer = { ...answer, status: 200 };
       return reply<T>(answer);
     } catch (error) {
       if (isDown(error)) this._.availability?.lost();
@@ -431,6 +453,9 @@ interface Inner {
   readonly ttlMillis: number;
   readonly declared: Declared;
   readonly serveBehind: boolean;
+  readonly acks: number | "majority" | "all" | undefined;
+  readonly acksTimeoutMillis: number;
+  readonly serveUnacknowledged: boolean;
   readonly waitMillis: number | undefined;
   readonly availability: Availability | undefined;
   readonly owner: EventEmitter;
