@@ -32,7 +32,10 @@ impl Judge for Logins {
         };
         verdict.lost_login = denied && lives();
         // A node that was started beyond a partition, and found nobody, knows of nobody whom it could ask.
-        let excused = verdict.lost_login && seen.by_a_loner;
+        let created = history.objects.get(&seen.object).and_then(|known| known.created);
+        // And of one that has not met anybody yet nobody can know.
+        let unmet = created.is_some_and(|id| history.write(id).by_a_loner);
+        let excused = verdict.lost_login && (seen.by_a_loner || unmet);
         self.findings.check(!verdict.lost_login || excused, || {
             format!(
                 "at {} {} says of {} that it is {:?}, and it lives",

@@ -261,6 +261,7 @@ fn refused(node: &Node, visit: &Visit, refusal: &Refusal, asked: Asked) -> Answe
         Refusal::WrongShape { .. } => Answer::Refused("wrong shape"),
         Refusal::Overflow { .. } => Answer::Refused("overflow"),
         Refusal::WrongKind => Answer::Refused("wrong kind"),
+        Refusal::OutOfMemory => Answer::Refused("out of memory"),
         Refusal::TooLarge => Answer::Refused("too large"),
         Refusal::OutOfMemory => Answer::Refused("out of memory"),
     }

@@ -115,6 +115,7 @@ fn told(alarm: &node::Alarm) -> Output<Arc<Message>> {
             let peer = &peer.node;
             Output::Alarm(format!("shard {} differs from {peer}'s under the same clock", shard.0))
         }
+        node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
         node::Alarm::Skewed { .. } => Output::Notice("stamps from beyond the drift limit"),
         node::Alarm::Corrected { .. } => Output::Notice("clocks corrected"),
         node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
@@ -142,6 +143,8 @@ impl System for Sidetalk {
             lineage: birth.random.max(1),
             log_bytes_max: self.config.log_bytes_max,
             full_mesh_max: self.config.full_mesh_max,
+            // That a node without room refuses writes is tested on the real binary.
+            memory_bytes_max: None,
             session_lifetime_millis: self.config.session_lifetime_millis,
             memory_bytes_max: None,
         };
