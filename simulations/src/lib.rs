@@ -5,7 +5,7 @@
 //! | room | what it owns |
 //! | --- | --- |
 //! | [`scenario`] | what is simulated: one TOML file, checked, with every mistake told by line and key |
-//! | [`system`] | the door between a world and what runs on its nodes; behind it [`system::sidetalk`], the core that ships |
+//! | [`system`] | the door between a world and what runs on its nodes; behind it [`system::shipped`], the core that ships |
 //! | [`world`] | virtual time and the order of events, links, partitions, crashes, clocks, who is thought alive |
 //! | [`traffic`] | the users: what they ask for, what they believe, what they were told |
 //! | [`history`] | what users did and were told: the only knowledge the judges have of what ought to be |

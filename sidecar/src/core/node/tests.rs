@@ -251,6 +251,16 @@ fn an_unknown_session_is_asked_for() {
 }
 
 #[test]
+fn a_process_that_gossips_and_is_in_no_roster_yet_may_know_the_session() {
+    let mut net = three();
+    let replica = Replica { node: "n9".into(), started: net.now(1).wall, id: ReplicaId(99 << 32) };
+    net.input(1, Input::Liveness { replica: replica.clone(), alive: true });
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: false, ended: false });
+    net.input(1, Input::Liveness { replica, alive: false });
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: true, ended: false });
+}
+
+#[test]
 fn a_majority_counts_the_dead() {
     let mut net = three();
     let counter = ObjectId::new(Kind::Counter, "c");

@@ -263,7 +263,6 @@ fn refused(node: &Node, visit: &Visit, refusal: &Refusal, asked: Asked) -> Answe
         Refusal::WrongKind => Answer::Refused("wrong kind"),
         Refusal::OutOfMemory => Answer::Refused("out of memory"),
         Refusal::TooLarge => Answer::Refused("too large"),
-        Refusal::OutOfMemory => Answer::Refused("out of memory"),
     }
 }
 

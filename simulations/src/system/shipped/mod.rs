@@ -118,7 +118,6 @@ fn told(alarm: &node::Alarm) -> Output<Arc<Message>> {
         node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
         node::Alarm::Skewed { .. } => Output::Notice("stamps from beyond the drift limit"),
         node::Alarm::Corrected { .. } => Output::Notice("clocks corrected"),
-        node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
     }
 }
 
@@ -146,7 +145,6 @@ impl System for Sidetalk {
             // That a node without room refuses writes is tested on the real binary.
             memory_bytes_max: None,
             session_lifetime_millis: self.config.session_lifetime_millis,
-            memory_bytes_max: None,
         };
         let node = Node::with_mutants(config, now, self.config.mutants);
         let door = Door::new(self.config.field_bytes, self.config.ttl_millis);
