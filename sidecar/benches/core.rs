@@ -39,6 +39,7 @@ fn node(id: u64) -> Node {
         lineage: 7,
         log_bytes_max: 64 << 20,
         session_lifetime_millis: None,
+        memory_bytes_max: None,
         full_mesh_max: FULL_MESH_MAX,
     };
     Node::new(config, NOW)

@@ -33,6 +33,7 @@ fn driver() -> Arc<Driver> {
         lineage: 1,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        memory_bytes_max: None,
         full_mesh_max: FULL_MESH_MAX,
     };
     Driver::new(Node::new(config, clocks.now()), clocks)

@@ -192,6 +192,7 @@ impl Cluster {
             lineage: seat.id.0,
             log_bytes_max: self.setup.log_bytes_max,
             session_lifetime_millis: None,
+            memory_bytes_max: None,
             full_mesh_max: self.setup.full_mesh_max,
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));

@@ -12,6 +12,7 @@ mod join;
 mod journal;
 mod links;
 mod local;
+mod memory;
 mod overlay;
 mod peer;
 mod relay;
@@ -29,6 +30,7 @@ use self::clock::HybridClock;
 use self::join::Joining;
 use self::journal::Journal;
 use self::links::Neighbours;
+use self::memory::Memory;
 pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::roster::Roster;
@@ -60,6 +62,8 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// Estimated memory of the state from which on local writes that make it grow are refused.
+    pub memory_bytes_max: Option<u64>,
     /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
     /// Everything but tests takes [`FULL_MESH_MAX`].
     pub full_mesh_max: usize,
@@ -128,6 +132,13 @@ pub enum Alarm {
         /// The correction.
         millis: i64,
     },
+    /// A write was refused because the state has reached its limit.
+    MemoryFull {
+        /// The estimate.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// What a leaving node could not hand over.
@@ -163,6 +174,7 @@ pub struct Node {
     waits: Waits,
     asks: Asks,
     journal: Journal,
+    memory: Memory,
     /// The journal has grown since this was last put out.
     journal_told: u64,
     outbox: VecDeque<Output>,
@@ -199,6 +211,7 @@ impl Node {
             waits: Waits::default(),
             asks: Asks::new(now),
             journal: Journal::default(),
+            memory: Memory::default(),
             journal_told: 0,
             outbox: VecDeque::new(),
             figures: Figures::default(),
@@ -364,6 +377,7 @@ impl Node {
         self.tell_roots(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
         self.shard_mut(shard).truncate_log(bytes_max, |_| false);
+        self.note_memory(shard);
     }
 
     /// Notes what the peers are to be told of our progress.

@@ -91,6 +91,7 @@ impl Field {
             lineage: id.0,
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
+            memory_bytes_max: None,
             full_mesh_max: FULL_MESH_MAX,
         };
         let node = Node::with_mutants(config, self.now(), self.mutants);

@@ -26,6 +26,7 @@ fn node() -> Node {
         lineage: 5,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        memory_bytes_max: None,
         full_mesh_max: FULL_MESH_MAX,
     };
     let mut node = Node::new(config, now(0));
