@@ -65,7 +65,9 @@ impl Report for Teller<'_> {
             super::report(&folder.join(format!("seed-{seed}")), &smaller, &record, &command);
         }
         let file = self.args.out.join(format!("failed-{seed}.toml"));
-        match std::fs::write(&file, replay_file(&smaller, &failure)) {
+        let written = std::fs::create_dir_all(&self.args.out)
+            .and_then(|()| std::fs::write(&file, replay_file(&smaller, &failure)));
+        match written {
             Ok(()) => say(&format!("replay it: sidetalk-sim replay {}", file.display())),
             Err(error) => complain(&format!("{}: {error}", file.display())),
         }
