@@ -11,7 +11,7 @@ use super::{Clocks, Driver, Outlet};
 use crate::core::command::{Acks, Change, Wait, Waited, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId};
-use crate::core::node::{Alarm, FULL_MESH_MAX, Input, Node, NodeConfig};
+use crate::core::node::{Alarm, Input, Node, NodeConfig};
 use crate::core::time::{Hlc, MonoMicros, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::Tree;
@@ -26,15 +26,9 @@ fn replica(node: &str, id: ReplicaId) -> Replica {
 fn driver() -> Arc<Driver> {
     let clocks = Clocks::new(0);
     let config = NodeConfig {
-        replica: replica("a", ReplicaId(1)),
-        cluster: "test".to_owned(),
-        joins: false,
         bootstrap_millis: 0,
-        lineage: 1,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        memory_bytes_max: None,
-        full_mesh_max: FULL_MESH_MAX,
+        ..NodeConfig::new(replica("a", ReplicaId(1)), "test")
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }

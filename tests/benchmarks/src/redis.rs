@@ -27,8 +27,21 @@ impl Redis {
         Some(text.split_whitespace().find(|word| word.starts_with("v="))?.trim_start_matches("v=").to_owned())
     }
 
+    /// One alone; `None` when Redis is not installed.
+    pub(crate) async fn if_installed() -> Option<Self> {
+        Self::version()?;
+        Some(Self::start(None).await)
+    }
+
+    /// A primary and its replica; `None` when Redis is not installed.
+    pub(crate) async fn pair_if_installed() -> Option<(Self, Self)> {
+        let primary = Self::if_installed().await?;
+        let replica = Self::replica(&primary).await;
+        Some((primary, replica))
+    }
+
     /// Starts one, as a replica of another or alone.
-    pub(crate) async fn start(of: Option<&Self>) -> Self {
+    async fn start(of: Option<&Self>) -> Self {
         let address = free_address();
         let directory = tempfile::tempdir().expect("a directory");
         let mut command = Command::new("redis-server");

@@ -69,6 +69,24 @@ pub struct NodeConfig {
     pub full_mesh_max: usize,
 }
 
+impl NodeConfig {
+    /// A member of a cluster, with every setting at its default. It starts the cluster, and its history is named after it.
+    #[must_use]
+    pub fn new(replica: Replica, cluster: &str) -> Self {
+        Self {
+            lineage: replica.id.0,
+            replica,
+            cluster: cluster.to_owned(),
+            joins: false,
+            bootstrap_millis: 5_000,
+            log_bytes_max: 64 << 20,
+            session_lifetime_millis: None,
+            memory_bytes_max: None,
+            full_mesh_max: FULL_MESH_MAX,
+        }
+    }
+}
+
 /// What happens to a node from outside, local calls aside.
 #[derive(Clone, Debug)]
 pub enum Input {

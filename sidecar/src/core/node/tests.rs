@@ -50,15 +50,9 @@ impl Net {
         let id = ReplicaId((index as u64 + 1) << 32 | (self.mono.0 + 1));
         let now = self.now(index);
         let config = NodeConfig {
-            replica: Replica { node, started: now.wall, id },
-            cluster: "test".into(),
             joins: index > 0,
-            bootstrap_millis: 5_000,
-            lineage: id.0,
             log_bytes_max: 1 << 20,
-            session_lifetime_millis: None,
-            memory_bytes_max: None,
-            full_mesh_max: FULL_MESH_MAX,
+            ..NodeConfig::new(Replica { node, started: now.wall, id }, "test")
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {

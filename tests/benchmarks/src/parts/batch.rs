@@ -20,10 +20,7 @@ const DEPTH: usize = 16;
 pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let node = &nodes::start(1).await[0];
     nodes::store(node, Size::Small, "sess", SESSIONS).await;
-    let redis = match Redis::version() {
-        Some(_) => Some(Redis::start(None).await),
-        None => None,
-    };
+    let redis = Redis::if_installed().await;
     if let Some(redis) = &redis {
         set_all(redis, Size::Small).await;
     }

@@ -22,7 +22,7 @@ const STEADY_READINGS: usize = 8;
 pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let count = plan.sessions;
     let mut nodes = nodes::start(2).await;
-    let (empty, empty_redis) = (steady_bytes(nodes[1].pid()).await, Redis::version());
+    let empty = steady_bytes(nodes[1].pid()).await;
     nodes::store(&nodes[0], Size::Small, "sess", count).await;
     for node in &nodes {
         nodes::settled(node, count).await;
@@ -33,8 +33,7 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     nodes.push(third);
     let mut filling = vec![("Sidetalk", vec![joining])];
     let (percent, bytes) = idle(&nodes, plan.idle).await;
-    if empty_redis.is_some() {
-        let primary = Redis::start(None).await;
+    if let Some(primary) = Redis::if_installed().await {
         let before = steady_bytes(primary.pid()).await;
         fill(&primary, count).await;
         memory.push(("Redis", vec![each(before, steady_bytes(primary.pid()).await)]));

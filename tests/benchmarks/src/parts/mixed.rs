@@ -25,16 +25,9 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     });
     let pids = nodes.iter().map(sidetalk_tests::Node::pid).collect();
     let mut sides = vec![("Sidetalk", Target::new(pids, streams.collect(), 48, 1).await)];
-    let redis = match Redis::version() {
-        Some(_) => {
-            let primary = Redis::start(None).await;
-            let replica = Redis::replica(&primary).await;
-            set_all(&primary, Size::Small).await;
-            Some((primary, replica))
-        }
-        None => None,
-    };
+    let redis = Redis::pair_if_installed().await;
     if let Some((primary, replica)) = &redis {
+        set_all(primary, Size::Small).await;
         let stream = half(&sets(primary, Size::Small), |number| command(&["GET", &id("sess", number)]));
         let pids = vec![primary.pid(), replica.pid()];
         sides.push(("Redis", Target::new(pids, vec![stream], 48, 1).await));

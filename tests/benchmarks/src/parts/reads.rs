@@ -18,10 +18,7 @@ pub(super) const SESSIONS: usize = 1_000;
 pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let node = &nodes::start(1).await[0];
     let bare = Bare::start();
-    let redis = match Redis::version() {
-        Some(_) => Some(Redis::start(None).await),
-        None => None,
-    };
+    let redis = Redis::if_installed().await;
     for size in [Size::Small, Size::Large] {
         nodes::store(node, size, size.prefix(), SESSIONS).await;
         if let Some(redis) = &redis {

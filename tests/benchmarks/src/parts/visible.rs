@@ -54,16 +54,9 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let mut probes = vec![("Sidetalk", ours(&nodes).await)];
     let mut load: Vec<Stream> =
         nodes.iter().map(|node| load_of(nodes::address(node), Protocol::Http)).collect();
-    let redis = match Redis::version() {
-        Some(_) => {
-            let primary = Redis::start(None).await;
-            let replica = Redis::replica(&primary).await;
-            set_all(&primary, Size::Small).await;
-            Some((primary, replica))
-        }
-        None => None,
-    };
+    let redis = Redis::pair_if_installed().await;
     if let Some((primary, replica)) = &redis {
+        set_all(primary, Size::Small).await;
         probes.push(("Redis", theirs(primary, replica).await));
         load.push(load_of(primary.address, Protocol::Redis { replies: 1 }));
     }

@@ -14,14 +14,7 @@ use crate::sessions::{Size, id};
 
 pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let nodes = nodes::start(3).await;
-    let redis = match Redis::version() {
-        Some(_) => {
-            let primary = Redis::start(None).await;
-            let replica = Redis::replica(&primary).await;
-            Some((primary, replica))
-        }
-        None => None,
-    };
+    let redis = Redis::pair_if_installed().await;
     for size in [Size::Small, Size::Large] {
         nodes::store(&nodes[0], size, size.prefix(), SESSIONS).await;
         if let Some((primary, _)) = &redis {
