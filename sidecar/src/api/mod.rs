@@ -41,6 +41,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod short;
 mod tokens;
 mod watch;
 mod watch_events;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::header::{ETAG, HeaderValue};
+use http::header::{ETAG, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
@@ -199,6 +199,22 @@ impl Found {
     /// The lines of a head that say which token, tag and life it has.
     pub(super) fn lines(&self) -> &[u8] {
         &self.kept.lines
+    }
+
+    /// Every header of the answer that is about the object, by name in order.
+    pub(super) fn each_header(&self, mut each: impl FnMut(&str, &str)) {
+        let Kept { tag_text, life, token, .. } = &*self.kept;
+        let mut put = |name: &HeaderName, value: Option<&HeaderValue>| {
+            // All of them are ASCII.
+            if let Some(Ok(value)) = value.map(HeaderValue::to_str) {
+                each(name.as_str(), value);
+            }
+        };
+        let seconds = self.expires_in_seconds().map(HeaderValue::from);
+        put(&ETAG, Some(tag_text));
+        put(&headers::EXPIRES_IN, seconds.as_ref());
+        put(&headers::LIFE, life.as_ref());
+        put(&headers::TOKEN, Some(token));
     }
 
     /// When it expires.

@@ -112,7 +112,8 @@ pub async fn serve(
     }
 }
 
-fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool>) -> Arc<Api> {
+/// What all requests to this node share.
+pub(super) fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool>) -> Arc<Api> {
     let operations = router::operations(port.chaos().is_some());
     let openapi = openapi::document(&operations);
     let replica = port.status().replica.id;
@@ -177,7 +178,7 @@ async fn speak(
 }
 
 /// Serves whatever HTTP/1 has.
-async fn speak_freely(
+pub(super) async fn speak_freely(
     stream: Paced<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     api: Arc<Api>,
     watcher: Watcher,
@@ -194,7 +195,7 @@ async fn speak_freely(
         }
     });
     let connection = http1::Builder::new()
-        .pipeline_flush(true)
+        // No `pipeline_flush`: with it, answers are lost where bytes follow the last request.
         .max_buf_size(HEAD_BYTES_MAX)
         // A timer for each request is costly: who is slow is found otherwise.
         .header_read_timeout(None)

@@ -9,9 +9,6 @@ mod parse;
 mod quick;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;

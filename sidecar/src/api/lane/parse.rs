@@ -239,5 +239,127 @@ fn range(whole: &[u8], part: &[u8]) -> Range<usize> {
 }
 
 #[cfg(test)]
-#[path = "parse_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn sort(text: &str) -> &'static str {
+        match look(text.as_bytes(), &mut room()) {
+            Found::Head => "head",
+            Found::Body(_) => "body",
+            Found::Simple(_) => "simple",
+            Found::Odd => "odd",
+        }
+    }
+
+    const GET: &str = "GET /v1/sessions/s HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
+
+    #[test]
+    fn a_simple_request_is_taken_apart() {
+        let text = "PATCH /v1/sessions/s?ttl=9 HTTP/1.1\r\nhost:localhost:1\r\nCONTENT-LENGTH: 2\r\nauthorization: Bearer x\r\n\r\n{}GET";
+        let mut room = room();
+        let Found::Simple(request) = look(text.as_bytes(), &mut room) else { panic!("it is simple") };
+        assert_eq!((request.verb, request.target), (Verb::Patch, "/v1/sessions/s?ttl=9"));
+        assert_eq!((request.host, request.authorization), (&b"localhost:1"[..], Some(&b"Bearer x"[..])));
+        assert!(request.plain && !request.close && request.bytes == text.len() - 3);
+        let (parts, body) = request.parts(text.as_bytes()).unwrap();
+        assert_eq!((&*body, parts.uri.query(), parts.headers.len()), (&b"{}"[..], Some("ttl=9"), 3));
+        assert_eq!(parts.headers["content-length"], "2");
+    }
+
+    #[test]
+    fn a_request_is_simple_only_when_it_is_whole() {
+        for end in 1..GET.len() {
+            assert_eq!(sort(&GET[..end]), "head", "{end}");
+        }
+        assert_eq!(sort(GET), "simple");
+        assert_eq!(sort(&GET.repeat(2)), "simple");
+        let put = "PUT /v1/sessions/s HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
+        assert_eq!(sort(put), "body");
+        assert_eq!(sort(&format!("{put}123456789")), "body");
+        assert_eq!(sort(&format!("{put}1234567890")), "simple");
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_odd() {
+        let with = |lines: &str| GET.replace("Accept: */*", lines);
+        for lines in [
+            "Transfer-Encoding: chunked",
+            "Content-Length: 0\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: identity",
+            "Content-Length: 0\r\nContent-Length: 0",
+            "Content-Length: 1\r\nContent-Length: 2",
+            "Content-Length: 0, 0",
+            "Content-Length: +1",
+            "Content-Length: -1",
+            "Content-Length: 0x1",
+            "Content-Length: ",
+            "Content-Length: 99999999999999999999",
+            "Content-Length: 1",
+            "Content-Length : 0",
+            "Host: localhost",
+            "Expect: 100-continue",
+            "Upgrade: h2c",
+            "Connection: upgrade",
+            "Connection: close, x",
+            "Trailer: x",
+            "A: b\r\n c",
+            "A: b\nC: d",
+            "A: \0",
+            " A: b",
+            ": b",
+            "A",
+            "Authorization: a\r\nAuthorization: b",
+        ] {
+            assert_eq!(sort(&with(lines)), "odd", "{lines:?}");
+        }
+        for text in [
+            GET.replace("HTTP/1.1", "HTTP/1.0"),
+            GET.replace("HTTP/1.1", "HTTP/2.0"),
+            GET.replace("GET /", "GET  /"),
+            GET.replace("GET", "OPTIONS"),
+            GET.replace("GET", "get"),
+            GET.replace(" /v1", " http://localhost/v1"),
+            GET.replace("/v1/sessions/s", "*"),
+            GET.replace("Host: localhost\r\n", ""),
+            GET.replace("\r\n", "\n"),
+            format!("\r\n{GET}"),
+            format!("\n{GET}"),
+            GET.replace("Accept", &"x".repeat(HEAD_BYTES_MAX)),
+            format!("GET /{}", "x".repeat(HEAD_BYTES_MAX)),
+            with(&"A: b\r\n".repeat(HEADERS_MAX)),
+            with("Content-Length: 65537").replace("GET", "PUT"),
+            "PRI * HTTP/2.0\r\n\r\n".to_owned(),
+            "\x16\x03\x01\x02".to_owned(),
+        ] {
+            assert_eq!(sort(&text), "odd", "{text:?}");
+        }
+        for lines in ["Connection: Keep-Alive", "Connection: CLOSE", "Content-Length: 0", "A: \u{e9}", "A:"] {
+            assert_eq!(sort(&with(lines)), "simple", "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_speaks_of_an_object_or_of_a_web_page_is_not_plain() {
+        let plain = |lines: &str| {
+            let text = GET.replace("Accept: */*", lines);
+            match look(text.as_bytes(), &mut room()) {
+                Found::Simple(request) => request.plain,
+                _ => panic!("{lines} is odd"),
+            }
+        };
+        let meaning =
+            ["Origin", "Sec-Fetch-Site", "If-Match", "If-None-Match", "Sidetalk-After", "Sidetalk-Life"];
+        for name in meaning {
+            assert!(!plain(&format!("{name}: x")), "{name}");
+        }
+        assert!(plain("Prefer: return=minimal") && plain("Authorization: x"));
+    }
+
+    #[test]
+    fn a_watch_is_nothing_for_the_lane() {
+        let watch = GET.replace("/v1/sessions/s", "/v1/watch?kind=sessions");
+        let mut room = room();
+        let Found::Simple(request) = look(watch.as_bytes(), &mut room) else { panic!("it looks simple") };
+        assert!(request.parts(watch.as_bytes()).is_none());
+    }
+}
