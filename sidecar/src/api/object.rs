@@ -65,14 +65,14 @@ pub(super) async fn put(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let object = call.object(kind)?;
     check_media_type(&call.parts.headers, &[JSON])?;
     let tree = object_tree(&call.body)?;
-    change(api, call, object, Change::Put(tree), Show::Object).await?.object()
+    change(api, call, object, Change::Put(tree), Show::ObjectUnlessMinimal).await?.object()
 }
 
 /// Changes a part.
 pub(super) async fn patch(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let object = call.object(kind)?;
     let patch = patch_of(call)?;
-    change(api, call, object, patch, Show::Object).await?.object()
+    change(api, call, object, patch, Show::ObjectUnlessMinimal).await?.object()
 }
 
 fn patch_of(call: &Call) -> Result<Change, Problem> {

@@ -179,7 +179,11 @@ impl Kept {
 
     fn render_lines(&self) -> Box<[u8]> {
         let mut lines = Vec::with_capacity(160);
-        let values = [(headers::TOKEN, Some(&self.token)), (ETAG, Some(&self.tag_text)), (headers::LIFE, self.life.as_ref())];
+        let values = [
+            (headers::TOKEN, Some(&self.token)),
+            (ETAG, Some(&self.tag_text)),
+            (headers::LIFE, self.life.as_ref()),
+        ];
         for (name, value) in values {
             let Some(value) = value else { continue };
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -291,6 +295,9 @@ mod tests {
         assert!(place.put(Arc::clone(&a)).is_none() && place.put(Arc::clone(&b)).is_none());
         assert!(place.get(Kind::Session, &a.object.key).is_some());
         assert_eq!(place.put(Arc::clone(&c)).unwrap().object, b.object);
-        assert!(place.get(Kind::Session, &a.object.key).is_some() && place.get(Kind::Session, &c.object.key).is_some());
+        assert!(
+            place.get(Kind::Session, &a.object.key).is_some()
+                && place.get(Kind::Session, &c.object.key).is_some()
+        );
     }
 }

@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::admit::{admit, conclude};
 use super::answer::{Answer, streams};
 use super::dispatch::Api;
-use super::admit::{admit, conclude};
 use super::idempotency::Idempotency;
 use super::load::Load;
 use super::pace::{Paced, Paces, Tracked};

@@ -24,7 +24,8 @@ fn named(target: &str) -> Option<(Kind, &str)> {
         Some(key) => (Kind::Session, key),
         None => (Kind::Document, rest.strip_prefix("documents/")?),
     };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'~');
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'~');
     ((1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(is_plain)).then_some((kind, key))
 }
 

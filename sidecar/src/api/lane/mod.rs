@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use self::input::Input;
 use self::parse::{Found, Verb};
+use self::quick::KnownHost;
 use super::admit::{admit, conclude};
 use super::answer::{Answer, ApiBody, whole};
 use super::dispatch::Api;
@@ -40,6 +41,7 @@ struct Lane<'a, S> {
     stream: S,
     api: &'a Arc<Api>,
     pace: &'a Pace,
+    host: KnownHost,
     input: Input,
     output: Vec<u8>,
 }
@@ -71,7 +73,8 @@ pub(super) async fn run<S>(stream: S, api: &Arc<Api>, pace: &Pace) -> Option<(S,
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut lane = Lane { stream, api, pace, input: Input::new(), output: Vec::new() };
+    let (host, input, output) = (KnownHost::default(), Input::new(), Vec::new());
+    let mut lane = Lane { stream, api, pace, host, input, output };
     // Clients hang up whenever they like.
     let leaves = lane.serve().await.unwrap_or(false);
     leaves.then(|| (lane.stream, Bytes::copy_from_slice(lane.input.unread())))
@@ -117,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
             };
             let (bytes, last) = (request.bytes, request.close);
             let close = last || self.pace.is_closing();
-            if quick::answer(self.api, &request, close, &mut self.output) {
+            if quick::answer(self.api, &request, &mut self.host, close, &mut self.output) {
                 self.pace.passed();
                 self.input.consume(bytes);
                 if close {
@@ -152,7 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
     }
 
     /// Waits for an answer; no longer than its client does.
-    async fn wait_for(&mut self, mut answering: Pin<Box<impl Future<Output = Answer>>>) -> io::Result<Answer> {
+    async fn wait_for(
+        &mut self,
+        mut answering: Pin<Box<impl Future<Output = Answer>>>,
+    ) -> io::Result<Answer> {
         let at_once = poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await;
         if let Poll::Ready(answer) = at_once {
             return Ok(answer);

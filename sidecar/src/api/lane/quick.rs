@@ -8,10 +8,34 @@ use super::super::{guard, short};
 use super::parse::{Simple, Verb};
 use super::write;
 
+/// The host that a connection has named, and may: nearly all of its requests name the same.
+#[derive(Default)]
+pub(super) struct KnownHost(Vec<u8>);
+
+impl KnownHost {
+    fn is_allowed(&mut self, api: &Api, host: &[u8]) -> bool {
+        if self.0 == host && !host.is_empty() {
+            return true;
+        }
+        let allowed = std::str::from_utf8(host).is_ok_and(|host| guard::is_allowed(&api.settings, host));
+        if allowed {
+            self.0.clear();
+            self.0.extend_from_slice(host);
+        }
+        allowed
+    }
+}
+
 /// Answers a request, if it is such a read that nothing stands against. The others go the long way, which has the
 /// same answer. `close`: the connection ends with it.
-pub(super) fn answer(api: &Api, request: &Simple<'_, '_>, close: bool, out: &mut Vec<u8>) -> bool {
-    if request.verb != Verb::Get || !request.plain || !may_pass(api, request) {
+pub(super) fn answer(
+    api: &Api,
+    request: &Simple<'_, '_>,
+    host: &mut KnownHost,
+    close: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    if request.verb != Verb::Get || !request.plain || !may_pass(api, request, host) {
         return false;
     }
     let Some(found) = short::read(api, request.target) else { return false };
@@ -20,15 +44,12 @@ pub(super) fn answer(api: &Api, request: &Simple<'_, '_>, close: bool, out: &mut
 }
 
 /// Whether the request would be let in.
-fn may_pass(api: &Api, request: &Simple<'_, '_>) -> bool {
-    let settings = &api.settings;
-    let shows_token = settings
-        .tokens
-        .as_ref()
-        .is_none_or(|tokens| request.authorization.is_some_and(|shown| tokens.accept(shown)));
-    shows_token
-        && std::str::from_utf8(request.host).is_ok_and(|host| guard::is_allowed(settings, host))
-        && api.load.has_place(settings.requests_max)
+fn may_pass(api: &Api, request: &Simple<'_, '_>, host: &mut KnownHost) -> bool {
+    let shows_token = match &api.settings.tokens {
+        Some(tokens) => request.authorization.is_some_and(|shown| tokens.accept(shown)),
+        None => true,
+    };
+    shows_token && host.is_allowed(api, request.host) && api.load.has_place(api.settings.requests_max)
 }
 
 fn write_found(out: &mut Vec<u8>, found: &Found, close: bool) {

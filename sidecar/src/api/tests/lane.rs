@@ -133,7 +133,12 @@ fn simple() -> Vec<String> {
         request("GET", "/v1/sessions/s", "Sidetalk-After: rubbish\r\n", ""),
         request("GET", "/v1/sessions/s", "Origin: https://evil.example\r\n", ""),
         request("GET", "/v1/sessions/s", "Sec-Fetch-Site: cross-site\r\n", ""),
-        request("GET", "/v1/sessions/s", "Connection: keep-alive\r\nX-A: \u{e9}\r\nX-A: 2\r\nCookie: a=b\r\n", ""),
+        request(
+            "GET",
+            "/v1/sessions/s",
+            "Connection: keep-alive\r\nX-A: \u{e9}\r\nX-A: 2\r\nCookie: a=b\r\n",
+            "",
+        ),
         request("GET", "/v1/sessions/s", "Authorization: Bearer wrong-but-long-enough\r\n", ""),
         request("GET", "/v1/sessions/s", &format!("Authorization: bearer {TOKEN}\r\n"), ""),
         get("/v1/sessions/s").replace("localhost", "evil.example"),
@@ -193,7 +198,12 @@ fn odd() -> Vec<String> {
         with(&"X: y\r\n".repeat(90)),
         with(&"X: y\r\n".repeat(200)),
         with(&format!("X: {}\r\n", "y".repeat(20_000))),
-        request("PUT", "/v1/documents/d", "Content-Type: application/json\r\n", &format!("{{\"a\":\"{}\"}}", "z".repeat(70_000))),
+        request(
+            "PUT",
+            "/v1/documents/d",
+            "Content-Type: application/json\r\n",
+            &format!("{{\"a\":\"{}\"}}", "z".repeat(70_000)),
+        ),
         request("GET", "/v1/sessions/\u{1}", "", ""),
         request("OPTIONS", "/v1/sessions/s", "", ""),
         request("OPTIONS", "*", "", ""),
@@ -251,15 +261,16 @@ async fn it_does_not_matter_where_the_bytes_are_split() {
     // So slowly that the lane has no patience.
     for pause in [1, 200] {
         let bytes: Vec<&[u8]> = some.as_bytes().chunks(7).collect();
-        let (crumbs, _) =
-            exchange(an_api(false), &bytes, Duration::from_millis(pause), Way::Lane).await;
+        let (crumbs, _) = exchange(an_api(false), &bytes, Duration::from_millis(pause), Way::Lane).await;
         assert_eq!(crumbs, whole, "{pause}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_only_listens_on_gets_the_answers_to_whole_requests() {
-    for rest in ["", "GET /li", "PUT /v1/documents/d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"] {
+    for rest in
+        ["", "GET /li", "PUT /v1/documents/d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"]
+    {
         let (mut client, server) = duplex(1 << 16);
         let serving = tokio::spawn(serve_one(an_api(false), server, Way::Lane));
         let text = simple()[0].repeat(2) + rest;
