@@ -1,21 +1,32 @@
-//! Reads of one object that need nothing but its kept answer: what most page loads are.
+//! The short way to one object: reads that need nothing but its kept answer, which is what most page loads are, and
+//! names that need no decoding.
 
 use std::borrow::Cow;
 
 use super::dispatch::Api;
 use super::read_lately::Found;
-use crate::core::identity::Kind;
+use crate::core::identity::{Kind, ObjectId};
 use crate::core::limits::KEY_BYTES_MAX;
 
 /// The answer to `GET target`, if it is kept and the target names its object plainly: no query, nothing encoded. A
 /// request whose headers say something about the object must not come here.
 pub(super) fn read(api: &Api, target: &str) -> Option<Found> {
     let (kind, key) = named(target)?;
-    let key = match &api.settings.session_ids {
+    api.read_lately.again(&*api.port, kind, &stored(api, kind, key))
+}
+
+/// The object that a target names plainly.
+pub(super) fn object(api: &Api, target: &str) -> Option<ObjectId> {
+    let (kind, key) = named(target)?;
+    Some(ObjectId::new(kind, &stored(api, kind, key)))
+}
+
+/// The key under which an object is stored.
+fn stored<'a>(api: &Api, kind: Kind, key: &'a str) -> Cow<'a, str> {
+    match &api.settings.session_ids {
         Some(hash) if kind == Kind::Session => Cow::Owned(hash.hash(key)),
         _ => Cow::Borrowed(key),
-    };
-    api.read_lately.again(&*api.port, kind, &key)
+    }
 }
 
 fn named(target: &str) -> Option<(Kind, &str)> {

@@ -11,18 +11,18 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::request::Parts;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
-use self::ops::{Batch, BatchOp, parse, prepare};
+use self::ops::{Batch, BatchOp, Patch, parse, prepare};
 use self::results::{Late, Results};
 use super::answer::{Answer, Outcome, json};
 use super::body::JSON;
 use super::call::Call;
 use super::dispatch::{Api, dispatch};
 use super::errors::{Code, Problem};
+use super::object;
 use super::operation::{About, Given, IDEMPOTENT, Operation, Takes, Verb, of};
 use super::read_lately::Found;
 use super::short;
@@ -80,8 +80,8 @@ pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
             results.found(&found);
             continue;
         }
-        let mut answering = match prepare(op, &call.body) {
-            Ok((parts, body)) => start(api, parts, body),
+        let mut answering = match begin(api, op, &call.body) {
+            Ok(answering) => answering,
             Err(problem) => {
                 results.put(problem.into()).await;
                 continue;
@@ -118,7 +118,11 @@ fn no_room(why: &str) -> Answer {
 
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-fn start(api: &Arc<Api>, parts: Parts, body: Bytes) -> Answering {
+fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Answering, Problem> {
     let api = Arc::clone(api);
-    Box::pin(async move { dispatch(&api, parts, body).await })
+    if let Some(Patch { object, headers, tree }) = ops::patch(&api, op) {
+        return Ok(Box::pin(async move { object::merge(&api, object, headers, tree).await }));
+    }
+    let (parts, body) = prepare(op, whole)?;
+    Ok(Box::pin(async move { dispatch(&api, parts, body).await }))
 }

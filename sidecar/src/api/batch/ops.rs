@@ -12,9 +12,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::super::body::{JSON, bad_json, check_media_type};
+use super::super::body::{JSON, bad_json, check_media_type, object_tree};
 use super::super::call::Call;
+use super::super::dispatch::Api;
 use super::super::errors::{Code, Problem};
+use super::super::headers::ObjectHeaders;
+use super::super::short;
+use crate::core::identity::ObjectId;
+use crate::core::value::Tree;
 
 /// Calls in one batch, at most.
 const OPS_MAX: usize = 1_000;
@@ -103,6 +108,27 @@ pub(super) fn parse(call: &Call) -> Result<Batch<'_>, Problem> {
     }
     Ok(batch)
 }
+
+/// What a merge patch of one object says, if a call is one and has nothing special about it.
+pub(super) struct Patch {
+    pub(super) object: ObjectId,
+    pub(super) headers: ObjectHeaders,
+    pub(super) tree: Tree,
+}
+
+/// The call as a patch; `None` where the long way is right, be it to find what is wrong.
+pub(super) fn patch(api: &Api, op: &BatchOp<'_>) -> Option<Patch> {
+    if op.method != "PATCH" || !op.headers.iter().all(|(name, _)| PATCH_HEADERS.contains(&&**name)) {
+        return None;
+    }
+    let (object, body) = (short::object(api, &op.path)?, op.body?);
+    let headers = op.headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
+    let headers = ObjectHeaders::of(headers).ok()?;
+    Some(Patch { object, headers, tree: object_tree(body.get().as_bytes()).ok()? })
+}
+
+/// Headers that a patch may have and still be taken the short way.
+const PATCH_HEADERS: &[&str] = &["prefer", "sidetalk-life", "sidetalk-after", "if-match", "if-none-match"];
 
 /// A call as if it had come alone. Its body is a part of the batch's.
 ///

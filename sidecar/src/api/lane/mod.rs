@@ -17,7 +17,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::sync::ReusableBoxFuture;
 
 use self::input::Input;
 use self::parse::{Found, Verb};
@@ -42,6 +44,8 @@ struct Lane<'a, S> {
     api: &'a Arc<Api>,
     pace: &'a Pace,
     host: KnownHost,
+    /// The request under way, or the last one.
+    answering: Option<ReusableBoxFuture<'a, Answer>>,
     input: Input,
     output: Vec<u8>,
 }
@@ -74,7 +78,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (host, input, output) = (KnownHost::default(), Input::new(), Vec::new());
-    let mut lane = Lane { stream, api, pace, host, input, output };
+    let mut lane = Lane { stream, api, pace, host, answering: None, input, output };
     // Clients hang up whenever they like.
     let leaves = lane.serve().await.unwrap_or(false);
     leaves.then(|| (lane.stream, Bytes::copy_from_slice(lane.input.unread())))
@@ -132,14 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                 let Some((parts, body)) = taken else { return Ok(Next::Leave) };
                 self.input.consume(bytes);
                 self.pace.begin();
-                let api = self.api;
-                let answering = Box::pin(async move {
-                    match admit(api, &parts) {
-                        Ok(_place) => conclude(api, parts, body, None).await,
-                        Err(problem) => problem.into(),
-                    }
-                });
-                let answer = self.wait_for(answering).await?;
+                let answer = self.answer(parts, body).await?;
                 let close = last || self.pace.is_closing();
                 self.put(answer, is_head, close).await?;
                 self.pace.answered(false);
@@ -154,19 +151,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
         Ok(Next::Read)
     }
 
-    /// Waits for an answer; no longer than its client does.
-    async fn wait_for(
-        &mut self,
-        mut answering: Pin<Box<impl Future<Output = Answer>>>,
-    ) -> io::Result<Answer> {
-        let at_once = poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await;
+    /// Answers a request the long way. Waits no longer than its client does.
+    async fn answer(&mut self, parts: Parts, body: Bytes) -> io::Result<Answer> {
+        let api = self.api;
+        let answering = async move {
+            match admit(api, &parts) {
+                Ok(_place) => conclude(api, parts, body, None).await,
+                Err(problem) => problem.into(),
+            }
+        };
+        // Its place stays: another one for each request would cost more than reading one does.
+        match &mut self.answering {
+            Some(place) => place.set(answering),
+            place => *place = Some(ReusableBoxFuture::new(answering)),
+        }
+        let at_once = poll_fn(|context| Poll::Ready(self.poll_answer(context))).await;
         if let Poll::Ready(answer) = at_once {
             return Ok(answer);
         }
         // The answers before it need not wait.
         self.flush().await?;
         poll_fn(|context| {
-            if let Poll::Ready(answer) = answering.as_mut().poll(context) {
+            if let Poll::Ready(answer) = self.poll_answer(context) {
                 return Poll::Ready(Ok(answer));
             }
             self.must_go_on(context)?;
@@ -180,6 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
             Poll::Pending
         })
         .await
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
+        self.answering.as_mut().map_or(Poll::Pending, |answering| answering.poll(context))
     }
 
     /// Puts an answer behind those that are to be written.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use httparse::{Header, Status};
-use memchr::memchr_iter;
 
 use super::super::load::LARGE_BYTES;
 
@@ -115,7 +114,8 @@ pub(super) fn look<'h, 'b>(bytes: &'b [u8], room: &'h mut HeaderRoom<'b>) -> Fou
     let Some(said) = said(request.headers) else { return Found::Odd };
     let in_bounds = said.length <= BODY_BYTES_MAX && (said.length == 0 || verb.takes_body());
     // Lines that end without a carriage return, or before the request line, are what smugglers hope for.
-    let strict = bytes.first().is_some_and(u8::is_ascii_uppercase) && lines_end_right(&bytes[..head]);
+    let strict =
+        bytes.first().is_some_and(u8::is_ascii_uppercase) && lines_end_right(&bytes[..head], request.headers);
     let Some(host) = said.host.filter(|_| in_bounds && strict && target.starts_with('/')) else {
         return Found::Odd;
     };
@@ -136,8 +136,13 @@ pub(super) fn look<'h, 'b>(bytes: &'b [u8], room: &'h mut HeaderRoom<'b>) -> Fou
     })
 }
 
-fn lines_end_right(head: &[u8]) -> bool {
-    memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
+/// Whether each line ends in CR LF. Between the parts that the parser has found there are only line ends.
+fn lines_end_right(head: &[u8], headers: &[Header<'_>]) -> bool {
+    let begins_after_line = |header: &Header<'_>| {
+        let start = range(head, header.name.as_bytes()).start;
+        start >= 2 && head[start - 2..start] == *b"\r\n"
+    };
+    head.ends_with(b"\r\n\r\n") && headers.iter().all(begins_after_line)
 }
 
 /// What the headers say that matters here.
