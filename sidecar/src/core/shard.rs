@@ -21,7 +21,7 @@ use self::ended::EndedLately;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
-use super::author::{Author, Composed};
+use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
@@ -246,7 +246,7 @@ impl Shard {
         &self,
         me: ReplicaId,
         hlc: Hlc,
-        now: UnixMillis,
+        time: impl Into<Times>,
         session_lifetime_millis: Option<u64>,
         write: &Write,
     ) -> Result<Composed, Refusal> {
@@ -257,7 +257,7 @@ impl Shard {
             object_hash,
             dot: self.next_dot(me),
             hlc,
-            now,
+            time: time.into(),
             ended_lately: self.ended.contains(object_hash),
             within: &|dot| self.has(dot),
             session_lifetime_millis,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Node;
+use crate::core::author::Times;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
@@ -66,7 +67,8 @@ impl Node {
         let time = self.clock.advance(now);
         let stamp = self.clock.next_stamp(now, write.after);
         let lifetime = self.config.session_lifetime_millis;
-        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, time, lifetime, write)?;
+        let times = Times { now: time, leases_from: self.clock.leases_from(now) };
+        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, times, lifetime, write)?;
         let ends = matches!(write.change, crate::core::command::Change::Destroy);
         let Some(action) = composed.action else {
             return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
