@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 19] = [
+const SETTINGS: [(&str, bool); 22] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -19,6 +19,9 @@ const SETTINGS: [(&str, bool); 19] = [
     ("insecure_plaintext", false),
     ("chaos", false),
     ("clock_offset_millis", false),
+    ("data_dir", false),
+    ("fsync", false),
+    ("fsync_interval_millis", false),
     ("log_bytes_max", false),
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),

@@ -14,6 +14,9 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::storage::Fsync;
 
 pub use flags::RunFlags;
 pub use key::ClusterKey;
@@ -42,6 +45,12 @@ pub struct Config {
     pub chaos: bool,
     /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
     pub clock_offset_millis: i64,
+    /// Where everything is kept on disk as well. None: memory only.
+    pub data_dir: Option<PathBuf>,
+    /// When the disk is made to hold it.
+    pub fsync: Fsync,
+    /// How long a write may wait for the disk, unless it is [`Fsync::Always`].
+    pub fsync_interval_millis: u64,
     /// Bytes of log over all shards before the oldest operations go.
     pub log_bytes_max: u64,
     /// No session lives longer than this, whatever its lease says.

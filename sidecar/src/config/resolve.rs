@@ -1,11 +1,12 @@
 //! From text to values, and the rules between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layers::Layer;
 use super::mistake::{Mistake, Mistakes};
 use super::{ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use crate::storage::Fsync;
 
 const API_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
 const GOSSIP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
@@ -54,6 +55,11 @@ impl Reader {
             cluster_key: self.cluster_key(),
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
+            data_dir: self.one("data_dir", None, "must be a directory", |text| {
+                (!text.is_empty()).then(|| Some(PathBuf::from(text)))
+            }),
+            fsync: self.fsync(),
+            fsync_interval_millis: self.number("fsync_interval_millis", 100, 1, 60_000),
             log_bytes_max: self.number("log_bytes_max", LOG_BYTES_DEFAULT, LOG_BYTES_MIN, u64::MAX),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
@@ -110,6 +116,15 @@ impl Reader {
         let path = given.values.first()?;
         let origin = format!("{}: {path}", given.origin);
         ClusterKey::read(Path::new(path)).map_err(|message| self.blame(&origin, message)).ok()
+    }
+
+    fn fsync(&mut self) -> Fsync {
+        self.one("fsync", Fsync::Interval, "must be always, interval or never", |text| match text {
+            "always" => Some(Fsync::Always),
+            "interval" => Some(Fsync::Interval),
+            "never" => Some(Fsync::Never),
+            _ => None,
+        })
     }
 
     fn clock_offset(&mut self, chaos: bool) -> i64 {

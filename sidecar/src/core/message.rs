@@ -80,6 +80,15 @@ pub enum Message {
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,
+    /// The sender has a disk, and this is on it: in what it acknowledges, only that counts.
+    Saved {
+        /// How far.
+        progress: Vec<Progress>,
+        /// Stands for all that it has said to be saved: who has another sum has lost some of it.
+        sum: u64,
+    },
+    /// Asks for all of it.
+    WantSaved,
 }
 
 impl Message {
@@ -92,7 +101,7 @@ impl Message {
             Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
                 state.estimated_bytes()
             }
-            Self::Applied(progress) => 24 * progress.len(),
+            Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
             Self::Roster(entries) => 96 * entries.len(),

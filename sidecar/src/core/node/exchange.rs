@@ -31,6 +31,8 @@ impl Node {
         peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
         peer.ping_at = now.mono;
         self.introduce_to(id);
+        // First, so that nothing it is told counts for more than it is.
+        self.send_saved(id);
         self.send_clocks(id);
     }
 
@@ -88,6 +90,8 @@ impl Node {
                 }
             }
             Message::Leave => self.departed(from),
+            Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
+            Message::WantSaved => self.send_saved(from),
         }
     }
 
@@ -284,6 +288,9 @@ impl Node {
         let known = self.shard(shard).digest().clock_sum;
         let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
         self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
+        if !merged.changed.is_empty() || !merged.raised.is_empty() {
+            self.unsaved_whole(shard);
+        }
         for object in merged.changed {
             self.asked_object_changed(now, &object);
             self.journal.push(object);

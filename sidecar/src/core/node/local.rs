@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Node;
+use super::{DiskHealth, Node};
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
@@ -61,6 +61,11 @@ impl Node {
     pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
         if !self.serves() {
             return Err(Refusal::NotReady);
+        }
+        match self.disk_health() {
+            DiskHealth::Good => {}
+            DiskHealth::Full => return Err(Refusal::DiskFull),
+            DiskHealth::Failing => return Err(Refusal::DiskFailing),
         }
         let time = self.clock.advance(now);
         let stamp = self.clock.next_stamp(now, write.after);

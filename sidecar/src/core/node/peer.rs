@@ -99,7 +99,17 @@ impl Gap {
 pub(super) struct Report {
     pub(super) time: UnixMillis,
     pub(super) clocks: Clocks,
+    /// What of it was on its disk, where it has one.
+    saved: Option<Clocks>,
     pub(super) roster: Vec<RosterEntry>,
+}
+
+impl Report {
+    /// How far it had got in one author's operations for good.
+    pub(super) fn saved_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        let saved = self.saved.as_ref().map_or(u64::MAX, |saved| saved.counter(shard, actor));
+        self.clocks.counter(shard, actor).min(saved)
+    }
 }
 
 #[derive(Debug)]
@@ -113,6 +123,8 @@ pub(super) struct Peer {
     pub(super) lineage: u64,
     /// What it has reported to have applied.
     pub(super) known: Clocks,
+    /// What it has on its disk, where it has one: only that does it have for good.
+    pub(super) saved: Option<Clocks>,
     /// What it has been sent besides, on this link.
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
@@ -147,6 +159,7 @@ impl Peer {
             fresh: true,
             lineage: 0,
             known: Clocks::default(),
+            saved: None,
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
@@ -163,6 +176,11 @@ impl Peer {
         }
     }
 
+    /// It has applied this, and has it on its disk where it has one.
+    pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
+        self.known.has(shard, dot) && self.saved.as_ref().is_none_or(|saved| saved.has(shard, dot))
+    }
+
     /// It can take operations.
     pub(super) fn takes_ops(&self) -> bool {
         self.linked && self.introduced && !self.fresh
@@ -174,7 +192,7 @@ impl Peer {
             Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
             _ => self.known.clone(),
         };
-        self.report = Some(Report { time, clocks, roster: self.roster.clone() });
+        self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster: self.roster.clone() });
     }
 
     /// How far it has got, as far as it has been told or has told.

@@ -18,6 +18,7 @@ impl Node {
         peer.ping_at = now.mono.plus_millis(PING_MILLIS);
         // First what the ping's sum contains.
         self.tell_progress(id);
+        self.remind_of_saved(id);
         let ping = Message::Ping {
             sent: Micros::from(now.mono),
             wall: now.wall,
@@ -46,7 +47,7 @@ impl Node {
             // what had expired by then.
             peer.reports(time);
         }
-        if self.is_fresh() {
+        if self.is_fresh() || self.is_returning() {
             self.clock.not_before(now, time);
         }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
