@@ -10,7 +10,7 @@ use divan::{AllocProfiler, Bencher, black_box};
 use sidetalk::core::command::{Change, Lookup, PathOp, Write};
 use sidetalk::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
 use sidetalk::core::message::Message;
-use sidetalk::core::node::{Input, Node, NodeConfig};
+use sidetalk::core::node::{FULL_MESH_MAX, Input, Node, NodeConfig};
 use sidetalk::core::op::Op;
 use sidetalk::core::path::Path;
 use sidetalk::core::shard::Shard;
@@ -39,6 +39,7 @@ fn node(id: u64) -> Node {
         lineage: 7,
         log_bytes_max: 64 << 20,
         session_lifetime_millis: None,
+        full_mesh_max: FULL_MESH_MAX,
     };
     Node::new(config, NOW)
 }

@@ -43,5 +43,5 @@ mod watch_events;
 #[cfg(test)]
 mod tests;
 
-pub use serve::serve;
+pub use serve::{Listener, serve};
 pub use settings::{ApiSettings, IdempotencySettings};

@@ -12,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::Answer;
@@ -26,14 +27,50 @@ use super::{body, guard, openapi, router};
 /// How long to leave the listener alone when accepting fails, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A socket file.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
 /// Serves the API until `shutdown` comes: then takes no more connections, ends watches, lets requests finish within
 /// [`ApiSettings::drain`], and returns.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     port: Arc<dyn Port>,
     settings: ApiSettings,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let (close, closing) = watch::channel(false);
     let drain = settings.drain;
     let places = Arc::new(Semaphore::new(settings.connections_max));
@@ -80,13 +117,10 @@ fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok(stream) => Some((stream, place)),
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -95,9 +129,23 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<Api>, watcher: Watcher, place: OwnedSemaphorePermit) {
-    // Without it, an answer waits for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+async fn connection(stream: Stream, api: Arc<Api>, watcher: Watcher, place: OwnedSemaphorePermit) {
+    match stream {
+        Stream::Tcp(stream) => {
+            // Without it, an answer waits for the acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+            speak(stream, api, watcher).await;
+        }
+        Stream::Unix(stream) => speak(stream, api, watcher).await,
+    }
+    drop(place);
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    api: Arc<Api>,
+    watcher: Watcher,
+) {
     let service = service_fn(move |request| {
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(answer(&api, request).await) }
@@ -109,7 +157,6 @@ async fn connection(stream: TcpStream, api: Arc<Api>, watcher: Watcher, place: O
         .serve_connection(TokioIo::new(stream), service);
     // Clients hang up whenever they like.
     let _ = watcher.watch(connection).await;
-    drop(place);
 }
 
 async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answer {

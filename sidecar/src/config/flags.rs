@@ -17,8 +17,8 @@ pub struct RunFlags {
     /// The cluster's name [default: sidetalk]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Where the HTTP API listens [default: 127.0.0.1:7411]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where the HTTP API listens: IP:PORT, or unix:PATH for a socket that only this user can open [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
     pub api: Option<String>,
     /// Let the API listen beyond loopback. It asks nobody for a password
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -47,6 +47,9 @@ pub struct RunFlags {
     /// Added to the wall clock, to rehearse skew; needs --chaos
     #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
     pub clock_offset_millis: Option<String>,
+    /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub full_mesh_max: Option<String>,
     /// Keep everything in this directory as well; survives a restart [default: memory only]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
@@ -96,6 +99,7 @@ impl RunFlags {
             ("insecure_plaintext", one(&self.insecure_plaintext)),
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("full_mesh_max", one(&self.full_mesh_max)),
             ("data_dir", one(&self.data_dir)),
             ("fsync", one(&self.fsync)),
             ("fsync_interval_millis", one(&self.fsync_interval_millis)),

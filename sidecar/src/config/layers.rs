@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 22] = [
+const SETTINGS: [(&str, bool); 23] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -19,6 +19,7 @@ const SETTINGS: [(&str, bool); 22] = [
     ("insecure_plaintext", false),
     ("chaos", false),
     ("clock_offset_millis", false),
+    ("full_mesh_max", false),
     ("data_dir", false),
     ("fsync", false),
     ("fsync_interval_millis", false),

@@ -29,8 +29,8 @@ pub struct Config {
     pub node_id: String,
     /// The cluster's name: nodes of different clusters do not talk to each other. Default: `sidetalk`.
     pub cluster: String,
-    /// Where the HTTP API listens. Loopback unless the operator said otherwise. Port 0: any free one.
-    pub api: SocketAddr,
+    /// Where the HTTP API listens. Loopback or a socket file unless the operator said otherwise. Port 0: any free one.
+    pub api: ApiAddress,
     /// Names that a request's `Host` may bear besides the local ones.
     pub api_hosts: Vec<String>,
     /// Where gossip (UDP) and the streams between nodes (TCP, same port) listen. Port 0: any free one.
@@ -45,6 +45,9 @@ pub struct Config {
     pub chaos: bool,
     /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
     pub clock_offset_millis: i64,
+    /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
+    /// [`chaos`](Self::chaos).
+    pub full_mesh_max: usize,
     /// Where everything is kept on disk as well. None: memory only.
     pub data_dir: Option<PathBuf>,
     /// When the disk is made to hold it.
@@ -73,6 +76,24 @@ impl Config {
     pub fn load(flags: &RunFlags) -> Result<Self, Mistakes> {
         let environment = |name: &str| std::env::var(name).ok();
         layers::read(flags, &environment).and_then(|(settings, read)| resolve::resolve(settings, read))
+    }
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiAddress {
+    /// On a port.
+    Tcp(SocketAddr),
+    /// On a Unix socket, which only the node's own user can open. The path holds no white space.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

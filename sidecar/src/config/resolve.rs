@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::layers::Layer;
 use super::mistake::{Mistake, Mistakes};
-use super::{ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use super::{ApiAddress, ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use crate::core::node::FULL_MESH_MAX;
 use crate::storage::Fsync;
 
-const API_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
+const API_DEFAULT: ApiAddress =
+    ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
 const GOSSIP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
 const LOG_BYTES_MIN: u64 = 4096;
 const LOG_BYTES_DEFAULT: u64 = 64 << 20;
@@ -18,6 +20,9 @@ const CLOCK_OFFSET_MILLIS_MAX: i64 = 366 * 24 * 3_600_000;
 const YEARS_10_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 
 const IP_PORT: &str = "must be IP:PORT, such as 127.0.0.1:7411";
+const API: &str = "must be IP:PORT, such as 127.0.0.1:7411, or unix:PATH";
+/// What the system takes as the path of a socket.
+const SOCKET_PATH_BYTES_MAX: usize = 100;
 const NAME: &str = "must be 1 to 64 letters, digits, '.', '-' or '_'";
 
 /// Judges every setting, then how they fit together.
@@ -38,7 +43,7 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self) -> Config {
-        let api = self.one("api", API_DEFAULT, IP_PORT, address);
+        let api = self.one("api", API_DEFAULT, API, api_address);
         let gossip = self.one("gossip", GOSSIP_DEFAULT, IP_PORT, address);
         let advertise = self.one("advertise", None, "must be IP:PORT, neither of them 0", |text| {
             address(text).filter(|at| at.port() != 0 && !at.ip().is_unspecified()).map(Some)
@@ -55,6 +60,7 @@ impl Reader {
             cluster_key: self.cluster_key(),
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
+            full_mesh_max: self.full_mesh_max(chaos),
             data_dir: self.one("data_dir", None, "must be a directory", |text| {
                 (!text.is_empty()).then(|| Some(PathBuf::from(text)))
             }),
@@ -69,7 +75,7 @@ impl Reader {
             threads: self.threads(),
             log: self.log(),
         };
-        self.check_api(api);
+        self.check_api(&config.api);
         self.check_gossip(&config);
         config
     }
@@ -138,7 +144,20 @@ impl Reader {
         millis
     }
 
-    fn check_api(&mut self, api: SocketAddr) {
+    fn full_mesh_max(&mut self, chaos: bool) -> usize {
+        let members = self.number("full_mesh_max", FULL_MESH_MAX as u64, 2, 1_000);
+        if members != FULL_MESH_MAX as u64 && !chaos {
+            let origin = self.origin("full_mesh_max");
+            self.blame(
+                &origin,
+                "must be the same on all nodes, and is only for rehearsals: it takes --chaos".to_owned(),
+            );
+        }
+        usize::try_from(members).unwrap_or(FULL_MESH_MAX)
+    }
+
+    fn check_api(&mut self, api: &ApiAddress) {
+        let ApiAddress::Tcp(api) = api else { return };
         if !self.switch("api_allow_remote") && !api.ip().is_loopback() {
             let origin = self.origin("api");
             self.blame(
@@ -243,6 +262,14 @@ impl Reader {
 fn name(text: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     ((1..=64).contains(&text.len()) && text.bytes().all(fits)).then(|| text.to_owned())
+}
+
+fn api_address(text: &str) -> Option<ApiAddress> {
+    let Some(path) = text.strip_prefix("unix:") else { return address(text).map(ApiAddress::Tcp) };
+    let fits = !path.is_empty()
+        && path.len() <= SOCKET_PATH_BYTES_MAX
+        && !path.contains(|c: char| c.is_whitespace() || c == '\0');
+    fits.then(|| ApiAddress::Unix(path.into()))
 }
 
 // `SIDETALK_API` is shared with the commands that call a node, where it may be a URL.

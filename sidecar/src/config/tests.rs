@@ -91,7 +91,7 @@ fn all_mistakes_are_told_at_once_and_each_says_where_and_what() {
         "bad.toml: nodeid: is no setting; allowed are node_id, cluster",
         "bad.toml: gossip: must be one text",
         "bad.toml: log_format: \"xml\" must be text or json",
-        "SIDETALK_API: \"7411\" must be IP:PORT",
+        "SIDETALK_API: \"7411\" must be IP:PORT, such as 127.0.0.1:7411, or unix:PATH",
         "--node-id: \"a/b\" must be 1 to 64 letters",
         "--bootstrap-millis: \"soon\" must be a number from 0 to 3600000",
     ] {
@@ -112,6 +112,15 @@ fn the_api_leaves_loopback_only_when_told_to() {
     assert!(load("--api 0.0.0.0:7411 --api-allow-remote --api-host Web.internal").is_ok());
     assert!(mistake("--api 0.0.0.0:7411 --api-allow-remote=false").contains("--api-allow-remote"));
     assert!(load("--api [::1]:7411").is_ok());
+}
+
+#[test]
+fn the_api_may_be_a_socket_file() {
+    let config = load("--api unix:/run/sidetalk.sock").unwrap();
+    assert_eq!(config.api, ApiAddress::Unix("/run/sidetalk.sock".into()));
+    assert_eq!(config.api.to_string(), "unix:/run/sidetalk.sock");
+    assert!(mistake("--api unix:").contains("or unix:PATH"));
+    assert!(mistake(&format!("--api unix:/{}", "x".repeat(100))).contains("or unix:PATH"));
 }
 
 #[test]
@@ -146,6 +155,14 @@ fn skew_is_rehearsed_only_with_chaos() {
     assert!(mistake("--clock-offset-millis -5000").contains("takes --chaos"));
     assert_eq!(load("--chaos --clock-offset-millis -5000").unwrap().clock_offset_millis, -5000);
     assert!(mistake("--chaos --clock-offset-millis x").contains("milliseconds"));
+}
+
+#[test]
+fn a_large_cluster_is_rehearsed_only_with_chaos() {
+    assert!(mistake("--full-mesh-max 3").contains("takes --chaos"));
+    assert_eq!(load("--chaos --full-mesh-max 3").unwrap().full_mesh_max, 3);
+    assert_eq!(load("").unwrap().full_mesh_max, 32);
+    assert!(mistake("--chaos --full-mesh-max 1").contains("from 2"));
 }
 
 #[test]

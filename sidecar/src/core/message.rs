@@ -11,6 +11,7 @@ use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, ShardId};
 use super::op::Op;
 use super::shard::ShardState;
 use super::time::{MonoMicros, UnixMillis};
+use super::wave::{Echo, Question, Reach, Settled, WaveId};
 
 /// One message from a peer to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +81,33 @@ pub enum Message {
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,
+    /// Operations to apply, and to pass on to those between the receiver and this place in the ring.
+    Relay {
+        /// The operations.
+        ops: Vec<Arc<Op>>,
+        /// Up to where.
+        until: u64,
+    },
+    /// What is new in the sender's roster.
+    Members(Vec<RosterEntry>),
+    /// A question for the receiver and for others behind it.
+    Wave {
+        /// Which one.
+        wave: WaveId,
+        /// For whom.
+        reach: Reach,
+        /// What is asked.
+        question: Question,
+    },
+    /// An answer to a question of the receiver's, or one that it has passed on.
+    Echo {
+        /// Which one.
+        wave: WaveId,
+        /// The answer.
+        echo: Echo,
+    },
+    /// What came of a survey.
+    Settled(Box<Settled>),
     /// The sender has a disk, and this is on it: in what it acknowledges, only that counts.
     Saved {
         /// How far.
@@ -97,14 +125,22 @@ impl Message {
     pub fn estimated_bytes(&self) -> usize {
         let ops = |ops: &[Arc<Op>]| ops.iter().map(|op| op.estimated_bytes() as usize).sum::<usize>();
         64 + match self {
-            Self::Ops(list) | Self::Answer { missing: Missing::Ops(list), .. } => ops(list),
-            Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
+            Self::Ops(list)
+            | Self::Relay { ops: list, .. }
+            | Self::Answer { missing: Missing::Ops(list), .. }
+            | Self::Echo { echo: Echo::Object { missing: Missing::Ops(list), .. }, .. } => ops(list),
+            Self::State(state)
+            | Self::Answer { missing: Missing::State(state), .. }
+            | Self::Echo { echo: Echo::Object { missing: Missing::State(state), .. }, .. } => {
                 state.estimated_bytes()
             }
+            Self::Echo { echo: Echo::Survey(survey), .. } => 32 * survey.unsettled.len(),
+            Self::Settled(settled) => 32 * settled.unsettled.len(),
+            Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
             Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
-            Self::Roster(entries) => 96 * entries.len(),
+            Self::Roster(entries) | Self::Members(entries) => 96 * entries.len(),
             Self::WantStates(shards) => shards.len(),
             Self::Ask { clock, .. } => 64 + 32 * clock.dots.len(),
             _ => 64,

@@ -28,6 +28,9 @@ const QUIET_MAX: usize = 256;
 /// A link on which something came within this time is not replaced by its equal: keepalives come more often.
 const LIVELY_MILLIS: u64 = 2_500;
 
+/// Says that there is nothing wrong: in a large cluster not everyone is linked with everyone.
+pub(super) const NOT_NEEDED: &str = "they are no neighbours";
+
 /// Says that there is nothing wrong: of two links at once one has to go.
 const STANDS: &str = "a link stands already";
 
@@ -196,7 +199,7 @@ impl Shared {
         };
         let harmless = match error {
             LinkError::Unwanted(why) => *why == STANDS,
-            LinkError::Refused(why) => why == STANDS,
+            LinkError::Refused(why) => why == STANDS || why == NOT_NEEDED,
             LinkError::Closed | LinkError::Blocked => true,
             _ => io_only,
         };

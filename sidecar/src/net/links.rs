@@ -24,6 +24,11 @@ use crate::core::message::{Hello, Message, PeerId};
 pub trait Handler: Send + Sync + 'static {
     /// What this node says first.
     fn hello(&self) -> Hello;
+    /// Whether a link to this process should stand. Where not, it is not dialled, and a link that its other end has
+    /// made is dropped after a while.
+    fn wants(&self, _peer: PeerId) -> bool {
+        true
+    }
     /// A link stands.
     fn up(&self, hello: Hello);
     /// A peer said something.
@@ -48,7 +53,8 @@ pub struct Links {
     shared: Arc<Shared>,
     /// By node name.
     dialling: Mutex<BTreeMap<String, Dialling>>,
-    accepting: Mutex<Option<AbortHandle>>,
+    /// What accepts links, and what drops those that are not wanted.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 struct Dialling {
@@ -73,13 +79,14 @@ impl Links {
             changing: Mutex::default(),
             quiet_until: Mutex::default(),
         });
-        Self { shared, dialling: Mutex::default(), accepting: Mutex::default() }
+        Self { shared, dialling: Mutex::default(), tasks: Mutex::default() }
     }
 
     /// Accepts links from now on. Must be called within a tokio runtime, and once.
     pub fn listen(&self, listener: TcpListener) {
         let accept = tokio::spawn(dial::accept(Arc::clone(&self.shared), listener));
-        *self.accepting.lock() = Some(accept.abort_handle());
+        let drop_unwanted = tokio::spawn(dial::drop_unwanted(Arc::clone(&self.shared)));
+        self.tasks.lock().extend([accept.abort_handle(), drop_unwanted.abort_handle()]);
     }
 
     /// This process is there, at this address, and it is the current one of its name. A link to it is kept up from
@@ -176,9 +183,7 @@ impl Links {
     }
 
     fn stop_growing(&self) {
-        if let Some(accepting) = self.accepting.lock().take() {
-            accepting.abort();
-        }
+        std::mem::take(&mut *self.tasks.lock()).iter().for_each(AbortHandle::abort);
         std::mem::take(&mut *self.dialling.lock()).values().for_each(|dialling| dialling.task.abort());
     }
 }

@@ -11,6 +11,7 @@ mod handler;
 mod port;
 mod serve;
 mod service;
+mod socket_file;
 #[cfg(test)]
 mod tests;
 

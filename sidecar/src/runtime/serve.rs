@@ -18,9 +18,10 @@ use super::clocks::Clocks;
 use super::driver::Driver;
 use super::handler::{ToDriver, ToLinks};
 use super::service::Service;
+use super::socket_file::SocketFile;
 use crate::api::port::Chaos;
-use crate::api::{self, ApiSettings};
-use crate::config::Config;
+use crate::api::{self, ApiSettings, Listener};
+use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::node::{HandOver, Input, Node, NodeConfig};
 use crate::membership::{self, Membership, Settings};
@@ -45,7 +46,7 @@ pub enum ServeError {
     /// An address cannot be bound.
     Bind {
         /// Which one.
-        address: SocketAddr,
+        address: String,
         /// Its flag.
         flag: &'static str,
         /// Why.
@@ -77,10 +78,12 @@ impl std::error::Error for ServeError {}
 /// A node with its ports bound, and nothing started.
 pub struct Bound {
     config: Config,
-    api: TcpListener,
+    api: Listener,
+    /// Held as long as the API listens on it.
+    socket_file: Option<SocketFile>,
     links: TcpListener,
     gossip: UdpSocket,
-    api_address: SocketAddr,
+    api_address: ApiAddress,
     gossip_address: SocketAddr,
 }
 
@@ -90,19 +93,24 @@ impl Bound {
     /// # Errors
     /// Names the address that cannot be bound.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let bind_error = |address, flag| move |error| ServeError::Bind { address, flag, error };
-        let api = TcpListener::bind(config.api).await.map_err(bind_error(config.api, "--api"))?;
-        let api_address = api.local_addr().map_err(bind_error(config.api, "--api"))?;
+        fn bind_error(
+            address: impl fmt::Display,
+            flag: &'static str,
+        ) -> impl FnOnce(io::Error) -> ServeError {
+            move |error| ServeError::Bind { address: address.to_string(), flag, error }
+        }
+        let (api, socket_file, api_address) =
+            bind_api(&config.api).await.map_err(bind_error(&config.api, "--api"))?;
         let (links, gossip) =
             net::bind(config.gossip).await.map_err(bind_error(config.gossip, "--gossip"))?;
         let gossip_address = gossip.local_addr().map_err(bind_error(config.gossip, "--gossip"))?;
-        Ok(Self { config, api, links, gossip, api_address, gossip_address })
+        Ok(Self { config, api, socket_file, links, gossip, api_address, gossip_address })
     }
 
     /// Where the API listens.
     #[must_use]
-    pub fn api(&self) -> SocketAddr {
-        self.api_address
+    pub fn api(&self) -> &ApiAddress {
+        &self.api_address
     }
 
     /// Where gossip and streams listen.
@@ -116,7 +124,7 @@ impl Bound {
     /// # Errors
     /// When something does not start.
     pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
-        let Self { config, api, links: listener, gossip, api_address, gossip_address } = self;
+        let Self { config, api, socket_file, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
         let (node, store) = start_node(&config, &clocks)?;
         let replica = node.hello().replica;
@@ -183,6 +191,7 @@ impl Bound {
             // Ended with a panic or without: it has ended.
             let _ = api.await;
         }
+        drop(socket_file);
         let hand_over = wait_for_hand_over(&driver, until).await;
         if driver.disk().is_some() {
             let driver = Arc::clone(&driver);
@@ -201,6 +210,20 @@ impl Bound {
         ticker.abort();
         report(&hand_over);
         Ok(hand_over)
+    }
+}
+
+async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {
+    match address {
+        ApiAddress::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            let bound = ApiAddress::Tcp(listener.local_addr()?);
+            Ok((listener.into(), None, bound))
+        }
+        ApiAddress::Unix(path) => {
+            let (listener, file) = SocketFile::bind(path).await?;
+            Ok((listener.into(), Some(file), address.clone()))
+        }
     }
 }
 
@@ -242,6 +265,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        full_mesh_max: config.full_mesh_max,
     })
 }
 

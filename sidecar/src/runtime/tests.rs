@@ -11,7 +11,7 @@ use super::{Clocks, Driver, Outlet};
 use crate::core::command::{Acks, Change, Wait, Waited, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId};
-use crate::core::node::{Alarm, Input, Node, NodeConfig};
+use crate::core::node::{Alarm, FULL_MESH_MAX, Input, Node, NodeConfig};
 use crate::core::time::{Hlc, MonoMicros, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::Tree;
@@ -33,6 +33,7 @@ fn driver() -> Arc<Driver> {
         lineage: 1,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        full_mesh_max: FULL_MESH_MAX,
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }

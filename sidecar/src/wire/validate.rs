@@ -7,6 +7,7 @@ use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
 use crate::core::message::{Message, Missing};
 use crate::core::op::Op;
+use crate::core::wave::{Echo, Question, Unsettled};
 
 /// Bytes of the name of a node or a cluster, at most.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -28,8 +29,10 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
             replica(&hello.replica)?;
             check(is_name(&hello.cluster), "a cluster's name that is none")
         }
-        Message::Roster(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
-        Message::Ops(operations) => ops(operations),
+        Message::Roster(entries) | Message::Members(entries) => {
+            entries.iter().try_for_each(|entry| replica(&entry.replica))
+        }
+        Message::Ops(operations) | Message::Relay { ops: operations, .. } => ops(operations),
         Message::Applied(progress) | Message::Saved { progress, .. } => {
             progress.iter().try_for_each(|progress| dot(&progress.dot))
         }
@@ -38,13 +41,34 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
         Message::Ask { clock: known, .. } => clock(known),
         Message::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
         Message::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
-        Message::Digests { .. }
+        Message::Wave { question: Question::Applied(dots), .. } => {
+            dots.iter().try_for_each(|progress| dot(&progress.dot))
+        }
+        Message::Echo { echo, .. } => answer(echo),
+        Message::Settled(settled) => settled.unsettled.iter().try_for_each(unsettled),
+        Message::Wave { .. }
+        | Message::Digests { .. }
         | Message::WantStates(_)
         | Message::Ping { .. }
         | Message::Pong { .. }
         | Message::Leave
         | Message::WantSaved => Ok(()),
     }
+}
+
+fn answer(echo: &Echo) -> Result<(), WireError> {
+    match echo {
+        Echo::Object { missing: Missing::Ops(operations), .. } => ops(operations),
+        Echo::Object { missing: Missing::State(state), .. } => clock(&state.clock),
+        Echo::Survey(survey) => survey.unsettled.iter().try_for_each(unsettled),
+        Echo::Applied(by) => check(*by != ReplicaId::NOBODY, "a process without an id"),
+        Echo::Again => Ok(()),
+    }
+}
+
+fn unsettled(pair: &Unsettled) -> Result<(), WireError> {
+    dot(&pair.most.dot)?;
+    check(pair.least <= pair.most.dot.counter, "less than the least")
 }
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), WireError> {

@@ -15,8 +15,7 @@ struct Disks(PathBuf);
 impl Disks {
     fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name =
-            format!("sidetalk-disks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("sidetalk-disks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self(std::env::temp_dir().join(name))
     }
 
@@ -93,7 +92,8 @@ async fn a_whole_cluster_killed_at_once_comes_back_also_with_one_disk_lost() {
 /// Kills one node after the other while writers write; whatever was acknowledged must be there in the end.
 async fn kill_loop(rounds: usize) {
     let disks = Disks::new();
-    let mut cluster = Cluster::start_with(3, disks.options(3, "--fsync always --bootstrap-millis 2000")).await;
+    let mut cluster =
+        Cluster::start_with(3, disks.options(3, "--fsync always --bootstrap-millis 2000")).await;
     let mut counted = 0i64;
     let mut kept: BTreeMap<String, i64> = BTreeMap::new();
     // A lost answer may have counted or not.
@@ -129,7 +129,8 @@ async fn kill_loop(rounds: usize) {
             cluster_shows(node, key, *value).await;
         }
         eventually(&format!("{} counts all", node.name()), || async {
-            let value = node.client().counter("c").get().await.map_err(|error| error.to_string())?.value.value;
+            let value =
+                node.client().counter("c").get().await.map_err(|error| error.to_string())?.value.value;
             if (counted..=counted + doubtful).contains(&value) {
                 Ok(())
             } else {

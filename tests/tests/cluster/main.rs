@@ -14,7 +14,9 @@ mod security;
 mod sessions;
 mod sets;
 mod skew;
+mod sparse;
 mod tokens;
+mod unix_socket;
 mod watch;
 
 use serde_json::Value;

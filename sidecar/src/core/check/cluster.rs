@@ -192,6 +192,7 @@ impl Cluster {
             lineage: seat.id.0,
             log_bytes_max: self.setup.log_bytes_max,
             session_lifetime_millis: None,
+            full_mesh_max: self.setup.full_mesh_max,
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
         self.network.dirty = true;
@@ -243,12 +244,19 @@ pub fn check_seed(
     mutants: Mutants,
     codec: Codec,
 ) -> Result<Tally, String> {
-    let setup = Setup::new(seed, theme, mutants, codec);
-    let steps = steps(seed, &setup, count);
-    let (cluster, failure) = attempt(&setup, seed, &steps, false);
+    check_setup(seed, &Setup::new(seed, theme, mutants, codec), count)
+}
+
+/// The same with a given setup.
+///
+/// # Errors
+/// The same.
+pub fn check_setup(seed: u64, setup: &Setup, count: usize) -> Result<Tally, String> {
+    let steps = steps(seed, setup, count);
+    let (cluster, failure) = attempt(setup, seed, &steps, false);
     match failure {
         None => Ok(cluster.tally),
-        Some(failure) => Err(report(seed, &setup, &steps, &failure)),
+        Some(failure) => Err(report(seed, setup, &steps, &failure)),
     }
 }
 

@@ -147,18 +147,20 @@ impl Node {
         let mut node = Self::with_mutants(NodeConfig { joins: true, ..config.clone() }, now, Mutants::NONE);
         node.config.joins = config.joins;
         for entry in memory.roster {
-            node.roster.add(entry);
+            node.enrol(entry);
         }
         let predecessor = RosterEntry { replica: memory.replica, left: false };
         if node.roster.get(predecessor.replica.id).is_none() {
-            node.roster.add(predecessor);
+            node.enrol(predecessor);
         }
         node.succeed_predecessors();
         node.outbox.clear();
         let mut disk = Disk::default();
         disk.backlogs.resize_with(SHARDS, Backlog::default);
         for shard in &shards {
-            disk.saved.raise_all(shard.id(), shard.clock());
+            for (actor, counter) in &shard.clock().dots {
+                disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
+            }
             node.clock.observe(now, shard.latest());
         }
         node.disk = Some(disk);
@@ -269,6 +271,7 @@ impl Node {
         }
         for (shard, _) in shards {
             self.check_waits(*shard);
+            self.tell_roots(*shard);
         }
     }
 
@@ -310,8 +313,7 @@ impl Node {
         for progress in progress {
             saved.raise(progress.shard, progress.dot);
         }
-        let complete = saved.sum() == sum;
-        if !complete && !progress.is_empty() || saved.sum() != sum {
+        if saved.sum() != sum {
             self.send(from, Message::WantSaved);
         }
         let mut shards: Vec<ShardId> = progress.iter().map(|progress| progress.shard).collect();

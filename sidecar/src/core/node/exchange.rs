@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
-use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
-use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
+use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
 use crate::core::op::Op;
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
@@ -37,7 +37,7 @@ impl Node {
     }
 
     /// Says who this node is and whom it counts as members. Sent again when a ping shows that it was lost.
-    fn introduce_to(&mut self, id: PeerId) {
+    pub(super) fn introduce_to(&mut self, id: PeerId) {
         let hello = Message::Hello(self.hello());
         self.send(id, hello);
         let roster = Message::Roster(self.roster.entries());
@@ -52,14 +52,9 @@ impl Node {
         self.clock.forget(id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
+        self.wave_peer_lost(now, id);
         self.sponsor_lost(now, id);
-    }
-
-    pub(super) fn liveness(&mut self, replica: Replica, alive: bool) {
-        if replica.id != self.id() {
-            let peer = self.peers.entry(replica.id).or_insert_with(|| Peer::new(replica));
-            peer.alive = alive;
-        }
+        self.forget_stranger(id);
     }
 
     pub(super) fn receive(&mut self, now: Now, from: PeerId, message: Message) {
@@ -90,37 +85,19 @@ impl Node {
                 }
             }
             Message::Leave => self.departed(from),
+            Message::Relay { ops, until } => self.relayed(now, from, ops, until),
+            Message::Members(entries) => self.members_from(&entries),
+            Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
+            Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo),
+            Message::Settled(settled) => self.settled_by(from, &settled),
             Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
             Message::WantSaved => self.send_saved(from),
         }
     }
 
-    fn roster_from(&mut self, from: PeerId, entries: Vec<RosterEntry>) {
-        let mut news = false;
-        for entry in &entries {
-            // What the others say of this process it knows better.
-            if entry.replica.id != self.id() {
-                news |= self.roster.add(entry.clone());
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.roster = entries;
-        }
-        if news {
-            self.succeed_predecessors();
-            self.broadcast_roster();
-            self.check_all_waits();
-        }
-    }
-
-    pub(super) fn broadcast_roster(&mut self) {
-        let roster = Message::Roster(self.roster.entries());
-        self.broadcast(roster);
-    }
-
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
         for op in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
@@ -155,9 +132,17 @@ impl Node {
     /// A peer has reported to have applied this.
     pub(super) fn known_to(&mut self, peer: PeerId, shard: ShardId, dot: Dot) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
-        if peer.known.raise(shard, dot) {
+        if peer.knows(shard, dot) {
             self.check_waits(shard);
         }
+    }
+
+    /// A peer has reported to have applied all of this.
+    pub(super) fn clock_known(&mut self, peer: PeerId, shard: ShardId, clock: &Clock) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.knows_all(shard, clock);
+        }
+        self.check_waits(shard);
     }
 
     fn applied_by(&mut self, from: PeerId, progress: &[Progress]) {
@@ -169,7 +154,7 @@ impl Node {
     fn clocks_of(&mut self, from: PeerId, clocks: &[ShardClock]) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
-            peer.known.raise_all(clock.shard, &clock.clock);
+            peer.knows_all(clock.shard, &clock.clock);
         }
         for clock in clocks {
             self.check_waits(clock.shard);
@@ -248,7 +233,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         let reached = peer.reached(shard);
         let ours = self.shards[shard.index()].clock();
-        peer.sent.raise_all(shard, ours);
+        peer.was_sent(shard, ours);
         match self.shards[shard.index()].missing(&reached) {
             Some(ops) => {
                 for ops in ops.chunks(OPS_PER_MESSAGE) {
@@ -286,6 +271,7 @@ impl Node {
             return false;
         }
         let known = self.shard(shard).digest().clock_sum;
+        let before = self.shard(shard).clock().clone();
         let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
         self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
         if !merged.changed.is_empty() || !merged.raised.is_empty() {
@@ -296,6 +282,7 @@ impl Node {
             self.journal.push(object);
         }
         for dot in merged.raised {
+            self.advanced(shard, dot.actor, before.get(&dot.actor));
             self.progressed(shard, dot);
         }
         self.changed(now, shard, &merged.applied);
@@ -367,14 +354,6 @@ impl Node {
         if let Some(peer) = self.peers.get(&from) {
             let alarm = Alarm::Diverged { peer: peer.replica.clone(), shard };
             self.outbox.push_back(Output::Alarm(alarm));
-        }
-    }
-
-    fn departed(&mut self, from: PeerId) {
-        let Some(entry) = self.roster.get(from).cloned() else { return };
-        if self.roster.add(RosterEntry { left: true, ..entry }) {
-            self.broadcast_roster();
-            self.check_all_waits();
         }
     }
 

@@ -104,7 +104,11 @@ impl Node {
         let lineage = members.clone().map(|peer| peer.lineage).filter(|lineage| *lineage != 0).min();
         // A report vouches for the whole of what is known of a peer.
         let all_told = members.clone().all(|peer| peer.report.is_some() && peer.states_wanted.is_empty());
-        let all_here = self.peers.values().all(|peer| !peer.alive || peer.linked && peer.introduced);
+        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        let me = &self.config.replica.node;
+        // Its own predecessor may still seem to live.
+        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
+        let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
         if found > 0 && (self.lineage != 0 || lineage.is_some()) {
@@ -155,7 +159,7 @@ impl Node {
             return;
         }
         self.config.replica.started = last.unwrap_or_default().plus(1);
-        self.roster.add(RosterEntry { replica: self.config.replica.clone(), left: false });
+        self.enrol(RosterEntry { replica: self.config.replica.clone(), left: false });
         self.say_hello_again();
         self.broadcast_roster();
     }
@@ -179,7 +183,7 @@ impl Node {
         peer.introduced = true;
         peer.fresh = hello.fresh;
         peer.lineage = hello.lineage;
-        if self.roster.add(RosterEntry { replica: hello.replica, left: false }) {
+        if self.enrol(RosterEntry { replica: hello.replica, left: false }) {
             self.broadcast_roster();
         }
         self.meet_history(now, from);
@@ -248,9 +252,11 @@ impl Node {
             return;
         }
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
-        let everyone_is_here = self.peers.values().all(|peer| !peer.alive || peer.linked && peer.introduced);
+        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        let everyone_is_here = self.alive.keys().all(|id| !self.wants_link(*id) || is_here(id));
         let me = &self.config.replica.node;
-        let first = candidates.clone().all(|peer| *me < peer.replica.node);
+        let mut seen = candidates.clone().map(|peer| &peer.replica).chain(self.alive.values());
+        let first = seen.all(|other| *me < other.node);
         let settled = waited_millis >= settle_millis(&self.config);
         let together = settled && everyone_is_here && first && candidates.count() > 0;
         if together || waited_millis >= self.config.bootstrap_millis {
@@ -291,7 +297,7 @@ impl Node {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.known.raise_all(shard, &clock);
+            peer.knows_all(shard, &clock);
         }
         self.check_waits(shard);
         self.took(now, shard);

@@ -188,8 +188,10 @@ impl Node {
     }
 
     fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
+        let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
-            member.id == self.id()
+            everyone
+                || member.id == self.id()
                 || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
@@ -247,7 +249,8 @@ impl Node {
             _ if left => MemberState::Left,
             _ if is_self => MemberState::Up,
             Some(peer) if peer.linked && peer.introduced => MemberState::Up,
-            Some(peer) if peer.alive => MemberState::Suspect,
+            _ if !self.wants_link(replica.id) && self.alive.contains_key(&replica.id) => MemberState::Up,
+            _ if self.alive.contains_key(&replica.id) => MemberState::Suspect,
             _ => MemberState::Down,
         };
         let oldest = peer.and_then(|peer| peer.gaps.values().map(|gap| gap.since).min());
@@ -255,8 +258,17 @@ impl Node {
             replica: replica.clone(),
             state,
             is_self,
-            lag_ops: peer.map_or(0, |peer| self.lag(peer)),
-            lag_millis: oldest.map_or(0, |since| now.mono.since(since) / 1_000),
+            lag_ops: match peer {
+                Some(peer) => self.lag(peer),
+                None if is_self => 0,
+                None if self.is_overlay() => self.unsettled_ops(),
+                None => 0,
+            },
+            lag_millis: match oldest {
+                Some(since) => now.mono.since(since) / 1_000,
+                None if peer.is_none() && !is_self && self.is_overlay() => self.unsettled_millis(now),
+                None => 0,
+            },
             round_trip_micros: peer
                 .and_then(|peer| peer.round_trip_micros)
                 .filter(|_| state == MemberState::Up),

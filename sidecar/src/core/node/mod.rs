@@ -11,11 +11,16 @@ mod disk;
 mod exchange;
 mod join;
 mod journal;
+mod links;
 mod local;
+mod overlay;
 mod peer;
+mod relay;
 mod report;
 mod roster;
+mod survey;
 mod waits;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,9 +31,12 @@ use self::disk::Disk;
 pub use self::disk::{DiskHealth, Memory, Restored, UnsavedContent, UnsavedShard};
 use self::join::Joining;
 use self::journal::Journal;
+use self::links::Neighbours;
+pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::roster::Roster;
 use self::waits::Waits;
+use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
 use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
@@ -55,6 +63,9 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
+    /// Everything but tests takes [`FULL_MESH_MAX`].
+    pub full_mesh_max: usize,
 }
 
 /// What happens to a node from outside, local calls aside.
@@ -151,6 +162,10 @@ pub struct Node {
     clock: HybridClock,
     roster: Roster,
     peers: BTreeMap<ReplicaId, Peer>,
+    /// Processes that gossip.
+    alive: BTreeMap<ReplicaId, Replica>,
+    neighbours: Neighbours,
+    waves: Waves,
     joining: Joining,
     lineage: u64,
     leaving: bool,
@@ -186,6 +201,9 @@ impl Node {
             clock: HybridClock::default(),
             roster: Roster::default(),
             peers: BTreeMap::new(),
+            alive: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            waves: Waves::new(now),
             joining: Joining::new(&config, now),
             lineage: 0,
             leaving: false,
@@ -203,7 +221,7 @@ impl Node {
             mutants,
             config,
         };
-        node.roster.add(RosterEntry { replica: node.config.replica.clone(), left: false });
+        node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
         node.clock.advance(now);
         if !node.config.joins {
             node.start_alone(now);
@@ -259,7 +277,10 @@ impl Node {
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono.plus_millis(SWEEP_MILLIS);
             self.sweep(now);
+            self.drop_stale_waves(now);
         }
+        self.neighbours_tick(now);
+        self.waves_tick(now);
         self.expire_waits(now);
     }
 
@@ -268,7 +289,9 @@ impl Node {
     pub fn deadline(&self) -> MonoMicros {
         let peers = self.peers.values().filter(|peer| peer.linked);
         let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
-        due.chain(self.waits.deadline()).chain(self.joining.deadline()).fold(self.sweep_at, MonoMicros::min)
+        let waves = self.waves.deadline().filter(|_| self.is_overlay());
+        let own = self.waits.deadline().into_iter().chain(self.joining.deadline());
+        due.chain(own).chain(waves).chain(self.neighbours.deadline()).fold(self.sweep_at, MonoMicros::min)
     }
 
     /// The next thing the node wants done.
@@ -321,6 +344,10 @@ impl Node {
 
     /// Gives an operation to every peer that can take it.
     fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
+        if self.is_overlay() {
+            self.spread(op);
+            return;
+        }
         let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
             // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
@@ -337,6 +364,7 @@ impl Node {
         self.unsaved_ops(shard, ops);
         for op in ops {
             self.journal.push(op.object.clone());
+            self.advanced(shard, op.dot.actor, op.dot.counter - 1);
             if op.dot.actor != me {
                 self.progressed(shard, op.dot);
                 self.figures.ops_applied += 1;
@@ -348,6 +376,7 @@ impl Node {
             self.asked_object_changed(now, &op.object);
         }
         self.check_waits(shard);
+        self.tell_roots(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
         self.shard_mut(shard).truncate_log(bytes_max, |_| false);
     }
@@ -390,5 +419,7 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ impl Node {
             wall: now.wall,
             now: self.clock.advance(now),
             clock_sum: self.clock_sum(),
-            introduction: introduction(self.is_fresh(), self.lineage, &self.roster.entries()),
+            introduction: self.introduction(),
         };
         self.send(id, ping);
     }
@@ -38,11 +38,16 @@ impl Node {
         clock_sum: u64,
         theirs: u64,
     ) {
+        let roster_sum = self.is_overlay().then(|| self.roster.sum());
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let clocks_known = peer.known.sum() == clock_sum;
-        let introduction_known =
-            peer.introduced && introduction(peer.fresh, peer.lineage, &peer.roster) == theirs;
-        if clocks_known && introduction_known && !peer.fresh {
+        let known = match roster_sum {
+            // Among many all have one roster, or will have.
+            Some(sum) => short_introduction(peer.fresh, peer.lineage, sum),
+            None => introduction(peer.fresh, peer.lineage, &peer.roster),
+        };
+        let introduction_known = peer.introduced && known == theirs;
+        if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
             peer.reports(time);
@@ -64,12 +69,19 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
         }
-        if let Some(millis) = self.clock.correct(now, self.roster.members().count()) {
+        if let Some(millis) = self.clock.correct(now, self.within_sight()) {
             if self.is_fresh() {
                 self.clock.start_over(now);
             }
             self.alarm(Alarm::Corrected { millis });
         }
+    }
+
+    fn introduction(&self) -> u64 {
+        if self.is_overlay() {
+            return short_introduction(self.is_fresh(), self.lineage, self.roster.sum());
+        }
+        introduction(self.is_fresh(), self.lineage, &self.roster.entries())
     }
 
     /// Time for deadlines as of the last input.
@@ -87,5 +99,13 @@ fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
+    xxh3_64(&bytes)
+}
+
+/// The same, where the roster is too long to be kept for each peer.
+fn short_introduction(fresh: bool, lineage: u64, roster_sum: u64) -> u64 {
+    let mut bytes = vec![2 + u8::from(fresh)];
+    bytes.extend_from_slice(&lineage.to_le_bytes());
+    bytes.extend_from_slice(&roster_sum.to_le_bytes());
     xxh3_64(&bytes)
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::RosterEntry;
 use crate::core::time::UnixMillis;
@@ -10,6 +12,16 @@ use crate::core::time::UnixMillis;
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     entries: BTreeMap<ReplicaId, RosterEntry>,
+    /// Stands for all entries.
+    sum: u64,
+}
+
+fn entry_hash(entry: &RosterEntry) -> u64 {
+    let mut bytes = [0; 17];
+    bytes[..8].copy_from_slice(&entry.replica.id.0.to_le_bytes());
+    bytes[8..16].copy_from_slice(&entry.replica.started.0.to_le_bytes());
+    bytes[16] = u8::from(entry.left);
+    xxh3_64(&bytes)
 }
 
 impl Roster {
@@ -20,11 +32,14 @@ impl Roster {
                 let left = known.left || entry.left;
                 let started = known.replica.started.max(entry.replica.started);
                 let news = (left, started) != (known.left, known.replica.started);
+                self.sum = self.sum.wrapping_sub(entry_hash(known));
                 known.left = left;
                 known.replica.started = started;
+                self.sum = self.sum.wrapping_add(entry_hash(known));
                 news
             }
             None => {
+                self.sum = self.sum.wrapping_add(entry_hash(&entry));
                 self.entries.insert(entry.replica.id, entry);
                 true
             }
@@ -33,6 +48,16 @@ impl Roster {
 
     pub(super) fn get(&self, id: ReplicaId) -> Option<&RosterEntry> {
         self.entries.get(&id)
+    }
+
+    /// Equal rosters have equal sums.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// All processes of one node name.
+    pub(super) fn of_name(&self, node: &str) -> Vec<&RosterEntry> {
+        self.entries.values().filter(|entry| entry.replica.node == node).collect()
     }
 
     pub(super) fn entries(&self) -> Vec<RosterEntry> {

@@ -57,6 +57,7 @@ impl Net {
             lineage: id.0,
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
+            full_mesh_max: FULL_MESH_MAX,
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {
@@ -111,7 +112,7 @@ impl Net {
                     self.done.insert((index, wait), how);
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Unsaved => {}
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }

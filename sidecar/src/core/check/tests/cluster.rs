@@ -1,4 +1,6 @@
-use crate::core::check::cluster::{Cluster, Setup, Theme, attempt, check_seed, fails, objects, steps};
+use crate::core::check::cluster::{
+    Cluster, Codec, Setup, Theme, attempt, check_setup, fails, objects, steps,
+};
 use crate::core::check::world::{Tally, Violation};
 use crate::core::command::{Change, Write};
 use crate::core::identity::Kind;
@@ -19,11 +21,21 @@ fn through_bytes(message: &Message) -> Result<Message, String> {
     }
 }
 
-/// Runs seeds; a fault that never happened tests nothing.
+type Draw = fn(u64, Theme, Mutants, Codec) -> Setup;
+
 fn seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    run(Setup::new, theme, seeds, must_happen);
+}
+
+fn sparse_seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    run(Setup::sparse, theme, seeds, must_happen);
+}
+
+/// Runs seeds; a fault that never happened tests nothing.
+fn run(draw: Draw, theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
     let mut total = Tally::new();
     for seed in seeds {
-        match check_seed(seed, theme, 120, Mutants::NONE, through_bytes) {
+        match check_setup(seed, &draw(seed, theme, Mutants::NONE, through_bytes), 120) {
             Ok(tally) => tally.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
             Err(report) => panic!("{report}"),
         }
@@ -67,6 +79,33 @@ fn sessions_that_expire_on_one_side_of_a_split() {
     seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
 }
 
+/// The same promises where not everyone is linked with everyone.
+#[test]
+fn whole_nodes_that_are_linked_with_their_neighbours_only() {
+    let must_happen = [
+        "barriers removed",
+        "blind deletes",
+        "crashes",
+        "departures",
+        "enough acks",
+        "expired lives destroyed",
+        "joined",
+        "known to nobody",
+        "links not wanted",
+        "logins that held",
+        "not enough acks",
+        "overflows",
+        "restarts",
+        "sent Relay",
+        "sent Settled",
+        "splits",
+        "tidied up",
+        "tokens seen",
+    ];
+    sparse_seeds(Theme::Everything, 0..14, &must_happen);
+    sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+}
+
 /// One seed, one history: to the last message.
 #[test]
 fn the_same_seed_gives_the_same_history() {
@@ -82,7 +121,7 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Many seeds, for a long night: `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+/// Many seeds, for a long night (`SKIP=2`: of sparse clusters only): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
@@ -93,9 +132,16 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            [Theme::Everything, Theme::Expiry]
-                .into_iter()
-                .find_map(|theme| check_seed(seed, theme, steps as usize, Mutants::NONE, through_bytes).err())
+            let draws: [(Draw, Theme); 4] = [
+                (Setup::new, Theme::Everything),
+                (Setup::new, Theme::Expiry),
+                (Setup::sparse, Theme::Everything),
+                (Setup::sparse, Theme::Expiry),
+            ];
+            draws.into_iter().skip(number("SKIP", 0) as usize).find_map(|(draw, theme)| {
+                let setup = draw(seed, theme, Mutants::NONE, through_bytes);
+                check_setup(seed, &setup, steps as usize).err()
+            })
         })
         .inspect(|report| println!("{report}"))
         .collect();
@@ -107,6 +153,26 @@ fn found(rule: Rule, theme: Theme, seeds: u64) {
     let hit = (0..seeds).find_map(|seed| Some((seed, fails(seed, theme, 150, mutants, through_bytes)?)));
     let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
     println!("{rule:?}: seed {seed}: {failure}");
+}
+
+fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
+    let failure = |seed| {
+        let setup = Setup::sparse(seed, theme, Mutants::without(rule), through_bytes);
+        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
+    };
+    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
+    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
+    println!("{rule:?}: seed {seed}: {failure}");
+}
+
+#[test]
+fn partial_survey() {
+    found_among_neighbours(Rule::PartialSurvey, Theme::Expiry, 30);
+}
+
+#[test]
+fn partial_answer() {
+    found_among_neighbours(Rule::PartialAnswer, Theme::Everything, 60);
 }
 
 #[test]

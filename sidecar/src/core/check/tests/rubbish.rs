@@ -6,7 +6,7 @@ use crate::core::command::{Change, Lookup, Write};
 use crate::core::identity::{Clock, Dot, Kind, Replica, ReplicaId};
 use crate::core::message::{Hello, Message, Missing, ShardClock};
 use crate::core::mutant::Mutants;
-use crate::core::node::{Input, Node, NodeConfig};
+use crate::core::node::{FULL_MESH_MAX, Input, Node, NodeConfig};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::core::value::Tree;
 
@@ -26,6 +26,7 @@ fn node() -> Node {
         lineage: 5,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        full_mesh_max: FULL_MESH_MAX,
     };
     let mut node = Node::new(config, now(0));
     node.handle(now(0), Input::LinkUp(PEER));
