@@ -202,7 +202,6 @@ pub(super) const CHANGE: &[Code] = &[
     Code::NotEnoughAcks,
     Code::Unknown,
     Code::Ended,
-    Code::DiskFull,
     Code::DiskFailing,
     Code::NotSaved,
 ];
