@@ -202,6 +202,7 @@ pub(super) const CHANGE: &[Code] = &[
     Code::NotEnoughAcks,
     Code::Unknown,
     Code::Ended,
+    Code::DiskFull,
     Code::DiskFailing,
     Code::NotSaved,
 ];

@@ -74,6 +74,7 @@ const PROVOCATIONS: &[Provocation] = &[
     ("", refuses_ended, &[], ""),
     ("", refuses_too_large, &[], ""),
     ("", refuses_unknown, &[("if-match", "*")], ""),
+    ("", refuses_disk_full, &[], ""),
     ("", not_ready, &[], ""),
 ];
 
@@ -98,6 +99,10 @@ fn refuses_too_large(server: &Server) {
 
 fn refuses_unknown(server: &Server) {
     server.fake.state.lock().refuse = Some(Refusal::Unknown);
+}
+
+fn refuses_disk_full(server: &Server) {
+    server.fake.state.lock().refuse = Some(Refusal::DiskFull);
 }
 
 fn not_ready(server: &Server) {
