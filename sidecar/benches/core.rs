@@ -10,7 +10,7 @@ use divan::{AllocProfiler, Bencher, black_box};
 use sidetalk::core::command::{Change, Lookup, PathOp, Write};
 use sidetalk::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
 use sidetalk::core::message::Message;
-use sidetalk::core::node::{FULL_MESH_MAX, Input, Node, NodeConfig};
+use sidetalk::core::node::{Input, Node, NodeConfig};
 use sidetalk::core::op::Op;
 use sidetalk::core::path::Path;
 use sidetalk::core::shard::Shard;
@@ -31,16 +31,7 @@ const NOW: Now = Now { mono: MonoMicros(1), wall: UnixMillis(1_790_000_000_000) 
 
 fn node(id: u64) -> Node {
     let replica = Replica { node: format!("n{id}"), started: NOW.wall, id: ReplicaId(id) };
-    let config = NodeConfig {
-        replica,
-        cluster: "bench".into(),
-        joins: false,
-        bootstrap_millis: 0,
-        lineage: 7,
-        log_bytes_max: 64 << 20,
-        session_lifetime_millis: None,
-        full_mesh_max: FULL_MESH_MAX,
-    };
+    let config = NodeConfig { bootstrap_millis: 0, lineage: 7, ..NodeConfig::new(replica, "bench") };
     Node::new(config, NOW)
 }
 

@@ -1,11 +1,11 @@
 //! One node, and the connections to it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -31,6 +31,7 @@ pub struct Client {
     /// The node's address as people write it.
     api: String,
     timeout: Duration,
+    authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Client {
@@ -59,7 +60,7 @@ impl Client {
             .pool_idle_timeout(IDLE_CONNECTION_MAX)
             .build(connector);
         let api = if api.starts_with("unix:") { api.to_owned() } else { base.clone() };
-        Ok(Self { http, base, api, timeout: TIMEOUT_DEFAULT })
+        Ok(Self { http, base, api, timeout: TIMEOUT_DEFAULT, authorization: None })
     }
 
     /// The same node with another time limit for calls. What a call itself waits for comes on top.
@@ -67,6 +68,37 @@ impl Client {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// The same node, shown this token with each call: one of those in the file that its operator named by
+    /// `--api-token-file`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it holds what no header can.
+    pub fn with_token(mut self, token: &str) -> Result<Self, Error> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| Error::Invalid("the token holds what a header cannot".to_owned()))?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
+    }
+
+    /// The same node, shown the first token of a file.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the file cannot be read or holds none.
+    pub fn with_token_file(self, path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::Invalid(format!("{}: {error}", path.display())))?;
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        match lines.next() {
+            Some(token) => self.with_token(token),
+            None => Err(Error::Invalid(format!("{} holds no token", path.display()))),
+        }
+    }
+
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
     }
 
     /// The node's base URL, without a slash at its end.

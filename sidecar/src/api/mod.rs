@@ -26,9 +26,11 @@ mod guard;
 mod headers;
 mod idempotency;
 mod list;
+mod load;
 mod object;
 mod openapi;
 mod operation;
+mod pace;
 mod path_ops;
 mod query;
 mod read_lately;
@@ -37,6 +39,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod tokens;
 mod watch;
 mod watch_events;
 
@@ -45,3 +48,4 @@ mod tests;
 
 pub use serve::{Listener, serve};
 pub use settings::{ApiSettings, IdempotencySettings};
+pub use tokens::ApiTokens;

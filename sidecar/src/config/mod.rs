@@ -5,7 +5,6 @@
 //! reads the environment and the files it is told of, and nothing else; it never opens a socket.
 
 mod flags;
-mod key;
 mod layers;
 mod mistake;
 mod resolve;
@@ -19,8 +18,10 @@ use std::path::PathBuf;
 use crate::storage::Fsync;
 
 pub use flags::RunFlags;
-pub use key::ClusterKey;
 pub use mistake::{Mistake, Mistakes};
+
+use crate::api::ApiTokens;
+use crate::keyring::{KeyFile, SessionIdHash};
 
 /// How a node runs: everything is set, and everything fits together.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +40,22 @@ pub struct Config {
     pub advertise: Option<SocketAddr>,
     /// Members to look for at start. None: this node starts a cluster.
     pub join: Vec<HostPort>,
-    /// Authenticates and encrypts all traffic between nodes. None: plaintext.
-    pub cluster_key: Option<ClusterKey>,
+    /// Authenticate and encrypt all traffic between nodes. None: plaintext.
+    pub cluster_keys: Option<KeyFile>,
+    /// Where they come from: looked at again while the node runs.
+    pub cluster_key_file: Option<PathBuf>,
+    /// What clients of the API must show. None: nothing, which loopback alone allows.
+    pub api_tokens: Option<ApiTokens>,
+    /// Where they come from: looked at again while the node runs.
+    pub api_token_file: Option<PathBuf>,
+    /// Connections to the API at once.
+    pub api_connections_max: usize,
+    /// Requests to the API at once.
+    pub api_requests_max: usize,
+    /// Session ids are stored as keyed hashes. Needs keys.
+    pub hash_session_ids: bool,
+    /// Estimated memory above which local writes that grow the state are refused.
+    pub memory_bytes_max: Option<u64>,
     /// Opens `/v1/chaos`, which rehearses failures.
     pub chaos: bool,
     /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
@@ -69,6 +84,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// How session ids are hashed, where they are.
+    #[must_use]
+    pub fn session_id_hash(&self) -> Option<SessionIdHash> {
+        self.cluster_keys.as_ref().filter(|_| self.hash_session_ids).map(KeyFile::session_id_hash)
+    }
+
     /// Reads all sources: a flag wins over the environment, that over the file, that over the default.
     ///
     /// # Errors

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::layers::Layer;
 use super::mistake::{Mistake, Mistakes};
-use super::{ApiAddress, ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use super::{ApiAddress, Config, HostPort, LogConfig, LogFormat};
+use crate::api::ApiTokens;
 use crate::core::node::FULL_MESH_MAX;
+use crate::keyring::KeyFile;
 use crate::storage::Fsync;
 
 const API_DEFAULT: ApiAddress =
@@ -14,6 +16,12 @@ const API_DEFAULT: ApiAddress =
 const GOSSIP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
 const LOG_BYTES_MIN: u64 = 4096;
 const LOG_BYTES_DEFAULT: u64 = 64 << 20;
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// The log's share of a bound on memory.
+const LOG_SHARE: u64 = 8;
+const API_CONNECTIONS_DEFAULT: u64 = 16_384;
+const API_REQUESTS_DEFAULT: u64 = 4_096;
+const MANY: u64 = 1 << 20;
 const HOUR_MILLIS: u64 = 3_600_000;
 const THREADS_MAX: u64 = 1_024;
 const CLOCK_OFFSET_MILLIS_MAX: i64 = 366 * 24 * 3_600_000;
@@ -49,6 +57,9 @@ impl Reader {
             address(text).filter(|at| at.port() != 0 && !at.ip().is_unspecified()).map(Some)
         });
         let chaos = self.switch("chaos");
+        let memory_bytes_max = self.size("max_memory", MEMORY_BYTES_MIN);
+        let log_default =
+            memory_bytes_max.map_or(LOG_BYTES_DEFAULT, |max| LOG_BYTES_DEFAULT.min(max / LOG_SHARE));
         let config = Config {
             node_id: self.node_id(),
             cluster: self.one("cluster", "sidetalk".to_owned(), NAME, name),
@@ -57,7 +68,14 @@ impl Reader {
             gossip,
             advertise,
             join: self.list("join", "must be HOST:PORT, such as 10.0.0.2:7412", host_port),
-            cluster_key: self.cluster_key(),
+            cluster_keys: self.secret("cluster_key_file", KeyFile::read),
+            cluster_key_file: self.path("cluster_key_file"),
+            api_tokens: self.secret("api_token_file", ApiTokens::read),
+            api_token_file: self.path("api_token_file"),
+            api_connections_max: self.count("api_connections_max", API_CONNECTIONS_DEFAULT),
+            api_requests_max: self.count("api_requests_max", API_REQUESTS_DEFAULT),
+            hash_session_ids: self.switch("hash_session_ids"),
+            memory_bytes_max,
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
             full_mesh_max: self.full_mesh_max(chaos),
@@ -66,7 +84,7 @@ impl Reader {
             }),
             fsync: self.fsync(),
             fsync_interval_millis: self.number("fsync_interval_millis", 100, 1, 60_000),
-            log_bytes_max: self.number("log_bytes_max", LOG_BYTES_DEFAULT, LOG_BYTES_MIN, u64::MAX),
+            log_bytes_max: self.size("log_bytes_max", LOG_BYTES_MIN).unwrap_or(log_default),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
                 .map(|seconds| seconds * 1_000),
@@ -77,6 +95,10 @@ impl Reader {
         };
         self.check_api(&config.api);
         self.check_gossip(&config);
+        if config.hash_session_ids && !self.settings.contains_key("cluster_key_file") {
+            let origin = self.origin("hash_session_ids");
+            self.blame(&origin, "hashes with a key of the cluster's: add --cluster-key-file FILE".to_owned());
+        }
         config
     }
 
@@ -117,11 +139,24 @@ impl Reader {
         }
     }
 
-    fn cluster_key(&mut self) -> Option<ClusterKey> {
-        let given = self.settings.get("cluster_key_file")?;
-        let path = given.values.first()?;
-        let origin = format!("{}: {path}", given.origin);
-        ClusterKey::read(Path::new(path)).map_err(|message| self.blame(&origin, message)).ok()
+    fn path(&self, setting: &str) -> Option<PathBuf> {
+        self.settings.get(setting)?.values.first().map(PathBuf::from)
+    }
+
+    fn secret<T, E: ToString>(&mut self, setting: &str, read: impl Fn(&Path) -> Result<T, E>) -> Option<T> {
+        let path = self.path(setting)?;
+        let origin = format!("{}: {}", self.origin(setting), path.display());
+        read(&path).map_err(|error| self.blame(&origin, error.to_string())).ok()
+    }
+
+    fn count(&mut self, setting: &'static str, default: u64) -> usize {
+        usize::try_from(self.number(setting, default, 1, MANY)).unwrap_or(usize::MAX)
+    }
+
+    /// A number of bytes, with a unit or without.
+    fn size(&mut self, setting: &'static str, min: u64) -> Option<u64> {
+        let allowed = format!("must be a number of bytes from {min} up, such as 536870912, 512MiB or 2GiB");
+        self.one(setting, None, &allowed, |text| bytes(text).filter(|bytes| *bytes >= min).map(Some))
     }
 
     fn fsync(&mut self) -> Fsync {
@@ -158,13 +193,13 @@ impl Reader {
 
     fn check_api(&mut self, api: &ApiAddress) {
         let ApiAddress::Tcp(api) = api else { return };
-        if !self.switch("api_allow_remote") && !api.ip().is_loopback() {
+        if !self.settings.contains_key("api_token_file") && !api.ip().is_loopback() {
             let origin = self.origin("api");
             self.blame(
                 &origin,
                 format!(
-                    "{api} can be reached from other machines, and the API asks nobody for a password; listen on \
-                     127.0.0.1, or add --api-allow-remote if a firewall or proxy guards it"
+                    "{api} can be reached from other machines, and without a token anyone there can read and change \
+                     all data; listen on 127.0.0.1, or add --api-token-file FILE (`sidetalk keygen FILE` writes one)"
                 ),
             );
         }
@@ -257,6 +292,18 @@ impl Reader {
     fn blame(&mut self, origin: &str, message: String) {
         self.mistakes.push(Mistake { origin: origin.to_owned(), message });
     }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn name(text: &str) -> Option<String> {

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use super::chaos::Faults;
 use super::link::{self, Introduced, Link, LinkError};
 use super::links::Handler;
-use super::secure::OpenError;
+use super::secure::{OpenError, StreamSecrets};
 use super::traffic::Traffic;
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::Hello;
+use crate::wire::Budget;
 
 /// Between two log lines of one kind about one peer.
 const QUIET: Duration = Duration::from_secs(10);
@@ -37,11 +38,13 @@ const STANDS: &str = "a link stands already";
 pub(super) struct Shared {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) ours: Replica,
-    pub(super) key: Option<[u8; 32]>,
+    pub(super) secrets: StreamSecrets,
     pub(super) faults: Arc<Faults>,
     pub(super) rehearses: bool,
     pub(super) traffic: Traffic,
     pub(super) queue_bytes_max: usize,
+    /// Room for large messages that come in.
+    pub(super) unpacking: Budget,
     pub(super) standing: RwLock<BTreeMap<ReplicaId, Standing>>,
     /// Grows whenever a link comes up or goes down.
     pub(super) changes: watch::Sender<u64>,
@@ -120,9 +123,9 @@ impl Shared {
             Err(error) => return Err(Box::new((introduced, error))),
         };
         let hello = introduced.hello.clone();
-        let (peer, dialled) = (hello.replica.clone(), introduced.dialled);
+        let (peer, dialled, key) = (hello.replica.clone(), introduced.dialled, introduced.key);
         self.close_some(|link| link.peer.node == peer.node, Closing::Because("another link takes its place"));
-        let link = Arc::new(Link::new(self, peer.clone(), preferred));
+        let link = Arc::new(Link::new(self, peer.clone(), preferred, key));
         self.standing.write().insert(peer.id, Standing { link: Arc::clone(&link), task: None });
         self.traffic.opened();
         tracing::info!(peer = %peer.node, id = %peer.id, dialled, "link up");

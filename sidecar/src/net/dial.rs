@@ -98,6 +98,13 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, node: String, mut target: w
     }
 }
 
+/// Dials somebody who is known by nothing but an address.
+pub(super) async fn probe(shared: Arc<Shared>, address: SocketAddr) {
+    if let Err(error) = dial(&shared, address).await {
+        shared.failed(&address.to_string(), &error);
+    }
+}
+
 async fn dial(shared: &Arc<Shared>, address: SocketAddr) -> Result<(), LinkError> {
     let stream = timeout(DIAL_MAX, TcpStream::connect(address)).await.map_err(|_| LinkError::Silent)??;
     // Whoever answers is who it says it is: a node that has taken another's address is a member, too.

@@ -14,10 +14,16 @@ use tokio::time::{Instant, timeout};
 use super::books::{Closing, Shared};
 use super::chaos::Faults;
 use super::dial::{self, Target};
+use super::link::Link;
 use super::queue::Pushed;
+use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
+use crate::wire::{Budget, MESSAGE_BYTES_MAX};
+
+/// Bytes of large messages in the making, over all links: two of the largest.
+const UNPACKING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Whoever the links serve. Called from the tasks that read, one call at a time for each peer: [`up`](Self::up), then
 /// its messages, then [`down`](Self::down). Must not block for long.
@@ -40,12 +46,27 @@ pub trait Handler: Send + Sync + 'static {
 /// How links are set up.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
-    /// The cluster's key; none: plain text.
-    pub key: Option<[u8; 32]>,
+    /// What makes a stream this cluster's.
+    pub secrets: StreamSecrets,
     /// Bytes that may wait on one link.
     pub queue_bytes_max: usize,
     /// Failures may be rehearsed.
     pub rehearses: bool,
+}
+
+/// What waits on the links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Links that stand.
+    pub links: usize,
+    /// Bytes that wait to be sent on the link where most do.
+    pub bytes_longest: usize,
+    /// What may wait on one link.
+    pub bytes_max: usize,
+    /// Bytes of large messages that are not whole yet, or not unpacked, over all links.
+    pub unpacking: usize,
+    /// What they may be.
+    pub unpacking_max: usize,
 }
 
 /// All links of a node.
@@ -68,11 +89,12 @@ impl Links {
         let shared = Arc::new(Shared {
             ours: handler.hello().replica,
             handler,
-            key: settings.key,
+            secrets: settings.secrets.clone(),
             faults,
             rehearses: settings.rehearses,
             traffic: Traffic::default(),
             queue_bytes_max: settings.queue_bytes_max,
+            unpacking: Budget::new(UNPACKING_BYTES_MAX),
             standing: RwLock::default(),
             changes: watch::Sender::new(0),
             started: Instant::now(),
@@ -155,6 +177,33 @@ impl Links {
     pub fn cut_blocked(&self) {
         let faults = Arc::clone(&self.shared.faults);
         self.shared.close(|link| faults.of(&link.peer.node).blocked, Closing::Cut);
+    }
+
+    /// The cluster's keys are others now: links that were opened with one that counts no longer are opened anew, so
+    /// that taking a key away takes away what it has opened.
+    pub fn keys_changed(&self) {
+        let Some(keys) = &self.shared.secrets.keys else { return };
+        let stale = |link: &Link| link.key.is_some_and(|key| !keys.accepts(key));
+        self.shared.close(stale, Closing::Because("its cluster key is no longer accepted"));
+    }
+
+    /// Somebody should be there, and gossip is not answered: opens a stream, whose handshake says what is wrong. If
+    /// nothing is, a link stands.
+    pub fn probe(&self, address: SocketAddr) {
+        tokio::spawn(dial::probe(Arc::clone(&self.shared), address));
+    }
+
+    /// The links' queues, and the bytes that wait to be written or handed on.
+    pub fn queues(&self) -> Queues {
+        let standing = self.shared.standing.read();
+        let bytes = standing.values().map(|standing| standing.link.queue.bytes());
+        Queues {
+            links: standing.len(),
+            bytes_longest: bytes.max().unwrap_or(0),
+            bytes_max: self.shared.queue_bytes_max,
+            unpacking: self.shared.unpacking.used(),
+            unpacking_max: self.shared.unpacking.max(),
+        }
     }
 
     /// What went over the links.

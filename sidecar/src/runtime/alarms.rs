@@ -19,6 +19,7 @@ enum Subject {
     Divergence(u8),
     Correction,
     Skew,
+    Memory,
 }
 
 impl Alarms {
@@ -34,6 +35,7 @@ impl Alarms {
             Alarm::Diverged { shard, .. } => Subject::Divergence(shard.0),
             Alarm::Corrected { .. } => Subject::Correction,
             Alarm::Skewed { .. } => Subject::Skew,
+            Alarm::MemoryFull { .. } => Subject::Memory,
         };
         let mut quiet_until = self.0.lock();
         let due = quiet_until.get(&subject).is_none_or(|until| *until <= now);
@@ -55,6 +57,12 @@ fn log(alarm: &Alarm) {
         Alarm::Corrected { millis } => tracing::error!(
             millis,
             "this node's clock is out of step with most of the cluster: its stamps are corrected; check NTP"
+        ),
+        Alarm::MemoryFull { bytes, limit } => tracing::error!(
+            bytes,
+            limit,
+            "the state has reached --max-memory: writes that make it grow get 507; raise it on every node, or destroy \
+             what is not needed"
         ),
         Alarm::Skewed { author, ahead_millis } => {
             tracing::warn!(%author, ahead_millis, "a stamp from the future: some node's clock is wrong");

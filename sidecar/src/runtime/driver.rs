@@ -16,7 +16,7 @@ use super::clocks::Clocks;
 use crate::core::command::{Wait, WaitId, Waited};
 use crate::core::identity::{Clock, ShardId};
 use crate::core::message::{Message, PeerId};
-use crate::core::node::{DiskHealth, Input, Memory, Node, Output, UnsavedShard};
+use crate::core::node::{DiskHealth, Input, Node, Output, SavedNode, UnsavedShard};
 use crate::core::time::{MonoMicros, Now};
 use crate::storage::{Disk, Worker};
 
@@ -187,8 +187,8 @@ impl Driver {
 }
 
 impl Disk for Driver {
-    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, Memory) {
-        self.change(|node, _| (node.take_unsaved(images), node.memory()))
+    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, SavedNode) {
+        self.change(|node, _| (node.take_unsaved(images), node.saved_node()))
     }
 
     fn saved(&self, shards: Vec<(ShardId, Clock)>) {

@@ -9,6 +9,7 @@ mod clocks;
 mod driver;
 mod handler;
 mod port;
+mod reload;
 mod serve;
 mod service;
 mod socket_file;

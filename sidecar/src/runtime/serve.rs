@@ -17,6 +17,7 @@ use super::chaos::{GossipWeather, Rehearsal};
 use super::clocks::Clocks;
 use super::driver::Driver;
 use super::handler::{ToDriver, ToLinks};
+use super::reload::Reload;
 use super::service::Service;
 use super::socket_file::SocketFile;
 use crate::api::port::Chaos;
@@ -24,8 +25,9 @@ use crate::api::{self, ApiSettings, Listener};
 use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::node::{HandOver, Input, Node, NodeConfig};
+use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
-use crate::net::{self, Faults, LinkSettings, Links};
+use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
 use crate::storage::{Disk, Fsync, Store, StoreError, Worker};
 
 /// Bytes that may wait on one link.
@@ -139,9 +141,15 @@ impl Bound {
                 .map_err(|error| ServeError::Storage(error.into()))?;
             driver.save_to(Arc::new(worker));
         }
-        let key = config.cluster_key.as_ref().map(|key| *key.bytes());
+        let keys = config.cluster_keys.as_ref().map(|file| KeyRing::new(&file.keys));
+        let session_ids = config.session_id_hash();
+        let secrets = StreamSecrets {
+            keys: keys.clone(),
+            cluster: membership::cluster_mark(&config.cluster),
+            session_ids: session_ids.as_ref().map(SessionIdHash::mark).unwrap_or_default(),
+        };
         let faults = Arc::new(Faults::default());
-        let settings = LinkSettings { key, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
+        let settings = LinkSettings { secrets, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
         let handler = Arc::new(ToDriver(Arc::clone(&driver)));
         let links = Arc::new(Links::new(&settings, Arc::clone(&faults), handler));
         // Before anybody can come in: what is said first must not be lost.
@@ -156,7 +164,7 @@ impl Bound {
             cluster: config.cluster.clone(),
             advertise,
             join: config.join.iter().map(|seed| (seed.host.clone(), seed.port)).collect(),
-            key,
+            keys: keys.clone(),
         };
         let weather = Arc::new(GossipWeather { faults: Arc::clone(&faults), ..GossipWeather::default() });
         let membership = start_membership(membership, gossip, &weather, &driver, &links).await?;
@@ -166,13 +174,28 @@ impl Bound {
             driver: Arc::clone(&driver),
             links: Arc::clone(&links),
             gossip: membership.meter(),
+            keys: keys.clone(),
             chaos,
             answers_when_saved: config.data_dir.is_some() && config.fsync == Fsync::Always,
         };
+        let reload = Reload {
+            keys: config.cluster_keys.clone().zip(keys).zip(config.cluster_key_file.clone()),
+            session_ids: session_ids.clone(),
+            tokens: config.api_tokens.clone().zip(config.api_token_file.clone()),
+            links: Arc::clone(&links),
+        };
+        let reload = tokio::spawn(reload.keep());
         let drain = Duration::from_millis(config.drain_millis);
         let requests = drain.mul_f32(REQUESTS_SHARE);
-        let api_settings =
-            ApiSettings { hosts: config.api_hosts.clone(), drain: requests, ..ApiSettings::default() };
+        let api_settings = ApiSettings {
+            hosts: config.api_hosts.clone(),
+            tokens: config.api_tokens.clone(),
+            session_ids,
+            connections_max: config.api_connections_max,
+            requests_max: config.api_requests_max,
+            drain: requests,
+            ..ApiSettings::default()
+        };
         let (close_api, api_closed) = oneshot::channel::<()>();
         let mut api = tokio::spawn(api::serve(api, Arc::new(service), api_settings, async move {
             // Dropped counts as told.
@@ -208,6 +231,7 @@ impl Bound {
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
         ticker.abort();
+        reload.abort();
         report(&hand_over);
         Ok(hand_over)
     }
@@ -265,6 +289,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        memory_bytes_max: config.memory_bytes_max,
         full_mesh_max: config.full_mesh_max,
     })
 }
@@ -288,6 +313,8 @@ async fn start_membership(
             links.lost(&replica);
             driver.input(Input::Liveness { replica, alive: false });
         }
+        // It may be down; or it has another key, and then a stream tells both sides.
+        membership::Event::Unanswered(address) => links.probe(address),
         membership::Event::NameTaken { replica, address } => tracing::error!(
             node = %replica.node, id = %replica.id, %address,
             "another process bears this node's name: give each node a --node-id of its own"

@@ -10,8 +10,8 @@ use super::alarms::Alarms;
 use super::{Clocks, Driver, Outlet};
 use crate::core::command::{Acks, Change, Wait, Waited, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
-use crate::core::message::{Hello, Message, PeerId};
-use crate::core::node::{Alarm, FULL_MESH_MAX, Input, Node, NodeConfig};
+use crate::core::message::{Message, PeerId};
+use crate::core::node::{Alarm, Input, Node, NodeConfig, Output};
 use crate::core::time::{Hlc, MonoMicros, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::Tree;
@@ -26,14 +26,9 @@ fn replica(node: &str, id: ReplicaId) -> Replica {
 fn driver() -> Arc<Driver> {
     let clocks = Clocks::new(0);
     let config = NodeConfig {
-        replica: replica("a", ReplicaId(1)),
-        cluster: "test".to_owned(),
-        joins: false,
         bootstrap_millis: 0,
-        lineage: 1,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        full_mesh_max: FULL_MESH_MAX,
+        ..NodeConfig::new(replica("a", ReplicaId(1)), "test")
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }
@@ -56,11 +51,16 @@ impl Outlet for Recorder {
 fn link(driver: &Driver, outlet: Recorder) -> Arc<Recorder> {
     let outlet = Arc::new(outlet);
     driver.connect(outlet.clone());
-    let replica = replica("b", PEER);
-    let hello = Hello { replica, cluster: "test".to_owned(), fresh: false, lineage: 1 };
     driver.change(|node, now| {
+        let config = NodeConfig { lineage: 1, ..NodeConfig::new(replica("b", PEER), "test") };
+        let mut peer = Node::new(config, now);
+        peer.handle(now, Input::LinkUp(node.id()));
         node.handle(now, Input::LinkUp(PEER));
-        node.handle(now, Input::Message(PEER, Message::Hello(hello)));
+        while let Some(said) = peer.poll_output() {
+            if let Output::Send(_, message) = said {
+                node.handle(now, Input::Message(PEER, (*message).clone()));
+            }
+        }
     });
     outlet
 }

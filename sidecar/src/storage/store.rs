@@ -13,7 +13,7 @@ use super::backend::{Backend, Fsync};
 use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
-use crate::core::node::{Memory, Restored, UnsavedContent, UnsavedShard};
+use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
 use crate::core::op::Op;
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::UnixMillis;
@@ -179,7 +179,7 @@ impl Store {
             let (shard, bytes) = entry.map_err(redb::Error::from)?;
             images.push((ShardId(shard.value()), bytes.value().to_vec()));
         }
-        for (shard, image) in decode_images(images)? {
+        for (shard, image) in decode_images(&images)? {
             self.image_bytes[shard.index()] = image.2;
             image_rows[shard.index()] = image.0;
             shards[shard.index()] = image.1;
@@ -214,8 +214,8 @@ impl Store {
         }
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
         let Head { replica, lineage, roster, time, .. } = head;
-        let memory = Memory { replica, lineage, roster, time };
-        Ok(Found { restored: Some(Restored { shards, memory, is_current }), ops })
+        let node = SavedNode { replica, lineage, roster, time };
+        Ok(Found { restored: Some(Restored { shards, node, is_current }), ops })
     }
 
     /// Shards that should be written anew, so that the rows before them can go.
@@ -239,7 +239,7 @@ impl Store {
     pub fn commit(
         &mut self,
         unsaved: Vec<UnsavedShard>,
-        memory: &Memory,
+        node: &SavedNode,
         is_current: bool,
     ) -> Result<(), StoreError> {
         let row = self.next_row;
@@ -261,10 +261,10 @@ impl Store {
         let part_bytes = if parts.is_empty() { None } else { Some(encode(&parts)?) };
         let head = Head {
             cluster: self.cluster.clone(),
-            replica: memory.replica.clone(),
-            lineage: memory.lineage,
-            roster: memory.roster.clone(),
-            time: memory.time,
+            replica: node.replica.clone(),
+            lineage: node.lineage,
+            roster: node.roster.clone(),
+            time: node.time,
             is_current,
             boot: if self.fsync == Fsync::Never { boot() } else { None },
         };
@@ -328,7 +328,7 @@ impl Store {
 type Loaded = (u64, Shard, u64);
 
 /// Images, on as many threads as there are processors: they are independent.
-fn decode_images(images: Vec<(ShardId, Vec<u8>)>) -> Result<Vec<(ShardId, Loaded)>, StoreError> {
+fn decode_images(images: &[(ShardId, Vec<u8>)]) -> Result<Vec<(ShardId, Loaded)>, StoreError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let chunk = images.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {

@@ -36,6 +36,7 @@ fn config(id: u64) -> NodeConfig {
         lineage: id,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        memory_bytes_max: None,
         full_mesh_max: 32,
     }
 }
@@ -52,7 +53,7 @@ fn count(node: &mut Node, by: i64) {
 
 fn save(store: &mut Store, node: &mut Node, images: &[ShardId]) {
     let unsaved = node.take_unsaved(images);
-    store.commit(unsaved, &node.memory(), true).unwrap();
+    store.commit(unsaved, &node.saved_node(), true).unwrap();
 }
 
 fn digests(node: &Node) -> Vec<u128> {

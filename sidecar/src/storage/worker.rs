@@ -12,7 +12,7 @@ use super::StoreError;
 use super::backend::Fsync;
 use super::store::Store;
 use crate::core::identity::{Clock, ShardId};
-use crate::core::node::{DiskHealth, Memory, UnsavedShard};
+use crate::core::node::{DiskHealth, SavedNode, UnsavedShard};
 
 /// After a failure, between two tries.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The node, as the thread that writes sees it. None of it waits for long.
 pub trait Disk: Send + Sync {
     /// Takes what is not saved yet.
-    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, Memory);
+    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, SavedNode);
     /// It is on the disk.
     fn saved(&self, shards: Vec<(ShardId, Clock)>);
     /// It is not.
@@ -137,14 +137,14 @@ impl Writer {
         if self.failed && !self.reopen() {
             return false;
         }
-        let (unsaved, memory) = self.node.take(&self.store.wanted_images());
+        let (unsaved, node) = self.node.take(&self.store.wanted_images());
         if unsaved.is_empty() && !even_nothing && !self.failed {
             return false;
         }
         let clocks: Vec<(ShardId, Clock)> =
             unsaved.iter().map(|unsaved| (unsaved.shard, unsaved.clock.clone())).collect();
         let begun = Instant::now();
-        match self.store.commit(unsaved, &memory, is_current) {
+        match self.store.commit(unsaved, &node, is_current) {
             Ok(()) => {
                 self.figures.commits.fetch_add(1, Ordering::Relaxed);
                 let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -39,22 +39,22 @@ export function hold(response: ServerResponse, context: RequestContext, hooks: H
   } as ServerResponse["writeHead"];
   response.write = ((...args: Args) => holder.write(args)) as ServerResponse["write"];
   response.flushHeaders = () => holder.flushHeaders();
-  const on = response.on as Method;
-  response.on = function (...args: Args) {
-    holder.listens(args[0], args[1]);
-    return on.apply(response, args);
-  } as ServerResponse["on"];
+  if (Object.hasOwn(response, "on")) watchDrains(response, holder);
   const end = ((...args: Args) => {
     holder.end(args);
     return response;
   }) as ServerResponse["end"];
   response.end = end;
-  Object.defineProperty(response, "headersSent", {
-    configurable: true,
-    enumerable: true,
-    get: () => holder.begun,
-  });
   return { end };
+}
+
+/** Somebody further in keeps listeners from the response. */
+function watchDrains(response: ServerResponse, holder: Holder): void {
+  const on = response.on as Method;
+  response.on = function (...args: Args) {
+    holder.listens(args[0], args[1]);
+    return on.apply(response, args);
+  } as ServerResponse["on"];
 }
 
 class Holder {
@@ -137,8 +137,16 @@ class Holder {
       return;
     }
     this.#hasEnded = true;
+    const isFree = this.#context.saving === 0;
+    if (isFree && !this.#hasBegun && !this.#context.failure) {
+      // As with most requests: nothing was saved, and nothing is held.
+      this.#open = true;
+      this.#hooks.headers();
+      this.#end.apply(this.#response, args);
+      return;
+    }
     this.#keep(this.#end, args);
-    if (this.#context.saving === 0) this.#release();
+    if (isFree) this.#release();
   }
 
   /** No save is under way any more. */
@@ -152,7 +160,11 @@ class Holder {
   }
 
   #keep(method: Method, args: Args): void {
-    this.#hasBegun = true;
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      const get = () => this.begun;
+      Object.defineProperty(this.#response, "headersSent", { configurable: true, enumerable: true, get });
+    }
     this.#operations.push(() => method.apply(this.#response, args));
   }
 
@@ -188,7 +200,9 @@ class Holder {
     for (const operation of operations) taken = operation();
     if (this.#bytes < BUFFER_BYTES || this.#hasEnded) return;
     // Who was told to wait goes on. When the response is full now, it says so itself.
-    if (taken === true) for (const listener of this.#drains) listener.call(this.#response);
+    if (taken !== true) return;
+    for (const listener of this.#drains) listener.call(this.#response);
+    if (this.#drains.length === 0) this.#response.emit("drain");
     this.#drains = [];
   }
 

@@ -15,19 +15,31 @@ const AGE_SLACK_MILLIS = 100;
 
 const SECONDS_MAX = 316_224_000;
 
-/** The part that is stored. `known` is the age that is stored already. */
-export function storedCookie(cookie: SessionCookie, known: number | undefined): Record<string, unknown> {
-  const stored = { ...(typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) } as Record<
-    string,
-    unknown
-  >;
-  const age = stored["originalMaxAge"];
-  if (typeof age === "number") {
-    delete stored["expires"];
-    delete stored["originalExpires"];
-    if (known !== undefined && Math.abs(known - age) < AGE_SLACK_MILLIS) stored["originalMaxAge"] = known;
+/** The part of a cookie that is stored. */
+export type Stored = Record<string, unknown>;
+
+/** The part that is stored. `known` is what is stored already. */
+export function storedCookie(cookie: SessionCookie, known: Stored | undefined): Stored {
+  const all = (typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) as Stored;
+  const stored: Stored = {};
+  const age = all["originalMaxAge"];
+  const hasAge = typeof age === "number";
+  for (const name of Object.keys(all)) {
+    const value = all[name];
+    if (value === undefined || (hasAge && (name === "expires" || name === "originalExpires"))) continue;
+    stored[name] = value instanceof Date ? value.toJSON() : value;
+  }
+  const before = known?.["originalMaxAge"];
+  if (hasAge && typeof before === "number" && Math.abs(before - age) < AGE_SLACK_MILLIS) {
+    stored["originalMaxAge"] = before;
   }
   return stored;
+}
+
+/** Whether two stored cookies say the same. */
+export function sameCookie(one: Stored, other: Stored): boolean {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
 }
 
 /** The cookie of a session that was read, with when it expires. */

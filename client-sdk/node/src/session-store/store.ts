@@ -18,7 +18,14 @@ import { BehindError, isDown, RefusedError, SidetalkError } from "../errors.js";
 import type { TokenScope } from "../scope.js";
 import { Availability } from "./availability.js";
 import { contextOf, currentContext, type RequestContext } from "./context.js";
-import { lifetimeMillis, loadedCookie, type SessionCookie, storedCookie } from "./cookie.js";
+import {
+  lifetimeMillis,
+  loadedCookie,
+  sameCookie,
+  type SessionCookie,
+  type Stored,
+  storedCookie,
+} from "./cookie.js";
 import { type Declared, difference, pathsOf, type Difference } from "./diff.js";
 import { fillSets, takeSets } from "./sets.js";
 
@@ -48,6 +55,18 @@ export interface StoreOptions {
    * is.
    */
   whenBehind?: "fail" | "serve" | undefined;
+  /**
+   * How many nodes must have a change before its request is answered. Default: the sidecar's own node; then what it was
+   * told in the milliseconds before it crashes is lost. With 2, one node may crash at any time.
+   */
+  acks?: number | "majority" | "all" | undefined;
+  /** How long to wait for them, in milliseconds. Default 1000. */
+  acksTimeoutMillis?: number | undefined;
+  /**
+   * What becomes of a change that too few nodes have acknowledged in time; it stays in both cases. `fail` (the
+   * default): the request gets an error with status 503. `serve`: it goes on, with what this node alone may have.
+   */
+  whenUnacknowledged?: "fail" | "serve" | undefined;
   /** How long the node may take to catch up, or to ask others about a session, in milliseconds. Default 1000. */
   waitMillis?: number | undefined;
 }
@@ -67,13 +86,12 @@ type JsonObject = { [key: string]: Json };
 
 /** What is known of a session in this process. */
 interface Known {
-  /** JSON of what is stored, as far as this request knows. */
+  /** JSON of what is stored, without the cookie, as far as this request knows. */
   text: string;
+  cookie: Stored;
   life: string;
   /** Until when it is leased, by `performance.now()`. */
   deadline: number;
-  cookieText: string;
-  maxAge: number | undefined;
 }
 
 /** One session in one request. */
@@ -87,6 +105,7 @@ interface State {
 /** In sessions of frameworks that copy what they are given, this leads to the {@link State}. */
 const CARRIER = "__sidetalk";
 const TTL_SECONDS_DEFAULT = 86_400;
+const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
 
 const states = new WeakMap<object, State>();
@@ -116,6 +135,9 @@ export class SessionStore extends EventEmitter {
       ttlMillis: (options.ttlSeconds ?? TTL_SECONDS_DEFAULT) * 1_000,
       declared: { counters: pathsOf(options.counters), sets: pathsOf(options.sets) },
       serveBehind: options.whenBehind === "serve",
+      acks: options.acks,
+      acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
+      serveUnacknowledged: options.whenUnacknowledged === "serve",
       waitMillis: options.waitMillis,
       availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
       owner: this,
@@ -137,9 +159,9 @@ export class SessionStore extends EventEmitter {
   touch(sid: string, session: FrameworkSession, callback?: Callback): void {
     const known = stateOf(session as SessionData)?.known;
     if (known) {
-      const cookie = JSON.stringify(storedCookie(session.cookie, known.maxAge));
+      const changed = !sameCookie(known.cookie, storedCookie(session.cookie, known.cookie));
       const lasts = lifetimeMillis(session.cookie, this._.ttlMillis) + performance.now() <= known.deadline;
-      if (cookie !== known.cookieText) return this.set(sid, session, callback);
+      if (changed) return this.set(sid, session, callback);
       if (lasts) return callback?.();
     }
     const context = this._context(session);
@@ -179,7 +201,7 @@ export class SessionStore extends EventEmitter {
   _changed(session: SessionData): boolean | undefined {
     const state = stateOf(session);
     if (!state?.known) return undefined;
-    return textOf(session, state.known.maxAge) !== state.known.text;
+    return textOf(session) !== state.known.text;
   }
 
   private _context(session?: SessionData): RequestContext | undefined {
@@ -210,12 +232,12 @@ export class SessionStore extends EventEmitter {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
+    const cookie = (data.cookie ?? {}) as Stored;
     const known: Known = {
-      text: JSON.stringify(data),
+      text: textOf(data),
+      cookie,
       life: found.life ?? "",
       deadline: performance.now() + millis,
-      cookieText: JSON.stringify(data.cookie) ?? "",
-      maxAge: ageOf(data.cookie),
     };
     data.cookie = loadedCookie(data.cookie, millis);
     const state: State = { known, saving: undefined };
@@ -228,7 +250,7 @@ export class SessionStore extends EventEmitter {
     let state = stateOf(session);
     if (!state) states.set(session, (state = { known: undefined, saving: undefined }));
     // A copy now: what changes while we wait belongs to the next save.
-    const text = textOf(session, state.known?.maxAge);
+    const text = textOf(session);
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
     const before = state.saving;
     const saving = this._saveText(sid, text, lifetime, state, session, context, before);
@@ -250,22 +272,23 @@ export class SessionStore extends EventEmitter {
     context: RequestContext | undefined,
     before: Promise<void> | undefined,
   ): Promise<void> {
+    const cookie = storedCookie(session.cookie ?? {}, state.known?.cookie);
     if (before) await before;
     if (lifetime <= 0) return this._destroy(sid, context);
     const scope = context?.scope;
     if (!state.known) {
       const foreign = !("req" in session) && !("sessionId" in session);
-      state.known = await this._create(sid, text, lifetime, foreign, scope);
+      state.known = await this._create(sid, text, cookie, lifetime, foreign, scope);
       return;
     }
     const { known } = state;
-    if (text !== known.text) {
-      const [was, is] = [JSON.parse(known.text) as JsonObject, JSON.parse(text) as JsonObject];
+    if (text !== known.text || !sameCookie(known.cookie, cookie)) {
+      const [was, is] = [contentOf(known.text, known.cookie), contentOf(text, cookie)];
       const change = difference(was, is, this._.declared);
       if (change.ops.length > 0) {
         const again = () => difference(was, is, this._.declared, true);
         const done = await this._change(sid, change, again, known.life, lifetime, scope);
-        if (done) learn(known, text, done);
+        if (done) learn(known, text, cookie, done);
         return;
       }
     }
@@ -276,12 +299,13 @@ export class SessionStore extends EventEmitter {
   private async _create(
     sid: string,
     text: string,
+    cookie: Stored,
     lifetime: number,
     foreign: boolean,
     scope: TokenScope | undefined,
   ): Promise<Known> {
     const path = this._path(sid);
-    const content = JSON.parse(text) as JsonObject;
+    const content = contentOf(text, cookie);
     const sets = takeSets(content, this._.declared);
     const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
     const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
@@ -307,8 +331,8 @@ export class SessionStore extends EventEmitter {
       const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
       done = await this._call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
     }
-    const known: Known = { text: "", life: "", deadline: 0, cookieText: "", maxAge: undefined };
-    learn(known, text, done);
+    const known: Known = { text: "", cookie, life: "", deadline: 0 };
+    learn(known, text, cookie, done);
     return known;
   }
 
@@ -405,13 +429,19 @@ export class SessionStore extends EventEmitter {
   ): Promise<Reply<T>> {
     const sent = scope?.before() ?? NONE;
     const { transport, timeoutMillis } = this.client;
+    const changes = draft.method !== "GET" && !touches;
+    const { acks, acksTimeoutMillis } = this._;
+    const refined = changes && acks !== undefined ? { ...options, acks, acksTimeoutMillis } : options;
     try {
-      const made = request(draft, options, timeoutMillis, sent, this._.waitMillis);
-      const answer = await transport.call(made);
-      const { headers, status } = answer;
-      const wrote = draft.method !== "GET" && status < 300 && !touches;
+      let answer = await transport.call(request(draft, refined, timeoutMillis, sent, this._.waitMillis));
+      const short =
+        answer.status === 504 && (answer.body as { code?: string } | undefined)?.code === "not_enough_acks";
+      const wrote = changes && (answer.status < 300 || short);
+      const { headers } = answer;
       const behind = headers["sidetalk-behind"] === "true";
       scope?.after(path, sent, { token: headers["sidetalk-token"], behind, wrote });
+      // The change is made: what is missing is only that others have it.
+      if (short && this._.serveUnacknowledged) answer = { ...answer, status: 200 };
       return reply<T>(answer);
     } catch (error) {
       if (isDown(error)) this._.availability?.lost();
@@ -431,6 +461,9 @@ interface Inner {
   readonly ttlMillis: number;
   readonly declared: Declared;
   readonly serveBehind: boolean;
+  readonly acks: number | "majority" | "all" | undefined;
+  readonly acksTimeoutMillis: number;
+  readonly serveUnacknowledged: boolean;
   readonly waitMillis: number | undefined;
   readonly availability: Availability | undefined;
   readonly owner: EventEmitter;
@@ -466,24 +499,25 @@ function stateOf(session: SessionData): State | undefined {
   return carrier instanceof Carrier ? carrier.state : states.get(session);
 }
 
-function textOf(session: SessionData, maxAge: number | undefined): string {
-  const copy: Record<string, unknown> = { ...session };
-  delete copy[CARRIER];
-  copy["cookie"] = storedCookie(session.cookie ?? {}, maxAge);
+/** JSON of a session, without its cookie. */
+function textOf(session: SessionData): string {
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(session)) {
+    if (name !== "cookie" && name !== CARRIER) copy[name] = session[name];
+  }
   return JSON.stringify(copy);
 }
 
-function learn(known: Known, text: string, done: Reply<unknown>): void {
-  const { cookie } = JSON.parse(text) as { cookie: SessionCookie };
-  known.text = text;
-  known.life = done.life ?? known.life;
-  known.deadline = deadlineOf(done);
-  known.cookieText = JSON.stringify(cookie);
-  known.maxAge = ageOf(cookie);
+/** What is stored of a session. */
+function contentOf(text: string, cookie: Stored): JsonObject {
+  return { ...(JSON.parse(text) as JsonObject), cookie: JSON.parse(JSON.stringify(cookie)) as Json };
 }
 
-function ageOf(cookie: SessionCookie | undefined): number | undefined {
-  return typeof cookie?.originalMaxAge === "number" ? cookie.originalMaxAge : undefined;
+function learn(known: Known, text: string, cookie: Stored, done: Reply<unknown>): void {
+  known.text = text;
+  known.cookie = cookie;
+  known.life = done.life ?? known.life;
+  known.deadline = deadlineOf(done);
 }
 
 function deadlineOf(done: Reply<unknown>): number {

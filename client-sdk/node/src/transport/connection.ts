@@ -40,7 +40,7 @@ export class Connection {
     socket.once("connect", () => {
       clearTimeout(timer);
       this.#connected = true;
-      if (this.#exchange) socket.write(this.#exchange.text);
+      if (this.#exchange) this.#write(this.#exchange.text);
     });
     socket.on("data", (chunk: Buffer) => this.#take(chunk, owner));
     socket.on("error", (error) => (this.#cause = error));
@@ -65,7 +65,12 @@ export class Connection {
     this.#exchange = exchange;
     this.#reader.expect(exchange.head);
     this.#socket.ref();
-    if (this.#connected) this.#socket.write(exchange.text);
+    if (this.#connected) this.#write(exchange.text);
+  }
+
+  #write(text: string): void {
+    // Nearly all is ASCII, which costs less to write as what it is.
+    this.#socket.write(text, Buffer.byteLength(text) === text.length ? "latin1" : "utf8");
   }
 
   /** Ends it; whoever waits is told. */

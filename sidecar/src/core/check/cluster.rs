@@ -185,14 +185,14 @@ impl Cluster {
         seat.starts += 1;
         seat.id = id_of(index, seat.starts);
         let config = NodeConfig {
-            replica: Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
-            cluster: "virtual".into(),
             joins: !(self.setup.founder && index == 0 && seat.starts == 1),
             bootstrap_millis: BOOTSTRAP_MILLIS,
-            lineage: seat.id.0,
             log_bytes_max: self.setup.log_bytes_max,
-            session_lifetime_millis: None,
             full_mesh_max: self.setup.full_mesh_max,
+            ..NodeConfig::new(
+                Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
+                "virtual",
+            )
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
         self.network.dirty = true;

@@ -125,13 +125,9 @@ impl Node {
         let others: Vec<ReplicaId> = self.other_members().into_iter().map(|(_, id)| id).collect();
         let asked: BTreeSet<PeerId> = others.iter().copied().filter(|id| self.can_answer(*id)).collect();
         if asked.is_empty() {
-            return Err(Waited::Asked { by_all: others.is_empty(), ended: false });
+            return Err(self.nobody_asked(others.is_empty()));
         }
-        if !has_time || !self.asks.allows(now, 1_000_000) {
-            self.figures.asks_refused += 1;
-            return Err(Waited::Asked { by_all: false, ended: false });
-        }
-        self.figures.asks += 1;
+        self.admit_question(now, 1_000_000, has_time)?;
         self.asks.next += 1;
         let id = self.asks.next;
         let clock = self.shard(object.shard()).clock().clone();
@@ -141,7 +137,7 @@ impl Node {
         self.asks.by_object.insert(object.clone(), id);
         let question = Question {
             object,
-            complete: asked.len() == others.len(),
+            complete: asked.len() == others.len() && self.knows_everyone_alive(),
             wave: None,
             outstanding: asked,
             ended: false,
@@ -151,6 +147,27 @@ impl Node {
         };
         self.asks.open.insert(id, question);
         Ok(id)
+    }
+
+    /// What a question brings that is put to nobody.
+    fn nobody_asked(&self, is_alone: bool) -> Waited {
+        Waited::Asked { by_all: is_alone && self.knows_everyone_alive(), ended: false }
+    }
+
+    /// Counts a question, or refuses it for its rate or for lack of time.
+    fn admit_question(&mut self, now: Now, cost: u64, has_time: bool) -> Result<(), Waited> {
+        if !has_time || !self.asks.allows(now, cost) {
+            self.figures.asks_refused += 1;
+            return Err(Waited::Asked { by_all: false, ended: false });
+        }
+        self.figures.asks += 1;
+        Ok(())
+    }
+
+    /// No process gossips that might have been written to and is not in the roster yet.
+    fn knows_everyone_alive(&self) -> bool {
+        let has_nothing = |id| self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh);
+        self.alive.keys().all(|id| self.roster.get(*id).is_some() || has_nothing(id))
     }
 
     /// Asks everyone by way of the neighbours. What each question costs the cluster grows with the members, so fewer
@@ -164,14 +181,10 @@ impl Node {
     ) -> Result<u64, Waited> {
         let others = self.other_members();
         if others.is_empty() || !self.peers.values().any(Peer::takes_ops) {
-            return Err(Waited::Asked { by_all: others.is_empty(), ended: false });
+            return Err(self.nobody_asked(others.is_empty()));
         }
         let cost = 1_000_000 * (others.len() as u64).div_ceil(FULL_MESH_MAX as u64);
-        if !has_time || !self.asks.allows(now, cost) {
-            self.figures.asks_refused += 1;
-            return Err(Waited::Asked { by_all: false, ended: false });
-        }
-        self.figures.asks += 1;
+        self.admit_question(now, cost, has_time)?;
         let everyone = others.iter().map(|(_, id)| member_hash(*id)).fold(0, u64::wrapping_add);
         self.asks.next += 1;
         let (id, number, reach) = (self.asks.next, self.waves.number(), self.all_round());
@@ -200,7 +213,8 @@ impl Node {
         else {
             return;
         };
-        let complete = members == everyone || self.mutants.lacks(Rule::PartialAnswer);
+        let complete =
+            members == everyone && self.knows_everyone_alive() || self.mutants.lacks(Rule::PartialAnswer);
         let again = !complete && !ended && in_time && reach != Reach::Everyone && unknown(&object);
         let fresh_number = self.waves.number();
         if let Some(question) = self.asks.open.get_mut(&id) {

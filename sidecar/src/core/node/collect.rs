@@ -43,6 +43,7 @@ impl Node {
             let stable = &evidence.stable;
             self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
         }
+        self.note_memory(shard);
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::peer::Clocks;
 use super::{Node, NodeConfig, Output};
-use crate::core::identity::{Clock, Dot, Replica, SHARDS, ShardId};
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry};
 use crate::core::mutant::Mutants;
 use crate::core::op::Op;
@@ -57,7 +57,7 @@ pub enum UnsavedContent {
 
 /// Who this process is and whom it counts as members: saved beside the shards.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Memory {
+pub struct SavedNode {
     /// The process that saved it.
     pub replica: Replica,
     /// Its history.
@@ -74,7 +74,7 @@ pub struct Restored {
     /// All shards.
     pub shards: Vec<Shard>,
     /// Beside them.
-    pub memory: Memory,
+    pub node: SavedNode,
     /// It is all that the last process reported to have saved, and that process did not leave: the others have
     /// counted on it since. Otherwise it is only what was true once, such as a backup.
     pub is_current: bool,
@@ -143,13 +143,20 @@ impl Node {
     /// members it finds have; where it finds none within `bootstrap_millis`, alone.
     #[must_use]
     pub fn restore(config: NodeConfig, now: Now, restored: Restored) -> Self {
-        let Restored { shards, memory, is_current } = restored;
-        let mut node = Self::with_mutants(NodeConfig { joins: true, ..config.clone() }, now, Mutants::NONE);
-        node.config.joins = config.joins;
-        for entry in memory.roster {
+        Self::restore_with_mutants(config, now, restored, Mutants::NONE)
+    }
+
+    /// The same with rules of the core switched off.
+    #[must_use]
+    pub fn restore_with_mutants(config: NodeConfig, now: Now, restored: Restored, mutants: Mutants) -> Self {
+        let Restored { shards, node: saved, is_current } = restored;
+        let joins = config.joins;
+        let mut node = Self::with_mutants(NodeConfig { joins: true, ..config }, now, mutants);
+        node.config.joins = joins;
+        for entry in saved.roster {
             node.enrol(entry);
         }
-        let predecessor = RosterEntry { replica: memory.replica, left: false };
+        let predecessor = RosterEntry { replica: saved.replica, left: false };
         if node.roster.get(predecessor.replica.id).is_none() {
             node.enrol(predecessor);
         }
@@ -166,8 +173,11 @@ impl Node {
         node.disk = Some(disk);
         node.shards = shards;
         node.shards.iter_mut().for_each(Shard::start_life);
-        node.clock.not_before(now, memory.time);
-        node.lineage = if is_current { memory.lineage } else { 0 };
+        let log_bytes_max = node.config.log_bytes_max / SHARDS as u64;
+        node.shards.iter_mut().for_each(|shard| shard.truncate_log(log_bytes_max, |_| false));
+        ShardId::all().for_each(|shard| node.note_memory(shard));
+        node.clock.not_before(now, saved.time);
+        node.lineage = if is_current { saved.lineage } else { 0 };
         node.come_back(now);
         node
     }
@@ -231,8 +241,8 @@ impl Node {
 
     /// What is saved beside the shards.
     #[must_use]
-    pub fn memory(&self) -> Memory {
-        Memory {
+    pub fn saved_node(&self) -> SavedNode {
+        SavedNode {
             replica: self.config.replica.clone(),
             lineage: self.lineage,
             roster: self.roster.entries(),
@@ -321,6 +331,26 @@ impl Node {
         for shard in shards {
             self.check_waits(shard);
         }
+    }
+
+    /// What this node has applied and does not have for good, by author, and how far it has it for good.
+    pub(super) fn unsaved(&self) -> Vec<(ShardId, ReplicaId, u64)> {
+        let Some(disk) = &self.disk else { return Vec::new() };
+        let mut unsaved = Vec::new();
+        for shard in &self.shards {
+            for (actor, counter) in &shard.clock().dots {
+                let saved = disk.saved.counter(shard.id(), *actor);
+                if saved < *counter {
+                    unsaved.push((shard.id(), *actor, saved));
+                }
+            }
+        }
+        unsaved
+    }
+
+    /// Whether it has a disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// Whether this node has it for good: applied, and on the disk where there is one.

@@ -25,6 +25,7 @@ impl Node {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(replica));
         peer.linked = true;
         peer.introduced = false;
+        peer.told = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);

@@ -102,8 +102,7 @@ impl Node {
         let members = self.peers.values().filter(|peer| peer.takes_ops());
         let found = members.clone().count();
         let lineage = members.clone().map(|peer| peer.lineage).filter(|lineage| *lineage != 0).min();
-        // A report vouches for the whole of what is known of a peer.
-        let all_told = members.clone().all(|peer| peer.report.is_some() && peer.states_wanted.is_empty());
+        let all_told = members.clone().all(|peer| peer.told && peer.states_wanted.is_empty());
         let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
         let me = &self.config.replica.node;
         // Its own predecessor may still seem to live.
@@ -386,8 +385,9 @@ impl Node {
             .collect();
         for shard in &self.shards {
             for (actor, ours) in &shard.clock().dots {
-                let best = heirs.iter().map(|heir| heir.known.counter(shard.id(), *actor)).max().unwrap_or(0);
-                hand_over.held_by_nobody_else += ours.saturating_sub(best);
+                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
+                let ahead = ours.saturating_sub(best);
+                hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
             }
         }
         for peer in self.peers.values().filter(|peer| peer.takes_ops()) {

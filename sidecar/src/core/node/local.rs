@@ -7,12 +7,13 @@ use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
-use crate::core::identity::{Dot, Kind, ObjectId, Replica, ShardId};
+use crate::core::identity::{Dot, Kind, ObjectId, Replica, SHARDS, ShardId};
 use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
 use crate::core::read;
 use crate::core::record::{Body, Record};
+use crate::core::shard::PENDING_MAX;
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::JsonText;
@@ -75,6 +76,7 @@ impl Node {
         let Some(action) = composed.action else {
             return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
         };
+        self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
         let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
@@ -191,8 +193,8 @@ impl Node {
         let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
             everyone
-                || member.id == self.id()
-                || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
+                || (member.id == self.id() && self.keeps(shard, dot))
+                || self.peers.get(&member.id).is_some_and(|peer| peer.keeps(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }
@@ -217,8 +219,16 @@ impl Node {
     }
 
     fn figures(&self) -> Figures {
-        let mut figures =
-            Figures { waits: self.waits.len() as u64, changes: self.journal.cursor(), ..self.figures };
+        let mut figures = Figures {
+            log_bytes_max: self.config.log_bytes_max,
+            pending_ops_max: (SHARDS * PENDING_MAX) as u64,
+            memory_bytes: self.memory.total(),
+            memory_bytes_max: self.config.memory_bytes_max.unwrap_or(0),
+            memory_refusals: self.memory.refusals,
+            waits: self.waits.len() as u64,
+            changes: self.journal.cursor(),
+            ..self.figures
+        };
         for shard in &self.shards {
             for (total, count) in figures.objects.iter_mut().zip(shard.objects_by_kind()) {
                 *total += count;

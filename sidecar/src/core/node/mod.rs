@@ -13,6 +13,7 @@ mod join;
 mod journal;
 mod links;
 mod local;
+mod memory;
 mod overlay;
 mod peer;
 mod relay;
@@ -28,10 +29,11 @@ use std::sync::Arc;
 use self::ask::Asks;
 use self::clock::HybridClock;
 use self::disk::Disk;
-pub use self::disk::{DiskHealth, Memory, Restored, UnsavedContent, UnsavedShard};
+pub use self::disk::{DiskHealth, Restored, SavedNode, UnsavedContent, UnsavedShard};
 use self::join::Joining;
 use self::journal::Journal;
 use self::links::Neighbours;
+use self::memory::Memory;
 pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::roster::Roster;
@@ -63,9 +65,29 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// Estimated memory of the state from which on local writes that make it grow are refused.
+    pub memory_bytes_max: Option<u64>,
     /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
     /// Everything but tests takes [`FULL_MESH_MAX`].
     pub full_mesh_max: usize,
+}
+
+impl NodeConfig {
+    /// A member of a cluster, with every setting at its default. It starts the cluster, and its history is named after it.
+    #[must_use]
+    pub fn new(replica: Replica, cluster: &str) -> Self {
+        Self {
+            lineage: replica.id.0,
+            replica,
+            cluster: cluster.to_owned(),
+            joins: false,
+            bootstrap_millis: 5_000,
+            log_bytes_max: 64 << 20,
+            session_lifetime_millis: None,
+            memory_bytes_max: None,
+            full_mesh_max: FULL_MESH_MAX,
+        }
+    }
 }
 
 /// What happens to a node from outside, local calls aside.
@@ -137,6 +159,13 @@ pub enum Alarm {
         /// The correction.
         millis: i64,
     },
+    /// A write was refused because the state has reached its limit.
+    MemoryFull {
+        /// The estimate.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// What a leaving node could not hand over.
@@ -174,6 +203,7 @@ pub struct Node {
     /// Where there is one.
     disk: Option<Disk>,
     journal: Journal,
+    memory: Memory,
     /// The journal has grown since this was last put out.
     journal_told: u64,
     outbox: VecDeque<Output>,
@@ -211,6 +241,7 @@ impl Node {
             asks: Asks::new(now),
             disk: None,
             journal: Journal::default(),
+            memory: Memory::default(),
             journal_told: 0,
             outbox: VecDeque::new(),
             figures: Figures::default(),
@@ -379,6 +410,7 @@ impl Node {
         self.tell_roots(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
         self.shard_mut(shard).truncate_log(bytes_max, |_| false);
+        self.note_memory(shard);
     }
 
     /// Notes what the peers are to be told of our progress.

@@ -138,6 +138,10 @@ pub(super) struct Peer {
     pub(super) known: Clocks,
     /// What it has on its disk, where it has one: only that does it have for good.
     pub(super) saved: Option<Clocks>,
+    /// It has said that it has no disk. As long as it has said neither, nothing that it has counts as kept.
+    pub(super) diskless: bool,
+    /// It has vouched on this link for the whole of what is known of it.
+    pub(super) told: bool,
     /// What it has been sent besides, on this link.
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
@@ -172,6 +176,8 @@ impl Peer {
             lineage: 0,
             known: Clocks::default(),
             saved: None,
+            diskless: false,
+            told: false,
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
@@ -190,7 +196,17 @@ impl Peer {
 
     /// It has applied this, and has it on its disk where it has one.
     pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
-        self.known.has(shard, dot) && self.saved.as_ref().is_none_or(|saved| saved.has(shard, dot))
+        dot.counter <= self.kept_counter(shard, dot.actor)
+    }
+
+    /// How far it has got in one author's operations for good.
+    pub(super) fn kept_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        let known = self.known.counter(shard, actor);
+        match &self.saved {
+            Some(saved) => known.min(saved.counter(shard, actor)),
+            None if self.diskless => known,
+            None => 0,
+        }
     }
 
     /// It can take operations.

@@ -83,16 +83,7 @@ impl Field {
         let index = self.nodes.len();
         let id = ReplicaId(0x5eed_0000 + index as u64);
         let replica = Replica { node: format!("n{index:04}"), started: self.now().wall, id };
-        let config = NodeConfig {
-            replica,
-            cluster: "test".into(),
-            joins,
-            bootstrap_millis: 5_000,
-            lineage: id.0,
-            log_bytes_max: 1 << 20,
-            session_lifetime_millis: None,
-            full_mesh_max: FULL_MESH_MAX,
-        };
+        let config = NodeConfig { joins, log_bytes_max: 1 << 20, ..NodeConfig::new(replica, "test") };
         let node = Node::with_mutants(config, self.now(), self.mutants);
         self.by_id.insert(id, index);
         self.ticks.insert((node.deadline(), index));

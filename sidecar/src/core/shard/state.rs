@@ -117,6 +117,7 @@ impl Shard {
         for (id, object) in &state.objects {
             self.book(&object.sums(id.hash()));
             self.objects_by_kind[id.kind as usize] += 1;
+            self.key_bytes += id.key.len() as u64;
             if object.has_residue() {
                 self.residue.insert(id.clone());
             }
@@ -143,6 +144,7 @@ impl Shard {
         let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
         let ours = std::mem::take(&mut self.objects);
         self.objects_by_kind = [0; Kind::ALL.len()];
+        self.key_bytes = 0;
         let mut joined = BTreeMap::new();
         for (id, object) in ours {
             let other = theirs.remove(&id).unwrap_or_default();
@@ -155,6 +157,7 @@ impl Shard {
         }
         for id in joined.keys() {
             self.objects_by_kind[id.kind as usize] += 1;
+            self.key_bytes += id.key.len() as u64;
         }
         self.objects = joined;
     }

@@ -6,7 +6,7 @@ use crate::core::command::{Change, Lookup, Write};
 use crate::core::identity::{Clock, Dot, Kind, Replica, ReplicaId};
 use crate::core::message::{Hello, Message, Missing, ShardClock};
 use crate::core::mutant::Mutants;
-use crate::core::node::{FULL_MESH_MAX, Input, Node, NodeConfig};
+use crate::core::node::{Input, Node, NodeConfig};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::core::value::Tree;
 
@@ -19,14 +19,10 @@ fn now(step: u64) -> Now {
 /// A node with one linked member.
 fn node() -> Node {
     let config = NodeConfig {
-        replica: Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) },
-        cluster: "c".into(),
-        joins: false,
         bootstrap_millis: 1_000,
         lineage: 5,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        full_mesh_max: FULL_MESH_MAX,
+        ..NodeConfig::new(Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) }, "c")
     };
     let mut node = Node::new(config, now(0));
     node.handle(now(0), Input::LinkUp(PEER));
