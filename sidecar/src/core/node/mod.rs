@@ -202,6 +202,8 @@ pub struct Node {
     diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
+    /// Whose log is shortened next.
+    trim_next: ShardId,
     sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
     mutants: Mutants,
 }
@@ -237,6 +239,7 @@ impl Node {
             diverged: BTreeSet::new(),
             sweep_at: now.mono.plus_millis(SWEEP_MILLIS),
             sweep_next: ShardId(0),
+            trim_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
             config,
