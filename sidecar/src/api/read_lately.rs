@@ -4,8 +4,8 @@
 //! Bounded in places and bytes. A place has room for two: a third that is read there takes the room of the one whose
 //! last read is further back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{ETAG, HeaderName, HeaderValue};
@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use super::answer::{Outcome, json, life_text, tag_text, token_text};
+use super::batch::write_member;
 use super::headers::{self, Condition, ObjectHeaders};
 use super::object::{another_tag, not_modified};
 use super::port::Port;
@@ -80,6 +81,8 @@ struct Kept {
     token: HeaderValue,
     /// Token, tag and life as the lines of a head.
     lines: Box<[u8]>,
+    /// The same as members of JSON, once a batch has read it.
+    members: OnceLock<Box<[u8]>>,
 }
 
 /// An object that lives, and when it was read.
@@ -162,13 +165,20 @@ impl Kept {
             token: token_text(token),
             body: view.body,
             lines: Box::default(),
+            members: OnceLock::new(),
         };
         kept.lines = kept.render_lines();
         kept
     }
 
     fn with_token(&self, token: &Token, known: Known) -> Self {
-        let mut kept = Self { known, token: token_text(token), lines: Box::default(), ..self.clone() };
+        let mut kept = Self {
+            known,
+            token: token_text(token),
+            lines: Box::default(),
+            members: OnceLock::new(),
+            ..self.clone()
+        };
         kept.lines = kept.render_lines();
         kept
     }
@@ -179,18 +189,26 @@ impl Kept {
 
     fn render_lines(&self) -> Box<[u8]> {
         let mut lines = Vec::with_capacity(160);
-        let values = [
-            (headers::TOKEN, Some(&self.token)),
-            (ETAG, Some(&self.tag_text)),
-            (headers::LIFE, self.life.as_ref()),
-        ];
-        for (name, value) in values {
-            let Some(value) = value else { continue };
+        for (name, value) in self.headers() {
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
             }
         }
         lines.into()
+    }
+
+    fn render_members(&self) -> Box<[u8]> {
+        let mut members = Vec::with_capacity(160);
+        for (name, value) in self.headers() {
+            write_member(&mut members, name.as_str(), value.to_str().unwrap_or_default());
+        }
+        members.into()
+    }
+
+    /// Token, tag and life.
+    fn headers(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
+        let life = self.life.as_ref().map(|life| (headers::LIFE, life));
+        [(headers::TOKEN, &self.token), (ETAG, &self.tag_text)].into_iter().chain(life)
     }
 }
 
@@ -205,20 +223,9 @@ impl Found {
         &self.kept.lines
     }
 
-    /// Every header of the answer that is about the object, by name in order.
-    pub(super) fn each_header(&self, mut each: impl FnMut(&str, &str)) {
-        let Kept { tag_text, life, token, .. } = &*self.kept;
-        let mut put = |name: &HeaderName, value: Option<&HeaderValue>| {
-            // All of them are ASCII.
-            if let Some(Ok(value)) = value.map(HeaderValue::to_str) {
-                each(name.as_str(), value);
-            }
-        };
-        let seconds = self.expires_in_seconds().map(HeaderValue::from);
-        put(&ETAG, Some(tag_text));
-        put(&headers::EXPIRES_IN, seconds.as_ref());
-        put(&headers::LIFE, life.as_ref());
-        put(&headers::TOKEN, Some(token));
+    /// The same as members of a JSON object.
+    pub(super) fn members(&self) -> &[u8] {
+        self.kept.members.get_or_init(|| self.kept.render_members())
     }
 
     /// When it expires.

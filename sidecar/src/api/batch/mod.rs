@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
 use self::ops::{Batch, BatchOp, Patch, parse, prepare};
+pub(super) use self::results::write_member;
 use self::results::{Late, Results};
 use super::answer::{Answer, Outcome, json};
 use super::body::JSON;

@@ -94,14 +94,15 @@ fn headers<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Headers
 /// `unsupported_media_type`, `bad_json`, `bad_body`.
 pub(super) fn parse(call: &Call) -> Result<Batch<'_>, Problem> {
     check_media_type(&call.parts.headers, &[JSON])?;
-    let batch: Batch<'_> = match serde_json::from_slice(&call.body) {
-        Ok(batch) => batch,
-        Err(error) => {
-            // What is no JSON at all is another problem. Bodies within are checked by the calls that they belong to.
-            serde_json::from_slice::<&RawValue>(&call.body).map_err(|error| bad_json(error.into()))?;
-            return Err(Problem::new(Code::BadBody, error.to_string()));
-        }
+    // What is no JSON at all is another problem. Bodies within are checked by the calls that they belong to.
+    let no_json = || match serde_json::from_slice::<&RawValue>(&call.body) {
+        Ok(_) => None,
+        Err(error) => Some(bad_json(error.into())),
     };
+    let text = std::str::from_utf8(&call.body)
+        .map_err(|error| no_json().unwrap_or_else(|| Problem::new(Code::BadJson, error.to_string())))?;
+    let batch: Batch<'_> = serde_json::from_str(text)
+        .map_err(|error| no_json().unwrap_or_else(|| Problem::new(Code::BadBody, error.to_string())))?;
     if batch.ops.len() > OPS_MAX {
         return Err(Problem::new(Code::BadBody, format!("there are {} calls", batch.ops.len()))
             .with("allowed", format!("up to {OPS_MAX} calls")));

@@ -45,9 +45,14 @@ impl Results {
         let body = found.body();
         self.bytes += body.len();
         let out = &mut self.text;
-        out.extend_from_slice(b"{\"status\":200,\"headers\":{\"content-type\":\"application/json\"");
-        found.each_header(|name, value| header(out, name, value));
-        out.extend_from_slice(b"},\"body\":");
+        out.extend_from_slice(b"{\"status\":200,\"headers\":{");
+        out.extend_from_slice(found.members());
+        if let Some(seconds) = found.expires_in_seconds() {
+            out.extend_from_slice(b",\"sidetalk-expires-in\":\"");
+            out.extend_from_slice(decimal(seconds, &mut [0; 20]));
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"content-type\":\"application/json\"},\"body\":");
         out.extend_from_slice(body);
         out.push(b'}');
     }
@@ -111,7 +116,7 @@ fn write(out: &mut Vec<u8>, head: &response::Parts, body: &[u8]) {
         if let Ok(value) = value.to_str()
             && head.headers.get(name).is_some_and(|first| first.as_bytes() == value.as_bytes())
         {
-            header(out, name.as_str(), value);
+            write_member(out, name.as_str(), value);
         }
     }
     out.extend_from_slice(b"},\"body\":");
@@ -119,8 +124,9 @@ fn write(out: &mut Vec<u8>, head: &response::Parts, body: &[u8]) {
     out.push(b'}');
 }
 
-fn header(out: &mut Vec<u8>, name: &str, value: &str) {
-    if out.last() != Some(&b'{') {
+/// Writes a header as a member of a JSON object, behind those that are there already.
+pub(in super::super) fn write_member(out: &mut Vec<u8>, name: &str, value: &str) {
+    if !matches!(out.last(), None | Some(b'{')) {
         out.push(b',');
     }
     out.push(b'"');
