@@ -14,7 +14,7 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
 /// A number as an axis shows it.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let size = value.abs();
     let (value, suffix) = match size {
         _ if size >= 1e9 => (value / 1e9, "G"),
