@@ -225,6 +225,16 @@ impl Shard {
         self.pending.clear();
     }
 
+    /// A shard as it was saved.
+    ///
+    /// # Errors
+    /// The state is none that [`Shard::state`] gives for this shard: it is not whole.
+    pub fn from_state(id: ShardId, state: ShardState) -> Result<Self, MalformedState> {
+        let mut shard = Self::new(id);
+        shard.adopt(state)?;
+        Ok(shard)
+    }
+
     /// What a reader finds.
     #[must_use]
     pub fn look_up(&self, id: &ObjectId, now: UnixMillis) -> Lookup {

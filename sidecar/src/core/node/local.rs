@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Node;
+use super::{DiskHealth, Node};
 use crate::core::author::Times;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
@@ -63,6 +63,11 @@ impl Node {
     pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
         if !self.serves() {
             return Err(Refusal::NotReady);
+        }
+        match self.disk_health() {
+            DiskHealth::Good => {}
+            DiskHealth::Full => return Err(Refusal::DiskFull),
+            DiskHealth::Failing => return Err(Refusal::DiskFailing),
         }
         let time = self.clock.advance(now);
         let stamp = self.clock.next_stamp(now, write.after);
@@ -190,8 +195,8 @@ impl Node {
         let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
             everyone
-                || member.id == self.id()
-                || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
+                || (member.id == self.id() && self.keeps(shard, dot))
+                || self.peers.get(&member.id).is_some_and(|peer| peer.keeps(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }

@@ -23,6 +23,7 @@ impl Node {
         peer.ping_at = now.mono.plus_millis(PING_MILLIS);
         // First what the ping's sum contains.
         self.tell_progress(id);
+        self.remind_of_saved(id);
         let ping = Message::Ping {
             sent: Micros::from(sent),
             wall: now.wall,
@@ -47,16 +48,22 @@ impl Node {
         let clocks_known = peer.known.sum() == clock_sum;
         let known = match roster_sum {
             // Among many all have one roster, or will have.
-            Some(sum) => short_introduction(peer.fresh, peer.lineage, sum),
-            None => introduction(peer.fresh, peer.lineage, &peer.roster),
+            Some(sum) => short_introduction(peer.traits(), peer.lineage, sum),
+            None => introduction(peer.traits(), peer.lineage, &peer.roster),
         };
         let introduction_known = peer.introduced && known == theirs;
+        let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
+        peer.diskless |= storage_told;
+        peer.told |= clocks_known && introduction_known && !peer.fresh;
         if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
             peer.reports(time);
         }
-        if self.is_fresh() {
+        if storage_told {
+            self.check_all_waits();
+        }
+        if self.is_fresh() || self.is_returning() {
             self.clock.not_before(now, time);
         }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
@@ -82,10 +89,11 @@ impl Node {
     }
 
     fn introduction(&self) -> u64 {
+        let traits = traits(self.is_fresh(), self.is_durable());
         if self.is_overlay() {
-            return short_introduction(self.is_fresh(), self.lineage, self.roster.sum());
+            return short_introduction(traits, self.lineage, self.roster.sum());
         }
-        introduction(self.is_fresh(), self.lineage, &self.roster.entries())
+        introduction(traits, self.lineage, &self.roster.entries())
     }
 
     /// Time for deadlines as of the last input.
@@ -94,9 +102,20 @@ impl Node {
     }
 }
 
+/// Stands for whether a node has no memory yet, and whether it has a disk.
+fn traits(fresh: bool, durable: bool) -> u8 {
+    u8::from(fresh) | u8::from(durable) << 2
+}
+
+impl Peer {
+    fn traits(&self) -> u8 {
+        traits(self.fresh, self.saved.is_some())
+    }
+}
+
 /// Stands for what a node says of itself and of the members.
-fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
-    let mut bytes = vec![u8::from(fresh)];
+fn introduction(traits: u8, lineage: u64, roster: &[RosterEntry]) -> u64 {
+    let mut bytes = vec![traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
@@ -107,8 +126,8 @@ fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
 }
 
 /// The same, where the roster is too long to be kept for each peer.
-fn short_introduction(fresh: bool, lineage: u64, roster_sum: u64) -> u64 {
-    let mut bytes = vec![2 + u8::from(fresh)];
+fn short_introduction(traits: u8, lineage: u64, roster_sum: u64) -> u64 {
+    let mut bytes = vec![2 + traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     bytes.extend_from_slice(&roster_sum.to_le_bytes());
     xxh3_64(&bytes)

@@ -107,7 +107,7 @@ impl Net {
                     self.done.insert((index, wait), how);
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Unsaved => {}
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }
