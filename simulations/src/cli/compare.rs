@@ -88,7 +88,7 @@ fn tell(args: &Compare, a: &RunRecord, b: &RunRecord) -> ExitCode {
         command: &command,
         story: &[],
     });
-    if told(folder, "index.html", write_compare(folder, [&sides[0], &sides[1]], &command)) {
+    if told(folder, "index.html", &write_compare(folder, [&sides[0], &sides[1]], &command)) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(2)

@@ -134,12 +134,12 @@ fn report(folder: &Path, scenario: &Scenario, record: &RunRecord, command: &str)
         }
     }
     let side = Side { name: &record.system, record, command, story: &story };
-    told(folder, "index.html", write_run(folder, &side))
+    told(folder, "index.html", &write_run(folder, &side))
 }
 
 /// Tells where a report is, or why it is not there.
-fn told(folder: &Path, file: &str, written: std::io::Result<()>) -> bool {
-    match &written {
+fn told(folder: &Path, file: &str, written: &std::io::Result<()>) -> bool {
+    match written {
         Ok(()) => say(&format!("report: {}", folder.join(file).display())),
         Err(error) => complain(&format!("{}: {error}", folder.display())),
     }

@@ -12,6 +12,9 @@ use crate::core::time::{MonoMicros, Now, UnixMillis};
 pub(super) const RESEND_MILLIS: u64 = 2_000;
 const RESEND_MILLIS_MAX: u64 = 64_000;
 
+/// With more news than this a report is copied anew.
+const NEWS_MAX: usize = 1_024;
+
 /// Clocks by shard, and the sums that stand for them. A copy shares what has not changed since: one is made for each
 /// report of each peer.
 #[derive(Clone, Debug, Default)]
@@ -176,6 +179,8 @@ pub(super) struct Peer {
     /// The last that it said of itself as a whole. `known` may hold the later of two statements of which the
     /// earlier was lost, so it is no evidence of what the peer does not have.
     pub(super) report: Option<Report>,
+    /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
+    news: Vec<(ShardId, Dot)>,
     pub(super) roster: Vec<RosterEntry>,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
@@ -210,6 +215,7 @@ impl Peer {
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
+            news: Vec::new(),
             roster: Vec::new(),
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
@@ -246,10 +252,13 @@ impl Peer {
 
     /// What the book says of it now is what it said itself.
     pub(super) fn reports(&mut self, time: UnixMillis) {
-        let clocks = match self.report.take() {
-            Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
-            _ => self.known.clone(),
-        };
+        let mut clocks = self.report.take().map(|last| last.clocks).unwrap_or_default();
+        for (shard, dot) in self.news.drain(..) {
+            clocks.raise(shard, dot);
+        }
+        if clocks.sum() != self.known.sum() {
+            clocks = self.known.clone();
+        }
         self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster: self.roster.clone() });
     }
 
@@ -274,7 +283,11 @@ impl Peer {
     /// It has reported to have applied this. Gives whether that is news.
     pub(super) fn knows(&mut self, shard: ShardId, dot: Dot) -> bool {
         self.sent.settle(shard, &dot);
-        self.known.raise(shard, dot)
+        let is_news = self.known.raise(shard, dot);
+        if is_news && self.news.len() < NEWS_MAX {
+            self.news.push((shard, dot));
+        }
+        is_news
     }
 
     pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {
