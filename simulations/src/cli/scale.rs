@@ -8,7 +8,7 @@ use clap::Args;
 use super::{complain, now, say};
 use crate::report::{Size, write_growth};
 use crate::run::run;
-use crate::scenario::{ClusterSpec, FaultKind, FaultSpec, Scenario, Span, TrafficSpec};
+use crate::scenario::{ClusterSpec, FaultKind, FaultSpec, Mistake, Scenario, Span, TrafficSpec};
 
 /// The arguments of `scale`.
 #[derive(Debug, Args)]
@@ -43,15 +43,18 @@ pub(super) fn scenario(nodes: usize, seconds: u64) -> Scenario {
 pub(super) fn main(args: &Scale) -> ExitCode {
     let (mut clean, mut sizes) = (true, Vec::new());
     say("nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node   real");
-    for nodes in &args.nodes {
+    // Before the first of them takes its time.
+    let scenarios: Vec<Scenario> = args.nodes.iter().map(|nodes| scenario(*nodes, args.seconds)).collect();
+    let mistakes: Vec<Mistake> = scenarios.iter().flat_map(Scenario::mistakes).collect();
+    if !mistakes.is_empty() {
+        mistakes.iter().for_each(|mistake| {
+            complain(&format!("{}: {}; allowed: {}", mistake.key, mistake.what, mistake.allowed))
+        });
+        return ExitCode::from(2);
+    }
+    for scenario in &scenarios {
         let started = now();
-        let record = match run(&scenario(*nodes, args.seconds)) {
-            Ok(record) => record,
-            Err(mistakes) => {
-                mistakes.iter().for_each(|mistake| complain(&mistake.to_string()));
-                return ExitCode::from(2);
-            }
-        };
+        let Ok(record) = run(scenario) else { return ExitCode::from(2) };
         let size = Size::of(&record, started.elapsed().as_secs_f64());
         say(&line(&size));
         sizes.push(size);
