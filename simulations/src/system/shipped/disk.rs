@@ -3,11 +3,9 @@
 //! As the sidecar's storage with `--fsync always`: one commit at a time takes all that has come since the last, images of
 //! shards and operations behind them. It checks, as the sidecar does, that what is loaded comes to what was saved.
 
-use std::sync::Arc;
-
 use sidetalk::core::identity::{Clock, SHARDS, ShardId};
 use sidetalk::core::node::{Input, Node, Restored, SavedNode, UnsavedContent, UnsavedShard};
-use sidetalk::core::op::Op;
+use sidetalk::core::packed::PackedOp;
 use sidetalk::core::shard::{Shard, ShardState};
 use sidetalk::core::time::{MonoMicros, Now};
 use sidetalk::core::token::Token;
@@ -33,7 +31,7 @@ pub(super) struct Disk {
 #[derive(Default)]
 struct Saved {
     image: Option<ShardState>,
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     clock: Clock,
     content_sum: u128,
 }
@@ -135,7 +133,7 @@ impl Saved {
             None => Shard::new(id),
         };
         for op in &self.ops {
-            shard.receive(Arc::clone(op));
+            shard.receive(op.clone().open().ok_or("an operation cannot be read")?);
         }
         let whole = shard.pending_len() == 0
             && shard.digest().content_sum == self.content_sum
