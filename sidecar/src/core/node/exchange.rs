@@ -48,7 +48,7 @@ impl Node {
         peer.linked = false;
         peer.introduced = false;
         peer.forget_sent();
-        self.clock.forget(id);
+        self.clock.forget(now, id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.wave_peer_lost(now, id);
