@@ -47,9 +47,9 @@ pub(super) fn main(args: &Scale) -> ExitCode {
     let scenarios: Vec<Scenario> = args.nodes.iter().map(|nodes| scenario(*nodes, args.seconds)).collect();
     let mistakes: Vec<Mistake> = scenarios.iter().flat_map(Scenario::mistakes).collect();
     if !mistakes.is_empty() {
-        mistakes.iter().for_each(|mistake| {
-            complain(&format!("{}: {}; allowed: {}", mistake.key, mistake.what, mistake.allowed))
-        });
+        for Mistake { key, what, allowed, .. } in &mistakes {
+            complain(&format!("{key}: {what}; allowed: {allowed}"));
+        }
         return ExitCode::from(2);
     }
     for scenario in &scenarios {

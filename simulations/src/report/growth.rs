@@ -132,6 +132,11 @@ pub fn growth(sizes: &[Size]) -> String {
     svg
 }
 
+/// A number on a plot.
+fn label(value: f64) -> String {
+    if value < 1.0 { format!("{value:.2}") } else { short(value) }
+}
+
 /// Whole powers of ten around some values.
 fn decades(values: impl Iterator<Item = f64>) -> (i32, i32) {
     let (least, most) =
@@ -161,7 +166,7 @@ fn panel(svg: &mut String, (left, top): (f64, f64), title: &str, nodes: &[f64], 
             left + PLOT.0,
             left - 6.0,
             at + 4.0,
-            short(value)
+            label(value)
         );
     }
     for value in nodes {
@@ -188,7 +193,7 @@ fn panel(svg: &mut String, (left, top): (f64, f64), title: &str, nodes: &[f64], 
                 svg,
                 "<circle class=\"p{letter}\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"3\"/><text class=\"value\" x=\"{at_x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 at_y + above,
-                short(*value)
+                label(*value)
             );
         }
         if !name.is_empty() {
