@@ -438,7 +438,10 @@ impl<S: System> World<S> {
             })
         });
         // At the very beginning all start together.
-        let alone = !known && self.phase != Phase::Forming && self.seats.len() > 1;
+        let alone = !known
+            && self.phase != Phase::Forming
+            && self.seats.len() > 1
+            && !self.system.remembers(process.node);
         let seat = &mut self.seats[process.node];
         seat.has_been_ready = true;
         seat.loner = alone.then_some(None);
@@ -504,12 +507,18 @@ impl<S: System> World<S> {
         seat.held.clear();
         seat.armed = None;
         self.trace.note(self.now, "stop", [node as u64, process.id, 0]);
-        self.system.stop(node);
+        if self.system.stop(node) {
+            self.count("commits cut off");
+        }
         self.break_links(process, told);
         self.forget_beliefs(node);
         self.abandon(process);
         let (system, running) = (&self.system, self.running());
-        let lost = self.history.excuse(|receipt| running.iter().any(|node| system.holds(*node, receipt)));
+        let nodes = self.seats.len();
+        let lost = self.history.excuse(|receipt| {
+            running.iter().any(|node| system.holds(*node, receipt))
+                || (0..nodes).any(|node| system.on_disk(node, receipt))
+        });
         self.recorder.outcomes.lost_with_their_holders += lost;
         self.look_around_for(node);
     }

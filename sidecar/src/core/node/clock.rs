@@ -144,12 +144,21 @@ impl HybridClock {
         }
     }
 
-    pub(super) fn forget(&mut self, peer: ReplicaId) {
+    pub(super) fn forget(&mut self, now: Now, peer: ReplicaId) {
         self.offsets.remove(&peer);
         if self.offsets.is_empty() {
             // Nobody is left to confirm it: the machine knows best.
             self.correction_millis = self.correction_millis.saturating_add(self.unconfirmed_millis);
             self.unconfirmed_millis = 0;
+            self.stamp_back(now);
+        }
+    }
+
+    /// Stamps may go back where the clock does: what this node writes next names what it replaces.
+    fn stamp_back(&mut self, now: Now) {
+        let wall = self.wall(now);
+        if self.last.wall().since(wall) > DRIFT_MILLIS_MAX {
+            self.last = Hlc::from_wall(wall);
         }
     }
 
@@ -186,11 +195,7 @@ impl HybridClock {
             return None;
         }
         self.correction_millis = wanted;
-        // Stamps may go back: what this node writes next names what it replaces.
-        let wall = self.wall(now);
-        if self.last.wall().since(wall) > DRIFT_MILLIS_MAX {
-            self.last = Hlc::from_wall(wall);
-        }
+        self.stamp_back(now);
         Some(wanted)
     }
 }

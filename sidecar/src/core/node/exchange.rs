@@ -48,7 +48,7 @@ impl Node {
         peer.linked = false;
         peer.introduced = false;
         peer.forget_sent();
-        self.clock.forget(id);
+        self.clock.forget(now, id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.wave_peer_lost(now, id);
@@ -208,6 +208,10 @@ impl Node {
         let mut states = 0;
         for shard in ShardId::all() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
+            if peer.known.sum_of(shard) == self.shards[shard.index()].digest().clock_sum {
+                peer.gaps.remove(&shard);
+                continue;
+            }
             let ours = self.shards[shard.index()].clock();
             if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
                 peer.gaps.remove(&shard);
