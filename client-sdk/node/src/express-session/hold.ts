@@ -3,6 +3,7 @@
 // There is one of these for each request: what it leads to lives as long as the request does, so it is one object, and
 // what it puts in the place of the response's methods are the same functions for all.
 
+/* eslint-disable @typescript-eslint/unbound-method -- taking methods off, and calling them as methods, is what this does */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TokenScope } from "../scope.js";
 import { type RequestContext, within } from "../session-store/context.js";
@@ -108,10 +109,10 @@ export class Held implements RequestContext {
     this.hooks = hooks;
     this.innerWriteHead = response.writeHead as Method;
     this.innerWrite = response.write as Method;
-    this.innerFlushHeaders = response.flushHeaders as Method;
+    this.innerFlushHeaders = response.flushHeaders;
     this.innerEnd = response.end as Method;
     (response as Holding)[HELD] = this;
-    response.writeHead = writeHead as ServerResponse["writeHead"];
+    response.writeHead = writeHead;
     response.write = write as ServerResponse["write"];
     response.flushHeaders = flushHeaders;
     response.end = end as ServerResponse["end"];
@@ -120,6 +121,11 @@ export class Held implements RequestContext {
       this.innerOn = response.on as Method;
       response.on = on as ServerResponse["on"];
     }
+  }
+
+  /** No save is under way. */
+  private isFree(): boolean {
+    return this.saving === 0;
   }
 
   /** Whatever saves at the end of a response stands in its place: goes around it. */
@@ -138,10 +144,10 @@ export class Held implements RequestContext {
   /** The application ends the response. */
   outerEnd(args: Args): unknown {
     if (this.endsWith) return this.response;
-    if (!this.open && !this.hasBegun && this.saving === 0) {
+    if (!this.open && !this.hasBegun && this.isFree()) {
       // Saved before whatever saves has begun to write: then the response goes out in one piece.
       this.saveBy(this.hooks.saveAtEnd);
-      if (this.saving > 0) {
+      if (!this.isFree()) {
         this.endsWith = args;
         this.begin();
         return this.response;
@@ -203,8 +209,7 @@ export class Held implements RequestContext {
       return;
     }
     this.hasEnded = true;
-    const isFree = this.saving === 0;
-    if (isFree && !this.operations && !this.failure) {
+    if (this.isFree() && !this.operations && !this.failure) {
       // As with most requests: nothing is held.
       this.open = true;
       this.hooks.headers(this);
@@ -212,7 +217,7 @@ export class Held implements RequestContext {
       return;
     }
     this.keep(this.innerEnd, args);
-    if (isFree) this.release();
+    if (this.isFree()) this.release();
   }
 
   /** What is to be called when there is room again. Others who hold the response may keep it from the response itself. */
@@ -267,7 +272,7 @@ export class Held implements RequestContext {
       if (this.open || this.hasEnded) return;
       this.saveBy(this.hooks.saveEarly);
       this.looked = true;
-      if (this.saving === 0) this.release();
+      if (this.isFree()) this.release();
     });
   }
 

@@ -152,14 +152,16 @@ export class SessionStore extends EventEmitter {
   }
 
   /** Stores what has changed. */
-  set(sid: string, session: FrameworkSession, callback?: Callback): void {
+  set(sid: string, given: FrameworkSession, callback?: Callback): void {
+    const session = given as SessionData;
     const context = this._context(session);
     settle(context, callback, this._save(sid, session, context));
   }
 
   /** Extends the lease, when it hardly lasts; and stores a change of the cookie, which frameworks leave out. */
-  touch(sid: string, session: FrameworkSession, callback?: Callback): void {
-    const known = stateOf(session as SessionData)?.known;
+  touch(sid: string, given: FrameworkSession, callback?: Callback): void {
+    const session = given as SessionData;
+    const known = stateOf(session)?.known;
     if (known) {
       const changed = !sameCookie(known.cookie, storedCookie(session.cookie, known.cookie));
       const lasts = lifetimeMillis(session.cookie, this._.ttlMillis) + performance.now() <= known.deadline;
@@ -234,7 +236,7 @@ export class SessionStore extends EventEmitter {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
-    const cookie = (data.cookie ?? {}) as Stored;
+    const cookie = (data.cookie as Stored | undefined) ?? {};
     const known: Known = {
       content: new Snapshot(data),
       cookie,
@@ -274,7 +276,7 @@ export class SessionStore extends EventEmitter {
     context: RequestContext | undefined,
     before: Promise<void> | undefined,
   ): Promise<void> {
-    const cookie = storedCookie(session.cookie ?? {}, state.known?.cookie);
+    const cookie = storedCookie(session.cookie, state.known?.cookie);
     if (before) await before;
     if (lifetime <= 0) return this._destroy(sid, context);
     const scope = context?.scope;
@@ -366,7 +368,8 @@ export class SessionStore extends EventEmitter {
         const again: Draft = { ...draft, body: JSON.stringify(anew().ops) };
         return await this._call(again, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
       }
-      return this._unlessEnded(sid, error);
+      this._unlessEnded(sid, error);
+      return;
     }
   }
 

@@ -332,17 +332,17 @@ export class Transport implements Owner {
 
   #sweep(): void {
     const now = performance.now();
-    let late = false;
     const look = (pending: Pending, sent: boolean) => {
-      if (pending.settled || now < pending.deadline) return;
-      late = true;
+      if (pending.settled || now < pending.deadline) return 0;
       const { method, timeoutMillis } = pending.request;
       const uncertain = sent && method !== "GET" && method !== "HEAD";
       settle(pending)?.reject(new TimeoutError(this.#name, timeoutMillis, uncertain));
+      return 1;
     };
-    for (const pending of this.#queue) look(pending, false);
-    for (const calls of this.#busy.values()) for (const pending of calls) look(pending, true);
-    if (late) {
+    let late = 0;
+    for (const pending of this.#queue) late += look(pending, false);
+    for (const calls of this.#busy.values()) for (const pending of calls) late += look(pending, true);
+    if (late > 0) {
       this.#queue = this.#queue.filter((pending) => !pending.settled);
       this.#dropIfAbandoned();
     }
