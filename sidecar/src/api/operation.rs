@@ -204,6 +204,9 @@ pub(super) const CHANGE: &[Code] = &[
     Code::NotEnoughAcks,
     Code::Unknown,
     Code::Ended,
+    Code::DiskFull,
+    Code::DiskFailing,
+    Code::NotSaved,
 ];
 /// Problems of a JSON body.
 pub(super) const BODY: &[Code] =
@@ -223,7 +226,10 @@ pub(super) const CHANGE_HEADERS: &[HeaderNote] = &[
     ("If-None-Match", "An entity tag of this node, or * to create only."),
 ];
 /// Headers of a change that answers with the object.
-pub(super) const PREFER: &[HeaderNote] = &[("Prefer", "`return=minimal`: an answer without a body.")];
+pub(super) const PREFER: &[HeaderNote] = &[(
+    "Prefer",
+    "`return=minimal`: an answer without a body, and without an ETag unless the request compares with one.",
+)];
 /// Headers of POST and PATCH.
 pub(super) const IDEMPOTENT: &[HeaderNote] = &[(
     "Idempotency-Key",

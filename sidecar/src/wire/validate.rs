@@ -1,12 +1,10 @@
 //! What the types do not forbid, and no honest node sends: it would break an invariant of the core later, or spoil
 //! a log line.
 
-use std::sync::Arc;
-
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
 use crate::core::message::{Message, Missing};
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::core::wave::{Echo, Question, Unsettled};
 
 /// Bytes of the name of a node or a cluster, at most.
@@ -33,7 +31,9 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
             entries.iter().try_for_each(|entry| replica(&entry.replica))
         }
         Message::Ops(operations) | Message::Relay { ops: operations, .. } => ops(operations),
-        Message::Applied(progress) => progress.iter().try_for_each(|progress| dot(&progress.dot)),
+        Message::Applied(progress) | Message::Saved { progress, .. } => {
+            progress.iter().try_for_each(|progress| dot(&progress.dot))
+        }
         Message::Clocks(clocks) => clocks.iter().try_for_each(|entry| clock(&entry.clock)),
         Message::State(state) => clock(&state.clock),
         Message::Ask { clock: known, .. } => clock(known),
@@ -49,7 +49,8 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
         | Message::WantStates(_)
         | Message::Ping { .. }
         | Message::Pong { .. }
-        | Message::Leave => Ok(()),
+        | Message::Leave
+        | Message::WantSaved => Ok(()),
     }
 }
 
@@ -86,8 +87,9 @@ fn clock(clock: &Clock) -> Result<(), WireError> {
     clock.dots.iter().try_for_each(|(actor, counter)| dot(&Dot::new(*actor, *counter)))
 }
 
-fn ops(ops: &[Arc<Op>]) -> Result<(), WireError> {
-    ops.iter().try_for_each(|op| {
+fn ops(ops: &[PackedOp]) -> Result<(), WireError> {
+    // All have just been read.
+    ops.iter().filter_map(PackedOp::read_already).try_for_each(|op| {
         dot(&op.dot)?;
         op.deps.iter().try_for_each(dot)
     })

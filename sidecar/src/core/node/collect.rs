@@ -16,6 +16,9 @@ use crate::core::time::{Now, UnixMillis};
 /// Operations that one look at a shard may author.
 const OPS_PER_SWEEP: usize = 1_000;
 
+/// Logs that one sweep shortens.
+const LOGS_PER_SWEEP: usize = 16;
+
 /// The naive grace period of a mutant, in milliseconds.
 const NAIVE_GRACE_MILLIS: u64 = 6_000;
 
@@ -32,17 +35,13 @@ impl Node {
     pub(super) fn sweep(&mut self, now: Now) {
         let shard = self.sweep_next;
         self.sweep_next = ShardId(shard.0.wrapping_add(1));
-        if self.is_fresh() {
+        if self.is_fresh() || self.is_returning() {
             return;
         }
         self.journal_expired(now, shard);
+        self.trim_logs(now);
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
-        if let Some(evidence) = &evidence {
-            let bytes_max = self.config.log_bytes_max;
-            let stable = &evidence.stable;
-            self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
-        }
         self.note_memory(shard);
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
@@ -53,6 +52,23 @@ impl Node {
                 self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
                 self.author(now, stamp, object, action);
             }
+        }
+    }
+
+    /// What everyone has needs no log entry. All logs are looked at within two seconds: what they hold after a burst of
+    /// writes is room that nothing else can have.
+    fn trim_logs(&mut self, now: Now) {
+        let bytes_max = self.config.log_bytes_max;
+        for _ in 0..LOGS_PER_SWEEP {
+            let shard = self.trim_next;
+            self.trim_next = ShardId(shard.0.wrapping_add(1));
+            if self.shard(shard).log_size().0 == 0 {
+                continue;
+            }
+            if let Some(Evidence { stable, .. }) = self.evidence(now, shard) {
+                self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
+            }
+            self.note_memory(shard);
         }
     }
 
@@ -106,7 +122,7 @@ impl Node {
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
-                cover.is_some_and(|cover| report.clocks.has(shard, cover))
+                cover.is_some_and(|cover| cover.counter <= report.saved_counter(shard, cover.actor))
                     && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
@@ -142,13 +158,18 @@ impl Node {
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
+        if let Some(disk) = &self.disk {
+            for (actor, counter) in &mut stable.dots {
+                *counter = (*counter).min(disk.saved.counter(shard, *actor));
+            }
+        }
         let mut time = Some(self.clock.time(now));
         for report in everyone {
             if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
                 return None;
             }
             for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(report.clocks.counter(shard, *actor));
+                *counter = (*counter).min(report.saved_counter(shard, *actor));
             }
             time = time.min(Some(report.time));
         }

@@ -1,12 +1,10 @@
 //! Links and the messages on them: push at once, compare always.
 
-use std::sync::Arc;
-
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
 
@@ -25,12 +23,15 @@ impl Node {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(replica));
         peer.linked = true;
         peer.introduced = false;
+        peer.told = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
         peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
         peer.ping_at = now.mono;
         self.introduce_to(id);
+        // First, so that nothing it is told counts for more than it is.
+        self.send_saved(id);
         self.send_clocks(id);
     }
 
@@ -88,20 +89,27 @@ impl Node {
             Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
             Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo),
             Message::Settled(settled) => self.settled_by(from, &settled),
+            Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
+            Message::WantSaved => self.send_saved(from),
         }
     }
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
-        for op in &ops {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>) {
+        let ops = ops.into_iter().filter_map(PackedOp::open).collect();
+        self.new_ops_from(now, from, ops);
+    }
+
+    pub(super) fn new_ops_from(&mut self, now: Now, from: PeerId, ops: Vec<NewOp>) {
+        for NewOp { op, .. } in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
         if self.is_fresh() {
             return;
         }
         for op in ops {
-            let shard = op.object.shard();
+            let shard = op.op.object.shard();
             let foreign_history =
                 self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
             if !foreign_history {
@@ -112,12 +120,12 @@ impl Node {
     }
 
     /// Lets an operation in by the normal door.
-    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>) {
-        let (me, shard) = (self.id(), op.object.shard());
-        if op.dot.actor == me {
+    pub(super) fn take_op(&mut self, now: Now, op: NewOp) {
+        let (me, dot, shard) = (self.id(), op.op.dot, op.op.object.shard());
+        if dot.actor == me {
             return;
         }
-        if self.shard(shard).has(&op.dot) {
+        if self.shard(shard).has(&dot) {
             self.figures.ops_duplicate += 1;
             return;
         }
@@ -270,6 +278,9 @@ impl Node {
         let before = self.shard(shard).clock().clone();
         let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
         self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
+        if !merged.changed.is_empty() || !merged.raised.is_empty() {
+            self.unsaved_whole(shard);
+        }
         for object in merged.changed {
             self.asked_object_changed(now, &object);
             self.journal.push(object);

@@ -7,6 +7,7 @@
 mod ask;
 mod clock;
 mod collect;
+mod disk;
 mod exchange;
 mod join;
 mod journal;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 
 use self::ask::Asks;
 use self::clock::HybridClock;
+use self::disk::Disk;
+pub use self::disk::{DiskHealth, Restored, SavedNode, UnsavedContent, UnsavedShard};
 use self::join::Joining;
 use self::journal::Journal;
 use self::links::Neighbours;
@@ -37,10 +40,11 @@ use self::roster::Roster;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
-use super::identity::{Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
+use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
-use super::op::{Action, Op};
+use super::op::Action;
+use super::packed::NewOp;
 use super::shard::Shard;
 use super::time::{Hlc, MonoMicros, Now};
 
@@ -105,6 +109,10 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
+    Saved(Vec<(ShardId, Clock)>),
+    /// It is not, for this reason.
+    NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
     Tick,
     /// Stop being ready; hand over what peers lack. [`Node::hand_over`] tells how far that is.
@@ -122,6 +130,8 @@ pub enum Output {
     Done(WaitId, Waited),
     /// The journal has grown up to here.
     Changed(u64),
+    /// There is something to be saved: see [`Node::take_unsaved`].
+    Unsaved,
     /// Something an operator must know.
     Alarm(Alarm),
     /// The peer is not one to talk with: close the link.
@@ -191,6 +201,8 @@ pub struct Node {
     leaving: bool,
     waits: Waits,
     asks: Asks,
+    /// Where there is one.
+    disk: Option<Disk>,
     journal: Journal,
     memory: Memory,
     /// The journal has grown since this was last put out.
@@ -201,6 +213,8 @@ pub struct Node {
     diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
+    /// Whose log is shortened next.
+    trim_next: ShardId,
     sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
     mutants: Mutants,
 }
@@ -228,6 +242,7 @@ impl Node {
             leaving: false,
             waits: Waits::default(),
             asks: Asks::new(now),
+            disk: None,
             journal: Journal::default(),
             memory: Memory::default(),
             journal_told: 0,
@@ -236,6 +251,7 @@ impl Node {
             diverged: BTreeSet::new(),
             sweep_at: now.mono.plus_millis(SWEEP_MILLIS),
             sweep_next: ShardId(0),
+            trim_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
             config,
@@ -277,6 +293,8 @@ impl Node {
                     peer.forget_sent();
                 }
             }
+            Input::Saved(shards) => self.saved(&shards),
+            Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
             Input::Farewell => self.say_farewell(),
@@ -348,7 +366,7 @@ impl Node {
     }
 
     /// Makes an operation of this node's, applies it and gives it to everyone.
-    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> Arc<Op> {
+    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> NewOp {
         let me = self.id();
         let shard = object.shard();
         let op = self.shard_mut(shard).author(me, stamp, object, action);
@@ -360,25 +378,27 @@ impl Node {
     }
 
     /// Gives an operation to every peer that can take it.
-    fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
+    fn push(&mut self, shard: ShardId, new: &NewOp) {
         if self.is_overlay() {
-            self.spread(op);
+            self.spread(new);
             return;
         }
-        let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
+        let dot = new.op.dot;
+        let message = Arc::new(Message::Ops(vec![new.packed()]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
             // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
-            if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
-                peer.sent.raise(shard, op.dot);
+            if peer.reached_counter(shard, dot.actor) + 1 == dot.counter {
+                peer.sent.raise(shard, dot);
             }
             self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
         }
     }
 
     /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
-    fn changed(&mut self, now: Now, shard: ShardId, ops: &[Arc<Op>]) {
+    fn changed(&mut self, now: Now, shard: ShardId, ops: &[NewOp]) {
         let me = self.id();
-        for op in ops {
+        self.unsaved_ops(shard, ops);
+        for NewOp { op, .. } in ops {
             self.journal.push(op.object.clone());
             self.advanced(shard, op.dot.actor, op.dot.counter - 1);
             if op.dot.actor != me {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use crate::core::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
-use crate::core::op::Op;
+use crate::core::packed::NewOp;
 use crate::core::time::Hlc;
 
 /// A shard, whole, as it travels.
@@ -54,7 +53,7 @@ pub struct Merged {
     /// Authors whose operations came with it, and up to where.
     pub raised: Vec<Dot>,
     /// Operations that had waited for it.
-    pub applied: Vec<Arc<Op>>,
+    pub applied: Vec<NewOp>,
 }
 
 impl Shard {
@@ -107,6 +106,31 @@ impl Shard {
         }
         self.drain(&mut merged.applied);
         Ok(merged)
+    }
+
+    /// Takes a state over into an empty shard.
+    pub(super) fn adopt(&mut self, state: ShardState) -> Result<(), MalformedState> {
+        if state.shard != self.id || !state.is_sound() {
+            return Err(MalformedState);
+        }
+        for (id, object) in &state.objects {
+            self.book(&object.sums(id.hash()));
+            self.objects_by_kind[id.kind as usize] += 1;
+            self.key_bytes += id.key.len() as u64;
+            if object.has_residue() {
+                self.residue.insert(id.clone());
+            }
+        }
+        self.objects = state.objects.into_iter().collect();
+        let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
+        for dot in &raised {
+            self.raise(*dot);
+        }
+        self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.latest = state.latest;
+        self.log.restart(&raised);
+        Ok(())
     }
 
     fn merge_objects(
