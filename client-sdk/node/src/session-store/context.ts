@@ -16,8 +16,7 @@ export interface RequestContext {
   settled(): void;
 }
 
-// A member of the request itself. A WeakMap in the old generation would keep all that a context leads to, the request
-// among it, for one more collection: that is most of what a request costs.
+// A member of the request itself: it goes when the request goes.
 const CONTEXT = Symbol("sidetalk.context");
 type Bound = IncomingMessage & { [CONTEXT]?: RequestContext };
 let current: RequestContext | undefined;

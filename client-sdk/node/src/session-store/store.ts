@@ -109,7 +109,7 @@ const TTL_SECONDS_DEFAULT = 86_400;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
 
-// A member of the session, and no WeakMap: see `context.ts`.
+/** Leads from a session to its {@link State}. */
 const STATE = Symbol("sidetalk.state");
 
 /**
