@@ -77,18 +77,22 @@ impl Path {
     /// # Errors
     /// When the bytes are not an encoded path, or a segment is not UTF-8.
     pub fn from_encoded(bytes: &[u8]) -> Result<Self, MalformedPath> {
+        if Self::is_encoded(bytes) { Ok(Self(bytes.to_vec())) } else { Err(MalformedPath) }
+    }
+
+    /// Whether the bytes are an encoded path.
+    pub(crate) fn is_encoded(bytes: &[u8]) -> bool {
         let mut rest = bytes;
         let mut depth = 0;
         while !rest.is_empty() {
-            let (segment, tail) = split_segment(rest).ok_or(MalformedPath)?;
-            unescape(segment).ok_or(MalformedPath)?;
+            let Some((segment, tail)) = split_segment(rest) else { return false };
+            if unescape(segment).is_none() {
+                return false;
+            }
             rest = tail;
             depth += 1;
         }
-        if depth > DEPTH_CEILING {
-            return Err(MalformedPath);
-        }
-        Ok(Self(bytes.to_vec()))
+        depth <= DEPTH_CEILING
     }
 
     /// The object keys, the root first.

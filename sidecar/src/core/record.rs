@@ -200,7 +200,7 @@ fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec
     out
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -208,7 +208,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_dot(out: &mut Vec<u8>, dot: Dot) {
+pub(crate) fn put_dot(out: &mut Vec<u8>, dot: Dot) {
     out.extend_from_slice(&dot.actor.0.to_le_bytes());
     put_varint(out, dot.counter);
 }
@@ -309,13 +309,15 @@ fn path_len(key: &[u8]) -> Option<usize> {
     Some(key.len() - rest.len())
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+#[inline]
+pub(crate) fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (head, tail) = rest.split_at_checked(len)?;
     *rest = tail;
     Some(head)
 }
 
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+#[inline]
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     // Nearly every length is below 128.
     if let [byte @ ..0x80, tail @ ..] = *rest {
         *rest = tail;
@@ -336,7 +338,7 @@ fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_dot(rest: &mut &[u8]) -> Option<Dot> {
+pub(crate) fn take_dot(rest: &mut &[u8]) -> Option<Dot> {
     let actor = ReplicaId(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?));
     Some(Dot { actor, counter: take_varint(rest)? })
 }
@@ -349,7 +351,7 @@ pub(crate) fn is_sound(record: &Record<'_>) -> bool {
         Body::Marker | Body::Accumulator(_) => true,
     };
     let tail_is_empty = matches!(record.body, Body::Member(_)) || record.key.len() == record.path_len + 1;
-    text_is_sound && tail_is_empty && Path::from_encoded(record.path()).is_ok()
+    text_is_sound && tail_is_empty && Path::is_encoded(record.path())
 }
 
 /// The escaped object key that starts at byte `at` of an encoded key, and where the next level starts.
