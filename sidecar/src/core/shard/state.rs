@@ -114,6 +114,23 @@ impl Shard {
         Ok(merged)
     }
 
+    /// Takes a state over into an empty shard.
+    pub(super) fn adopt(&mut self, state: ShardState) -> Result<(), MalformedState> {
+        let Some(totals) = state.totals().filter(|_| state.shard == self.id) else {
+            return Err(MalformedState);
+        };
+        self.take_over(state.objects, totals, &mut Merged::default());
+        let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
+        for dot in &raised {
+            self.raise(*dot);
+        }
+        self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.latest = state.latest;
+        self.log.restart(&raised);
+        Ok(())
+    }
+
     /// Nothing has ever been applied here: a join with this gives the other side.
     fn is_untouched(&self) -> bool {
         self.clock.dots.is_empty() && self.retired.is_empty() && self.objects.len() == 0
