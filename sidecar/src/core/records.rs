@@ -300,7 +300,7 @@ fn merge_run(
     let mut merged = Vec::with_capacity(bytes);
     let mut rest = run;
     for record in new {
-        let (below, from) = split_before(rest, &record.key);
+        let (below, from) = split_before(rest, record.key());
         merged.extend_from_slice(below);
         rest = from;
         while let Some((old, after)) = decode(origin, rest).filter(|(old, _)| old.order() <= record.order()) {

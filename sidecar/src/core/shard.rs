@@ -286,7 +286,6 @@ impl Shard {
         let deps = deps.into_iter().filter(|(actor, _)| *actor != me).map(Dot::from).collect();
         let op = NewOp::of(Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action }));
         self.apply_op(&op);
-        self.unnamed.remove(&me);
         op
     }
 
@@ -303,6 +302,7 @@ impl Shard {
             return Vec::new();
         }
         self.apply_op(&new);
+        self.unnamed.insert(new.op.dot.actor, new.op.dot.counter);
         let mut applied = vec![new];
         self.drain(&mut applied);
         applied
@@ -324,6 +324,7 @@ impl Shard {
             }
             for op in ready {
                 self.apply_op(&op);
+                self.unnamed.insert(op.op.dot.actor, op.op.dot.counter);
                 applied.push(op);
             }
         }
@@ -353,7 +354,6 @@ impl Shard {
         }
         self.clock_sum = self.clock_sum.wrapping_add(clock_hash(self.id.0, &dot));
         self.clock.dots.insert(dot.actor, dot.counter);
-        self.unnamed.insert(dot.actor, dot.counter);
     }
 
     fn mutate(&mut self, op: &Arc<Op>) {

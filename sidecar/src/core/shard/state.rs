@@ -102,6 +102,7 @@ impl Shard {
         }
         for dot in &merged.raised {
             self.raise(*dot);
+            self.unnamed.insert(dot.actor, dot.counter);
         }
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
@@ -123,6 +124,7 @@ impl Shard {
         let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
         for dot in &raised {
             self.raise(*dot);
+            self.unnamed.insert(dot.actor, dot.counter);
         }
         self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
