@@ -175,6 +175,12 @@ impl ObjectId {
     pub fn hash(&self) -> u64 {
         name_hash(self.kind, self.key.as_bytes())
     }
+
+    /// The [`hash`](Self::hash) of the object with this name.
+    #[must_use]
+    pub fn hash_of(kind: Kind, key: &str) -> u64 {
+        name_hash(kind, key.as_bytes())
+    }
 }
 
 /// The hash of a name.

@@ -198,7 +198,9 @@ impl Store {
                 }
                 self.first_row[index].get_or_insert(row);
                 sums[index] = Some(part.content_sum);
-                for op in part.ops.into_iter().filter_map(PackedOp::open) {
+                for op in part.ops {
+                    let op =
+                        op.open().ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
                     ops += 1;
                     shards[index].receive(op);
                 }
