@@ -4,7 +4,6 @@
 //! Fewer are welcome and more may have their reason: either way `allocations.txt` changes with the code, where everybody
 //! sees it.
 
-#[path = "../benches/hot/mod.rs"]
 mod hot;
 
 use allocation_counter::measure;

@@ -1,4 +1,4 @@
-//! The core's hot paths, each as one step that can be taken again and again: what guards count.
+//! The core's hot paths, each as one step that can be taken again and again: what `tests/allocations.rs` counts.
 
 #![expect(clippy::expect_used, reason = "a guard that cannot set itself up must stop")]
 
