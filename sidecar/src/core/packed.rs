@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::op::Op;
 
+/// Room for most encodings, so that they are made in one go.
+const ROOM_BYTES: usize = 512;
+
 /// Memory that an operation takes besides its bytes while it waits, roughly.
 const WAITING_BYTES: usize = 96;
 
@@ -34,7 +37,7 @@ impl NewOp {
     /// Encodes an operation.
     #[must_use]
     pub fn of(op: Arc<Op>) -> Self {
-        let bytes = encode(&*op).into();
+        let bytes = Bytes::copy_from_slice(&encode(&*op));
         Self { op, bytes }
     }
 
@@ -90,7 +93,7 @@ impl PackedOp {
 
 /// The bytes of a value of this core: none of them can fail to be encoded.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_stdvec(value).unwrap_or_default()
+    postcard::to_extend(value, Vec::with_capacity(ROOM_BYTES)).unwrap_or_default()
 }
 
 impl PartialEq for PackedOp {

@@ -32,6 +32,7 @@ use super::object::Object;
 use super::op::{Action, Op};
 use super::packed::{NewOp, PackedOp};
 use super::read;
+use super::stored::Objects;
 use super::time::{Hlc, UnixMillis};
 
 /// Operations that may wait for others, per shard. More are dropped: comparison brings them again.
@@ -46,7 +47,7 @@ pub struct Shard {
     /// Replica ids that are forgotten, with their final sequence. (Filled by a protocol that is still to come.)
     retired: BTreeMap<ReplicaId, u64>,
     frontier: BTreeMap<ReplicaId, u64>,
-    objects: BTreeMap<ObjectId, Object>,
+    objects: Objects,
     log: Log,
     pending: BTreeMap<(ReplicaId, u64), NewOp>,
     /// What changed in the clock since the last own operation: the next one's `deps`.
@@ -56,7 +57,6 @@ pub struct Shard {
     clock_sum: u64,
     content_bytes: u64,
     key_bytes: u64,
-    objects_by_kind: [u64; Kind::ALL.len()],
     /// The latest stamp of any operation applied here.
     latest: Hlc,
     /// Objects that hold covered accumulators, waiting to be collected.
@@ -94,7 +94,7 @@ impl Shard {
             clock: Clock::default(),
             retired: BTreeMap::new(),
             frontier: BTreeMap::new(),
-            objects: BTreeMap::new(),
+            objects: Objects::default(),
             log: Log::default(),
             pending: BTreeMap::new(),
             unnamed: BTreeMap::new(),
@@ -103,7 +103,6 @@ impl Shard {
             clock_sum: 0,
             content_bytes: 0,
             key_bytes: 0,
-            objects_by_kind: [0; Kind::ALL.len()],
             latest: Hlc::default(),
             residue: BTreeSet::new(),
             revisions: Revisions::default(),
@@ -134,8 +133,8 @@ impl Shard {
     #[must_use]
     pub fn recomputed_digest(&self) -> ShardDigest {
         let mut content_sum = 0u128;
-        for (id, object) in &self.objects {
-            content_sum = content_sum.wrapping_add(object.sums(id.hash()).content_sum);
+        for stored in self.objects.iter() {
+            content_sum = content_sum.wrapping_add(stored.object().sums(stored.hash()).content_sum);
         }
         let clock_sum = self.clock.dots.iter().fold(0u64, |sum, (actor, counter)| {
             sum.wrapping_add(clock_hash(self.id.0, &Dot::new(*actor, *counter)))
@@ -170,7 +169,7 @@ impl Shard {
     /// Objects by kind, in the order of [`Kind::ALL`].
     #[must_use]
     pub fn objects_by_kind(&self) -> [u64; Kind::ALL.len()] {
-        self.objects_by_kind
+        self.objects.len_by_kind()
     }
 
     /// Operations in the log and their bytes.
@@ -216,7 +215,7 @@ impl Shard {
         self.book(&ledger);
     }
 
-    pub(crate) fn objects(&self) -> &BTreeMap<ObjectId, Object> {
+    pub(crate) fn objects(&self) -> &Objects {
         &self.objects
     }
 
@@ -239,7 +238,7 @@ impl Shard {
     /// What a reader finds.
     #[must_use]
     pub fn look_up(&self, id: &ObjectId, now: UnixMillis) -> Lookup {
-        match self.objects.get(id).map(|object| read::look_up(id.kind, object, now)) {
+        match self.objects.get(id).map(|object| read::look_up(id.kind, &object, now)) {
             None | Some(Lookup::Unknown) if self.ended.contains(id.hash()) => Lookup::Ended,
             None => Lookup::Unknown,
             Some(found) => found,
@@ -261,10 +260,10 @@ impl Shard {
         session_lifetime_millis: Option<u64>,
         write: &Write,
     ) -> Result<Composed, Refusal> {
-        let vacant = Object::default();
+        let object = self.objects.get(&write.object).unwrap_or_default();
         let object_hash = write.object.hash();
         Author {
-            object: self.objects.get(&write.object).unwrap_or(&vacant),
+            object: &object,
             object_hash,
             dot: self.next_dot(me),
             hlc,
@@ -287,7 +286,6 @@ impl Shard {
         let deps = deps.into_iter().filter(|(actor, _)| *actor != me).map(Dot::from).collect();
         let op = NewOp::of(Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action }));
         self.apply_op(&op);
-        self.unnamed.remove(&me);
         op
     }
 
@@ -304,6 +302,7 @@ impl Shard {
             return Vec::new();
         }
         self.apply_op(&new);
+        self.unnamed.insert(new.op.dot.actor, new.op.dot.counter);
         let mut applied = vec![new];
         self.drain(&mut applied);
         applied
@@ -325,6 +324,7 @@ impl Shard {
             }
             for op in ready {
                 self.apply_op(&op);
+                self.unnamed.insert(op.op.dot.actor, op.op.dot.counter);
                 applied.push(op);
             }
         }
@@ -354,7 +354,6 @@ impl Shard {
         }
         self.clock_sum = self.clock_sum.wrapping_add(clock_hash(self.id.0, &dot));
         self.clock.dots.insert(dot.actor, dot.counter);
-        self.unnamed.insert(dot.actor, dot.counter);
     }
 
     fn mutate(&mut self, op: &Arc<Op>) {
@@ -373,26 +372,17 @@ impl Shard {
         }
     }
 
-    /// Changes one object, and keeps the count of objects right.
-    pub(crate) fn change<R>(&mut self, id: &ObjectId, change: impl FnOnce(&mut Object, Mutants) -> R) -> R {
-        let kind = id.kind as usize;
+    /// Changes one object, and keeps the bytes of keys right.
+    pub(crate) fn change<R>(
+        &mut self,
+        id: &ObjectId,
+        change: impl FnOnce(&mut Object<'_>, Mutants) -> R,
+    ) -> R {
         self.revisions.changed(id.hash());
-        if let Some(object) = self.objects.get_mut(id) {
-            let result = change(object, self.mutants);
-            if object.is_vacant() {
-                self.objects.remove(id);
-                self.objects_by_kind[kind] -= 1;
-                self.key_bytes -= id.key.len() as u64;
-            }
-            return result;
-        }
-        let mut object = Object::default();
-        let result = change(&mut object, self.mutants);
-        if !object.is_vacant() {
-            self.objects.insert(id.clone(), object);
-            self.objects_by_kind[kind] += 1;
-            self.key_bytes += id.key.len() as u64;
-        }
+        let (before, mutants) = (self.objects.len(), self.mutants);
+        let result = self.objects.change(id, |object| change(object, mutants));
+        let more = self.objects.len() as i64 - before as i64;
+        self.key_bytes = self.key_bytes.saturating_add_signed(more * id.key.len() as i64);
         result
     }
 

@@ -7,7 +7,7 @@ use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
-    PREFIX_BYTES, REFUSAL, VERSION, WireError, checksum, ops,
+    PREFIX_BYTES, REFUSAL, VERSION, WireError, bulk, checksum,
 };
 use crate::core::message::Message;
 
@@ -182,7 +182,7 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Ok(Incoming::Refusal(String::from_utf8_lossy(text).chars().map(printable).collect()));
     }
     if flags & COMPRESSED == 0 {
-        return match ops::is_ops(payload) {
+        return match bulk::is_ops(payload) {
             true => ops_message(Bytes::copy_from_slice(payload)),
             false => message(payload),
         };
@@ -196,11 +196,11 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Err(WireError::NoRoom);
     }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
-    if ops::is_ops(&plain) { ops_message(plain.into()) } else { message(&plain) }
+    if bulk::is_ops(&plain) { ops_message(plain.into()) } else { message(&plain) }
 }
 
 fn ops_message(bytes: Bytes) -> Result<Incoming, WireError> {
-    let message = ops::read(bytes).ok_or(WireError::Malformed)?;
+    let message = bulk::read(bytes).ok_or(WireError::Malformed)?;
     validate(&message)?;
     Ok(Incoming::Message(Box::new(message)))
 }

@@ -13,9 +13,9 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod budget;
+mod bulk;
 mod decode;
 mod encode;
-mod ops;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -11,6 +11,7 @@ use super::peer::{Report, covers};
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
+use crate::core::stored::Stored;
 use crate::core::time::{Now, UnixMillis};
 
 /// Operations that one look at a shard may author.
@@ -89,10 +90,11 @@ impl Node {
         let expired: Vec<ObjectId> = self.shards[shard.index()]
             .objects()
             .iter()
-            .filter(|(_, object)| {
-                object.lives.iter().any(|life| since < life.lease.ends() && life.lease.ends() <= time)
+            .filter(|stored| {
+                let ended = |ends| since < ends && ends <= time;
+                stored.object().lives.iter().any(|life| ended(life.lease.ends()))
             })
-            .map(|(id, _)| id.clone())
+            .map(Stored::id)
             .collect();
         for object in expired {
             self.journal.push(object);
@@ -179,10 +181,11 @@ impl Node {
     /// The operations that collection calls for in one shard.
     fn due(&self, now: Now, shard: ShardId, evidence: Option<&Evidence>) -> Vec<(ObjectId, Action)> {
         let mut due = Vec::new();
-        for (id, object) in self.shard(shard).objects() {
+        for stored in self.shard(shard).objects().iter() {
             if due.len() >= OPS_PER_SWEEP {
                 break;
             }
+            let object = stored.object();
             let ended: Vec<LifeId> = object
                 .lives
                 .iter()
@@ -191,7 +194,7 @@ impl Node {
                 .map(|life| life.id)
                 .collect();
             if !ended.is_empty() {
-                due.push((id.clone(), Action::Destroy { lives: ended, removal: Removal::default() }));
+                due.push((stored.id(), Action::Destroy { lives: ended, removal: Removal::default() }));
                 continue;
             }
             let hides_nothing = !object.lives.iter().any(|life| object.hides(life));
@@ -204,7 +207,7 @@ impl Node {
                 })
                 .collect();
             if hides_nothing && !barriers.is_empty() {
-                due.push((id.clone(), Action::Unbarrier { barriers }));
+                due.push((stored.id(), Action::Unbarrier { barriers }));
             }
         }
         due
@@ -226,9 +229,11 @@ impl Node {
             .shard(shard)
             .objects()
             .iter()
-            .flat_map(|(id, object)| object.lives.iter().map(move |life| (id, life)))
-            .filter(|(_, life)| life.expired(time))
-            .map(|(id, life)| (id.clone(), life.id))
+            .flat_map(|stored| {
+                let object = stored.object();
+                let expired = object.lives.iter().filter(|life| life.expired(time));
+                expired.map(|life| (stored.id(), life.id)).collect::<Vec<_>>()
+            })
             .collect();
         for (id, life) in expired {
             self.shard_mut(shard).purge(&id, &life);

@@ -383,6 +383,9 @@ impl Node {
             self.spread(new);
             return;
         }
+        if !self.peers.values().any(Peer::takes_ops) {
+            return;
+        }
         let dot = new.op.dot;
         let message = Arc::new(Message::Ops(vec![new.packed()]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {

@@ -6,6 +6,7 @@ use crate::core::digest::Ledger;
 use crate::core::identity::{ObjectId, ReplicaId};
 use crate::core::object::Object;
 use crate::core::op::{Action, Op};
+use crate::core::stored::View;
 use crate::core::time::Hlc;
 
 /// What an object takes beside its entries and its key: its place in the map, its life, and what the allocator adds.
@@ -31,15 +32,17 @@ impl Shard {
         if !matches!(action, Action::Create { .. } | Action::Edit { .. }) {
             return 0;
         }
+        let places = |object: &Object<'_>| {
+            if object.is_vacant() { 0 } else { id.key.len() as i64 + OBJECT_BYTES as i64 }
+        };
         let stored = self.objects.get(id);
-        let mut object = stored.cloned().unwrap_or_default();
+        let before = stored.as_ref().map_or(0, |object| places(object));
+        let mut object = stored.map(View::into_object).unwrap_or_default();
         let op =
             Op { dot: self.next_dot(me), deps: Vec::new(), hlc, object: id.clone(), action: action.clone() };
         let mut ledger = Ledger::default();
         Change { object: &mut object, object_hash: id.hash(), ledger: &mut ledger, mutants: self.mutants }
             .apply(&op);
-        let places =
-            |object: &Object| if object.is_vacant() { 0 } else { id.key.len() as i64 + OBJECT_BYTES as i64 };
-        ledger.bytes + places(&object) - stored.map_or(0, places)
+        ledger.bytes + places(&object) - before
     }
 }

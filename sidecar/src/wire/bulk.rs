@@ -1,13 +1,14 @@
-//! Messages that are nothing but operations: most of what goes between nodes. Each operation is encoded once, by its
-//! author; here its bytes are copied, and kept as they came. The layout is that of any other message.
+//! Operations and states: nearly all that goes between nodes. Both are kept in the encoding in which they travel; here
+//! bytes are copied, and those of operations kept as they came. The layout is that of any other message.
 
 use bytes::Bytes;
 
 use crate::core::message::Message;
 use crate::core::packed::PackedOp;
 
-/// `Message::Ops` and `Message::Relay` among the variants: golden bytes hold them.
+/// Their numbers among the variants: golden bytes hold them.
 const OPS: u8 = 2;
+const STATE: u8 = 7;
 const RELAY: u8 = 13;
 
 /// Appends the body of such a message. `false` for any other.
@@ -17,6 +18,10 @@ pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> bool {
         Message::Relay { ops, until } => {
             append_ops(RELAY, ops, out);
             append_varint(*until, out);
+        }
+        Message::State(state) => {
+            out.push(STATE);
+            state.append_to(out);
         }
         _ => return false,
     }
