@@ -82,7 +82,7 @@ impl Decoder {
         }
         self.step().inspect_err(|error| {
             self.failed = Some(*error);
-            self.buffer = Vec::new();
+            (self.buffer, self.read) = (Vec::new(), 0);
             self.parts = Vec::new();
             self.room.hold(0);
         })
