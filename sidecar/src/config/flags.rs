@@ -62,6 +62,9 @@ pub struct RunFlags {
     /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
     #[arg(long, value_name = "N", hide = true)]
     pub full_mesh_max: Option<String>,
+    /// The newest version of the protocol that is spoken, to rehearse an upgrade; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub protocol_max: Option<String>,
     /// Bytes of log before the oldest operations go [default: 64MiB, or an eighth of --max-memory]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
@@ -107,6 +110,7 @@ impl RunFlags {
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
             ("full_mesh_max", one(&self.full_mesh_max)),
+            ("protocol_max", one(&self.protocol_max)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),

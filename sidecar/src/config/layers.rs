@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 24] = [
+const SETTINGS: [(&str, bool); 25] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -24,6 +24,7 @@ const SETTINGS: [(&str, bool); 24] = [
     ("chaos", false),
     ("clock_offset_millis", false),
     ("full_mesh_max", false),
+    ("protocol_max", false),
     ("log_bytes_max", false),
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),

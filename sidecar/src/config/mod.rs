@@ -20,6 +20,7 @@ pub use mistake::{Mistake, Mistakes};
 
 use crate::api::ApiTokens;
 use crate::keyring::{KeyFile, SessionIdHash};
+use crate::wire::Versions;
 
 /// How a node runs: everything is set, and everything fits together.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,8 @@ pub struct Config {
     /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
     /// [`chaos`](Self::chaos).
     pub full_mesh_max: usize,
+    /// The versions of the protocol that are spoken. All that there are, unless [`chaos`](Self::chaos).
+    pub versions: Versions,
     /// Bytes of log over all shards before the oldest operations go.
     pub log_bytes_max: u64,
     /// No session lives longer than this, whatever its lease says.

@@ -9,6 +9,7 @@ use super::{ApiAddress, Config, HostPort, LogConfig, LogFormat};
 use crate::api::ApiTokens;
 use crate::core::node::FULL_MESH_MAX;
 use crate::keyring::KeyFile;
+use crate::wire::{Version, Versions};
 
 const API_DEFAULT: ApiAddress =
     ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
@@ -78,6 +79,7 @@ impl Reader {
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
             full_mesh_max: self.full_mesh_max(chaos),
+            versions: self.versions(chaos),
             log_bytes_max: self.size("log_bytes_max", LOG_BYTES_MIN).unwrap_or(log_default),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
@@ -162,6 +164,16 @@ impl Reader {
             self.blame(&origin, "falsifies the clock, which takes --chaos as well".to_owned());
         }
         millis
+    }
+
+    fn versions(&mut self, chaos: bool) -> Versions {
+        let version = |text: &str| text.parse().ok().and_then(Version::of).map(Some);
+        let newest = self.one("protocol_max", None, "must be the number of a version, from 1 up", version);
+        if newest.is_some() && !chaos {
+            let origin = self.origin("protocol_max");
+            self.blame(&origin, "is only for rehearsals: it takes --chaos as well".to_owned());
+        }
+        newest.map_or(Versions::SPOKEN, |newest| Versions::SPOKEN.up_to(newest))
     }
 
     fn full_mesh_max(&mut self, chaos: bool) -> usize {

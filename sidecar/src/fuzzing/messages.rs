@@ -6,7 +6,7 @@ use crate::core::message::{Hello, Message};
 use crate::core::node::{Input, Node, NodeConfig};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::core::value::Tree;
-use crate::wire::{Decoder, Guard, Incoming, PREFIX_BYTES, VERSION};
+use crate::wire::{Decoder, Guard, Incoming, PREFIX_BYTES, Version};
 
 const PEER: ReplicaId = ReplicaId(77);
 
@@ -73,7 +73,7 @@ fn split<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 /// As it would come over a stream: the same checks.
 fn parsed(payload: &[u8]) -> Option<Message> {
     let mut frame = (payload.len() as u32 + 1).to_le_bytes().to_vec();
-    frame.push(VERSION << 4);
+    frame.push(Version::NEWEST.number() << 4);
     debug_assert_eq!(frame.len(), PREFIX_BYTES);
     frame.extend_from_slice(payload);
     let mut decoder = Decoder::new(Guard::Transport);

@@ -142,7 +142,7 @@ fn bombs() -> [Vec<u8>; 2] {
 /// One connection: introduces itself, sends, and reads whatever comes, until one of both ends it.
 async fn attack(node: &Node, random: &mut Random, honest: &[Message], bombs: &[Vec<u8>; 2], sent: &mut u64) {
     let Ok(mut stream) = TcpStream::connect(node.gossip()).await else { return };
-    let mut bytes = b"sdtk\x01\x00".to_vec();
+    let mut bytes = [&b"sdtk"[..], &[wire::Versions::SPOKEN.byte(), 0]].concat();
     wire::encode(&hello(random.below(90) + 1), Guard::Checksum, &mut bytes).unwrap();
     let mut previous = Vec::new();
     for _ in 0..random.below(60) {
