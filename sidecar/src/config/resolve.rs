@@ -9,6 +9,7 @@ use super::{ApiAddress, Config, HostPort, LogConfig, LogFormat};
 use crate::api::ApiTokens;
 use crate::core::node::FULL_MESH_MAX;
 use crate::keyring::KeyFile;
+use crate::storage::Fsync;
 use crate::wire::{Version, Versions};
 
 const API_DEFAULT: ApiAddress =
@@ -80,6 +81,11 @@ impl Reader {
             clock_offset_millis: self.clock_offset(chaos),
             full_mesh_max: self.full_mesh_max(chaos),
             versions: self.versions(chaos),
+            data_dir: self.one("data_dir", None, "must be a directory", |text| {
+                (!text.is_empty()).then(|| Some(PathBuf::from(text)))
+            }),
+            fsync: self.fsync(),
+            fsync_interval_millis: self.number("fsync_interval_millis", 100, 1, 60_000),
             log_bytes_max: self.size("log_bytes_max", LOG_BYTES_MIN).unwrap_or(log_default),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
@@ -155,6 +161,15 @@ impl Reader {
         self.one(setting, None, &allowed, |text| bytes(text).filter(|bytes| *bytes >= min).map(Some))
     }
 
+    fn fsync(&mut self) -> Fsync {
+        self.one("fsync", Fsync::Interval, "must be always, interval or never", |text| match text {
+            "always" => Some(Fsync::Always),
+            "interval" => Some(Fsync::Interval),
+            "never" => Some(Fsync::Never),
+            _ => None,
+        })
+    }
+
     fn clock_offset(&mut self, chaos: bool) -> i64 {
         let allowed = "must be a number of milliseconds, at most a year either way";
         let bounded = |text: &str| text.parse().ok().filter(|n: &i64| n.abs() <= CLOCK_OFFSET_MILLIS_MAX);
@@ -173,7 +188,15 @@ impl Reader {
             let origin = self.origin("protocol_max");
             self.blame(&origin, "is only for rehearsals: it takes --chaos as well".to_owned());
         }
-        newest.map_or(Versions::SPOKEN, |newest| Versions::SPOKEN.up_to(newest))
+        let spoken = newest.map_or(Versions::SPOKEN, |newest| Versions::SPOKEN.up_to(newest));
+        if !self.settings.contains_key("data_dir") {
+            return spoken;
+        }
+        spoken.from(Version::SAVED).unwrap_or_else(|| {
+            let origin = self.origin("protocol_max");
+            self.blame(&origin, format!("must be {} or more with --data-dir", Version::SAVED));
+            spoken
+        })
     }
 
     fn full_mesh_max(&mut self, chaos: bool) -> usize {

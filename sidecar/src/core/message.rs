@@ -108,6 +108,15 @@ pub enum Message {
     },
     /// What came of a survey.
     Settled(Box<Settled>),
+    /// The sender has a disk, and this is on it: in what it acknowledges, only that counts.
+    Saved {
+        /// How far.
+        progress: Vec<Progress>,
+        /// Stands for all that it has said to be saved: who has another sum has lost some of it.
+        sum: u64,
+    },
+    /// Asks for all of it.
+    WantSaved,
 }
 
 impl Message {
@@ -128,7 +137,7 @@ impl Message {
             Self::Echo { echo: Echo::Survey(survey), .. } => 32 * survey.unsettled.len(),
             Self::Settled(settled) => 32 * settled.unsettled.len(),
             Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
-            Self::Applied(progress) => 24 * progress.len(),
+            Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
             Self::Roster(entries) | Self::Members(entries) => 96 * entries.len(),

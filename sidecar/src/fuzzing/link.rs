@@ -8,7 +8,7 @@ use crate::api::fuzzed::chaos_document;
 use crate::core::identity::ShardId;
 use crate::core::node::Input;
 use crate::net::Faults;
-use crate::wire::{Decoder, Guard, Incoming};
+use crate::wire::{Decoder, Format, Guard, Incoming, Version};
 
 /// The longest delay that may be rehearsed.
 const DELAY_MAX: Duration = Duration::from_secs(60);
@@ -28,7 +28,8 @@ pub(super) fn link(data: &[u8]) {
     }
     let Some(stream) = parts.next() else { return };
     let mut node = linked();
-    let mut decoder = Decoder::with_limit(Guard::Transport, 1 << 20);
+    let mut decoder =
+        Decoder::with_limit(Format { version: Version::OLDEST, guard: Guard::Transport }, 1 << 20);
     let (mut step, mut line) = (0, VecDeque::new());
     for piece in stream.chunks(211) {
         decoder.push(piece);

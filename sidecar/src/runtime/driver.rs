@@ -14,9 +14,11 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::alarms::Alarms;
 use super::clocks::Clocks;
 use crate::core::command::{Wait, WaitId, Waited};
+use crate::core::identity::{Clock, ShardId};
 use crate::core::message::{Message, PeerId};
-use crate::core::node::{Input, Node, Output};
+use crate::core::node::{DiskHealth, Input, Node, Output, SavedNode, UnsavedShard};
 use crate::core::time::{MonoMicros, Now};
+use crate::storage::{Disk, Worker};
 
 /// Where messages go.
 pub trait Outlet: Send + Sync {
@@ -37,6 +39,7 @@ pub struct Driver {
     armed: AtomicU64,
     rearm: Notify,
     alarms: Alarms,
+    disk: OnceLock<Arc<Worker>>,
 }
 
 impl Driver {
@@ -53,6 +56,7 @@ impl Driver {
             armed: AtomicU64::new(0),
             rearm: Notify::new(),
             alarms,
+            disk: OnceLock::new(),
         })
     }
 
@@ -60,6 +64,17 @@ impl Driver {
     pub fn connect(&self, outlet: Arc<dyn Outlet>) {
         // A second outlet would split the cluster in two.
         let _ = self.outlet.set(outlet);
+    }
+
+    /// What is not saved goes there from now on. Once only.
+    pub fn save_to(&self, disk: Arc<Worker>) {
+        disk.wake();
+        let _ = self.disk.set(disk);
+    }
+
+    /// Where it is saved.
+    pub fn disk(&self) -> Option<&Worker> {
+        self.disk.get().map(Arc::as_ref)
     }
 
     /// This moment.
@@ -93,6 +108,11 @@ impl Driver {
                 Output::Done(wait, how) => self.end_wait(wait, how),
                 Output::Changed(cursor) => {
                     self.journal.send_replace(cursor);
+                }
+                Output::Unsaved => {
+                    if let Some(disk) = self.disk.get() {
+                        disk.wake();
+                    }
                 }
                 Output::Alarm(alarm) => self.alarms.tell(&alarm, self.clocks.now().mono),
                 Output::Disconnect(peer, why) => {
@@ -163,6 +183,20 @@ impl Driver {
                 () = self.rearm.notified() => {}
             }
         }
+    }
+}
+
+impl Disk for Driver {
+    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, SavedNode) {
+        self.change(|node, _| (node.take_unsaved(images), node.saved_node()))
+    }
+
+    fn saved(&self, shards: Vec<(ShardId, Clock)>) {
+        self.input(Input::Saved(shards));
+    }
+
+    fn not_saved(&self, shards: Vec<ShardId>, health: DiskHealth) {
+        self.input(Input::NotSaved(shards, health));
     }
 }
 

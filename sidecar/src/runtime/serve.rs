@@ -29,6 +29,7 @@ use crate::core::node::{Input, Node, NodeConfig};
 use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
+use crate::storage::{Disk, Fsync, Store, StoreError, Worker};
 
 /// Bytes that may wait on one link.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -53,6 +54,8 @@ pub enum ServeError {
     },
     /// Gossip does not start.
     Membership(membership::StartError),
+    /// The directory for data cannot be used.
+    Storage(StoreError),
     /// The system gives no random bits.
     NoRandomness,
 }
@@ -64,6 +67,7 @@ impl fmt::Display for ServeError {
                 write!(f, "cannot listen on {address} ({error}): give another address with {flag}")
             }
             Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
+            Self::Storage(error) => write!(f, "--data-dir: {error}"),
             Self::NoRandomness => f.write_str("the system gives no random bits"),
         }
     }
@@ -122,12 +126,19 @@ impl Bound {
     pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<Drained, ServeError> {
         let Self { config, api, socket_file, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
-        let node = Node::new(node_config(&config, &clocks)?, clocks.now());
+        let (node, store) = start_node(&config, &clocks)?;
         let replica = node.hello().replica;
         let advertise = config.advertise.unwrap_or(gossip_address);
         tracing::info!(node = %replica.node, id = %replica.id, api = %api_address, gossip = %gossip_address,
             %advertise, "started");
         let driver = Driver::new(node, clocks);
+        if let Some(store) = store {
+            let interval = Duration::from_millis(config.fsync_interval_millis);
+            let node = Arc::clone(&driver) as Arc<dyn Disk>;
+            let worker = Worker::start(store, config.fsync, interval, node)
+                .map_err(|error| ServeError::Storage(error.into()))?;
+            driver.save_to(Arc::new(worker));
+        }
         let keys = config.cluster_keys.as_ref().map(|file| KeyRing::new(&file.keys));
         let session_ids = config.session_id_hash();
         let secrets = StreamSecrets {
@@ -168,6 +179,7 @@ impl Bound {
             gossip: membership.meter(),
             keys: keys.clone(),
             chaos,
+            answers_when_saved: config.data_dir.is_some() && config.fsync == Fsync::Always,
         };
         let reload = Reload {
             keys: config.cluster_keys.clone().zip(keys).zip(config.cluster_key_file.clone()),
@@ -208,6 +220,17 @@ impl Bound {
         }
         drop(socket_file);
         let drained = drain.wait(&driver, until).await;
+        if driver.disk().is_some() {
+            let driver = Arc::clone(&driver);
+            // The last commit, before anybody counts on this node no more.
+            let _ = tokio::task::spawn_blocking(move || {
+                let left = driver.read(|node, _| node.would_leave());
+                if let Some(disk) = driver.disk() {
+                    disk.stop(left);
+                }
+            })
+            .await;
+        }
         driver.input(Input::Farewell);
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
@@ -230,6 +253,30 @@ async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFi
             Ok((listener.into(), Some(file), address.clone()))
         }
     }
+}
+
+/// A node with what its directory holds, or without memory.
+fn start_node(config: &Config, clocks: &Clocks) -> Result<(Node, Option<Store>), ServeError> {
+    let Some(directory) = &config.data_dir else {
+        return Ok((Node::new(node_config(config, clocks)?, clocks.now()), None));
+    };
+    let begun = Instant::now();
+    let (store, found) = Store::open(directory, &config.cluster, &config.node_id, config.fsync)
+        .map_err(ServeError::Storage)?;
+    let node_config = node_config(config, clocks)?;
+    let node = match found.restored {
+        Some(restored) => {
+            tracing::info!(directory = %directory.display(), operations = found.ops, bytes = store.bytes(),
+                current = restored.is_current, millis = begun.elapsed().as_millis(), "loaded what was saved");
+            Node::restore(node_config, clocks.now(), restored)
+        }
+        None => {
+            let mut node = Node::new(node_config, clocks.now());
+            node.keep_on_disk();
+            node
+        }
+    };
+    Ok((node, Some(store)))
 }
 
 fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeError> {

@@ -142,6 +142,8 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("echo_object_state", Message::Echo { wave, echo: known(Missing::State(shard_state())) }),
         ("echo_applied", Message::Echo { wave, echo: Echo::Applied(ReplicaId(8)) }),
         ("settled", Message::Settled(Box::new(settled))),
+        ("saved", Message::Saved { progress: vec![most], sum: 7 }),
+        ("want_saved", Message::WantSaved),
     ]
 }
 
@@ -176,7 +178,8 @@ fn decode_all(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Incoming>, Wire
 }
 
 /// What each version says, for ever: a build that changes these bytes must speak another version.
-const GOLDEN: [&str; Version::NEWEST.number() as usize] = [include_str!("golden/version_1.txt")];
+const GOLDEN: [&str; Version::NEWEST.number() as usize] =
+    [include_str!("golden/version_1.txt"), include_str!("golden/version_2.txt")];
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -273,7 +276,8 @@ fn a_refusal_says_why() {
 
 #[test]
 fn every_kind_of_rubbish_has_its_error() {
-    let fails = |bytes: &[u8]| decode_all(&mut Decoder::new(Guard::Transport), bytes).unwrap_err();
+    let format = Format { version: Version::OLDEST, guard: Guard::Transport };
+    let fails = |bytes: &[u8]| decode_all(&mut Decoder::new(format), bytes).unwrap_err();
     assert_eq!(fails(b"GET / HTTP/1.1\r\n"), WireError::UnknownVersion(2));
     assert_eq!(fails(&[1, 0, 0, 0, 0x20]), WireError::UnknownVersion(2));
     assert_eq!(fails(&[0, 0, 0, 0, 0x10]), WireError::BadFrame);

@@ -17,7 +17,11 @@ impl Version {
     pub const OLDEST: Self = Self(1);
 
     /// The newest that this build speaks.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self(2);
+
+    /// The first in which a node with a disk says what is on it. Who does not hear that would hold to be known everywhere
+    /// what a restart forgets, so a node with a disk speaks nothing older.
+    pub const SAVED: Self = Self(2);
 
     /// The version of this number.
     #[must_use]
@@ -28,7 +32,9 @@ impl Version {
     /// It has four bits in each frame.
     const MAX: u8 = 15;
 
-    pub(crate) const fn number(self) -> u8 {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
         self.0
     }
 
@@ -75,6 +81,7 @@ fn since(message: &Message) -> Version {
         | Message::Wave { .. }
         | Message::Echo { .. }
         | Message::Settled(_) => Version::OLDEST,
+        Message::Saved { .. } | Message::WantSaved => Version::SAVED,
     }
 }
 
@@ -93,6 +100,12 @@ impl Versions {
     #[must_use]
     pub fn between(oldest: Version, newest: Version) -> Option<Self> {
         (oldest <= newest).then_some(Self { oldest, newest })
+    }
+
+    /// The same but for those before `oldest`; none when nothing is left.
+    #[must_use]
+    pub fn from(self, oldest: Version) -> Option<Self> {
+        Self::between(self.oldest.max(oldest), self.newest)
     }
 
     /// The same but for those after `newest`.

@@ -8,6 +8,7 @@ mod command_line;
 mod counters;
 mod deploys;
 mod documents;
+mod durability;
 mod flood;
 mod hostile;
 mod http;

@@ -37,7 +37,7 @@ async fn a_node_of_the_previous_version_and_nodes_of_the_current_one_share_every
         })
         .await;
     }
-    assert_eq!(agreed(&cluster[0], cluster[1].name()), [previous.clone()]);
+    assert_eq!(agreed(&cluster[0], cluster[1].name()), std::slice::from_ref(&previous));
     assert_eq!(agreed(&cluster[2], cluster[0].name()), [previous]);
     assert_eq!(agreed(&cluster[1], cluster[2].name()), [newest]);
     // A logout on the old one, and its end in order.

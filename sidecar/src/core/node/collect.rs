@@ -32,7 +32,7 @@ impl Node {
     pub(super) fn sweep(&mut self, now: Now) {
         let shard = self.sweep_next;
         self.sweep_next = ShardId(shard.0.wrapping_add(1));
-        if self.is_fresh() {
+        if self.is_fresh() || self.is_returning() {
             return;
         }
         self.journal_expired(now, shard);
@@ -106,7 +106,7 @@ impl Node {
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
-                cover.is_some_and(|cover| report.clocks.has(shard, cover))
+                cover.is_some_and(|cover| cover.counter <= report.saved_counter(shard, cover.actor))
                     && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
@@ -142,13 +142,18 @@ impl Node {
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
+        if let Some(disk) = &self.disk {
+            for (actor, counter) in &mut stable.dots {
+                *counter = (*counter).min(disk.saved.counter(shard, *actor));
+            }
+        }
         let mut time = Some(self.clock.time(now));
         for report in everyone {
             if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
                 return None;
             }
             for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(report.clocks.counter(shard, *actor));
+                *counter = (*counter).min(report.saved_counter(shard, *actor));
             }
             time = time.min(Some(report.time));
         }

@@ -7,6 +7,7 @@
 mod ask;
 mod clock;
 mod collect;
+mod disk;
 mod exchange;
 mod join;
 mod journal;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 
 use self::ask::Asks;
 use self::clock::HybridClock;
+use self::disk::Disk;
+pub use self::disk::{DiskHealth, Restored, SavedNode, UnsavedContent, UnsavedShard};
 use self::join::Joining;
 use self::journal::Journal;
 use self::links::Neighbours;
@@ -37,7 +40,7 @@ use self::roster::Roster;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
-use super::identity::{Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
+use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
 use super::op::{Action, Op};
@@ -105,6 +108,10 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
+    Saved(Vec<(ShardId, Clock)>),
+    /// It is not, for this reason.
+    NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
     Tick,
     /// Stop being ready; hand over what peers lack. [`Node::hand_over`] tells how far that is.
@@ -122,6 +129,8 @@ pub enum Output {
     Done(WaitId, Waited),
     /// The journal has grown up to here.
     Changed(u64),
+    /// There is something to be saved: see [`Node::take_unsaved`].
+    Unsaved,
     /// Something an operator must know.
     Alarm(Alarm),
     /// The peer is not one to talk with: close the link.
@@ -191,6 +200,8 @@ pub struct Node {
     leaving: bool,
     waits: Waits,
     asks: Asks,
+    /// Where there is one.
+    disk: Option<Disk>,
     journal: Journal,
     memory: Memory,
     /// The journal has grown since this was last put out.
@@ -228,6 +239,7 @@ impl Node {
             leaving: false,
             waits: Waits::default(),
             asks: Asks::new(now),
+            disk: None,
             journal: Journal::default(),
             memory: Memory::default(),
             journal_told: 0,
@@ -277,6 +289,8 @@ impl Node {
                     peer.forget_sent();
                 }
             }
+            Input::Saved(shards) => self.saved(&shards),
+            Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
             Input::Farewell => self.say_farewell(),
@@ -378,6 +392,7 @@ impl Node {
     /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
     fn changed(&mut self, now: Now, shard: ShardId, ops: &[Arc<Op>]) {
         let me = self.id();
+        self.unsaved_ops(shard, ops);
         for op in ops {
             self.journal.push(op.object.clone());
             self.advanced(shard, op.dot.actor, op.dot.counter - 1);

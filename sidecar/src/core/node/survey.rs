@@ -206,6 +206,11 @@ impl Node {
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         tally.time = tally.time.min(time);
         tally.members = tally.members.wrapping_add(member_hash(self.id()));
+        // What is not on this node's disk it may lose: it is no further than that.
+        for (shard, actor, saved) in self.unsaved() {
+            let range = tally.range.entry((shard, actor)).or_insert((saved, saved));
+            range.0 = range.0.min(saved);
+        }
         let mut unsettled = Vec::new();
         for (pair, (least, most)) in std::mem::take(&mut tally.range) {
             let ours = self.counter(pair);

@@ -107,7 +107,7 @@ impl Net {
                     self.done.insert((index, wait), how);
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Unsaved => {}
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }
@@ -410,6 +410,8 @@ fn keys_are_listed_in_pages() {
 
 #[path = "hostile_cases.rs"]
 mod review;
+#[path = "suspended_cases.rs"]
+mod suspended;
 
 #[test]
 fn at_the_limit_on_memory_only_growth_is_refused() {

@@ -1,6 +1,7 @@
 //! Whoever is not one of us, or has gone mad.
 
 use super::*;
+use crate::wire::Version;
 
 /// Two nodes with a link, that must not notice anything.
 async fn pair() -> (Peer, Peer) {
@@ -76,9 +77,9 @@ async fn whoever_speaks_another_protocol_is_counted_and_let_go() {
         (b"sdtk\x21\x00".to_vec(), "not_ours"),
         (b"sdtk\x01\x00".to_vec(), "not_ours"),
         ([&opening()[..5], &[1]].concat(), "key"),
-        (then(b"\xff\xff\xff\x7f\x18"), "oversized"),
-        (then(b"\x00\x00\x00\x00\x18"), "bad_frame"),
-        (then(b"\x02\x00\x00\x00\x10\x0c"), "checksum"),
+        (then(&[0xff, 0xff, 0xff, 0x7f, Version::NEWEST.number() << 4 | 8]), "oversized"),
+        (then(&[0, 0, 0, 0, Version::NEWEST.number() << 4 | 8]), "bad_frame"),
+        (then(&[2, 0, 0, 0, Version::NEWEST.number() << 4, 12]), "checksum"),
         (then(b"\x02\x00\x00\x00\xe0\x0c"), "unknown_version"),
     ] {
         let before = a.failed(kind);
