@@ -8,6 +8,7 @@ use crate::core::check::world::{
 };
 use crate::core::mutant::Mutants;
 use crate::core::op::Op;
+use crate::core::packed::NewOp;
 use crate::core::shard::Shard;
 
 const ACTS: [Act; 13] = [
@@ -66,7 +67,7 @@ fn two_orders(world: &World, seed: u64) {
     let all = |ops: &[Arc<Op>]| {
         let mut shard = Shard::new(id);
         for op in ops {
-            shard.receive(Arc::clone(op));
+            shard.receive(NewOp::of(Arc::clone(op)));
         }
         shard
     };

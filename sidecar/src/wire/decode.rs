@@ -1,11 +1,13 @@
 //! From bytes, as they come, to messages.
 
+use bytes::Bytes;
+
 use super::budget::{Budget, Room};
 use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Format, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
-    PREFIX_BYTES, REFUSAL, Version, WireError, checksum,
+    PREFIX_BYTES, REFUSAL, Version, WireError, checksum, ops,
 };
 use crate::core::message::Message;
 
@@ -187,7 +189,10 @@ fn open(
         return Ok(Incoming::Refusal(String::from_utf8_lossy(text).chars().map(printable).collect()));
     }
     if flags & COMPRESSED == 0 {
-        return message(version, payload);
+        return match ops::is_ops(payload) {
+            true => ops_message(Bytes::copy_from_slice(payload)),
+            false => message(version, payload),
+        };
     }
     let (size, rest) = lz4_flex::block::uncompressed_size(payload).map_err(|_| WireError::BadCompression)?;
     // lz4 shrinks to no less than 1 part in 255.
@@ -198,7 +203,13 @@ fn open(
         return Err(WireError::NoRoom);
     }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
-    message(version, &plain)
+    if ops::is_ops(&plain) { ops_message(plain.into()) } else { message(version, &plain) }
+}
+
+fn ops_message(bytes: Bytes) -> Result<Incoming, WireError> {
+    let message = ops::read(bytes).ok_or(WireError::Malformed)?;
+    validate(&message)?;
+    Ok(Incoming::Message(Box::new(message)))
 }
 
 fn message(version: Version, bytes: &[u8]) -> Result<Incoming, WireError> {

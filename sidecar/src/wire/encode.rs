@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Format, Guard, MESSAGE_BYTES_MAX, MORE,
-    PREFIX_BYTES, REFUSAL, checksum,
+    PREFIX_BYTES, REFUSAL, checksum, ops,
 };
 use crate::core::message::Message;
 
@@ -39,7 +39,7 @@ pub fn encode(message: &Message, format: impl Into<Format>, out: &mut Vec<u8>) -
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     let body_start = out.len();
-    if postcard::to_extend(message, Appender(out)).is_err() {
+    if !ops::append(message, out) && postcard::to_extend(message, Appender(out)).is_err() {
         // Only a value that cannot be serialized fails here, and there is none.
         out.truncate(start);
         return Ok(());

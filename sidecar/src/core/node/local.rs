@@ -81,7 +81,7 @@ impl Node {
         self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
-        let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
+        let token = Token { shard: write.object.shard(), hlc: op.op.hlc, dots: vec![op.op.dot] };
         Ok(self.written(time, &write.object, token, created, ends))
     }
 
