@@ -10,6 +10,7 @@
 pub mod port;
 
 mod admin;
+mod admit;
 mod answer;
 mod batch;
 mod body;
@@ -27,6 +28,7 @@ pub(crate) mod fuzzed;
 mod guard;
 mod headers;
 mod idempotency;
+mod lane;
 mod list;
 mod load;
 mod object;
@@ -41,6 +43,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod short;
 mod tokens;
 mod watch;
 mod watch_events;
