@@ -23,6 +23,8 @@ mod documents;
 mod errors;
 mod explain;
 mod find;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod guard;
 mod headers;
 mod idempotency;

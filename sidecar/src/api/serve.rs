@@ -114,8 +114,18 @@ pub async fn serve(
 
 /// What all requests to this node share.
 pub(super) fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool>) -> Arc<Api> {
+    let openapi = openapi::document(&router::operations(port.chaos().is_some()));
+    documented(port, settings, closing, openapi)
+}
+
+/// The same, with a document that is there already: it takes longer to write than a thousand requests to answer.
+pub(super) fn documented(
+    port: Arc<dyn Port>,
+    settings: ApiSettings,
+    closing: watch::Receiver<bool>,
+    openapi: Bytes,
+) -> Arc<Api> {
     let operations = router::operations(port.chaos().is_some());
-    let openapi = openapi::document(&operations);
     let replica = port.status().replica.id;
     Arc::new_cyclic(|api| Api {
         load: Arc::new(Load::default()),

@@ -15,6 +15,8 @@ pub mod command;
 pub mod contents;
 mod digest;
 mod draft;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzed;
 pub mod identity;
 pub mod limits;
 mod lives;

@@ -54,7 +54,12 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     async fn send(&mut self, messages: Vec<Queued>) -> io::Result<()> {
+        let version = self.writer.format().version;
         for Queued { message, not_before, bytes } in messages {
+            // Its sender knows that not everybody hears this.
+            if !version.carries(&message) {
+                continue;
+            }
             if let Some(due) = not_before {
                 self.hold_back(due).await?;
             }
@@ -90,7 +95,7 @@ impl Batch<'_> {
     }
 
     async fn keep_alive(&mut self) -> io::Result<()> {
-        wire::encode_keepalive(self.writer.guard(), &mut self.bytes);
+        wire::encode_keepalive(self.writer.format(), &mut self.bytes);
         self.flush().await
     }
 
@@ -103,7 +108,7 @@ impl Batch<'_> {
     }
 
     fn encode(&mut self, message: &Message) {
-        if let Err(error) = wire::encode(message, self.writer.guard(), &mut self.bytes) {
+        if let Err(error) = wire::encode(message, self.writer.format(), &mut self.bytes) {
             let node = &self.link.peer.node;
             self.shared.complain("too_long", node, &format!("{node} cannot be told everything: {error}"));
         }

@@ -16,6 +16,7 @@ const LOST: &[u8] = b"{\"status\":500,\"headers\":{},\"body\":null}";
 /// The answers so far, as JSON.
 pub(super) struct Results {
     text: Vec<u8>,
+    count: usize,
     /// Where an answer that is waited for belongs, and that answer once it is there.
     late: Vec<(usize, Option<Vec<u8>>)>,
     /// Bytes of bodies.
@@ -31,7 +32,7 @@ impl Results {
     pub(super) fn new(count: usize) -> Self {
         let mut text = Vec::with_capacity(16 + count * ANSWER_BYTES);
         text.extend_from_slice(b"{\"results\":[");
-        Self { text, late: Vec::new(), bytes: 0 }
+        Self { text, count: 0, late: Vec::new(), bytes: 0 }
     }
 
     /// Bytes of the bodies so far.
@@ -101,9 +102,11 @@ impl Results {
     }
 
     fn next(&mut self) {
-        if self.text.last() != Some(&b'[') {
+        // Not the text's end: the place of one that is waited for is empty.
+        if self.count > 0 {
             self.text.push(b',');
         }
+        self.count += 1;
     }
 }
 

@@ -377,12 +377,7 @@ impl Node {
             return hand_over;
         }
         // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
-        let heirs: Vec<&Peer> = self
-            .peers
-            .iter()
-            .filter(|(id, peer)| peer.linked && peer.introduced && !self.has_left(**id))
-            .map(|(_, peer)| peer)
-            .collect();
+        let heirs: Vec<&Peer> = self.linked_members().collect();
         for shard in &self.shards {
             for (actor, ours) in &shard.clock().dots {
                 let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
@@ -398,6 +393,17 @@ impl Node {
             }
         }
         hand_over
+    }
+
+    /// Members that a leaving node can hand over to.
+    #[must_use]
+    pub fn heirs(&self) -> usize {
+        self.linked_members().count()
+    }
+
+    fn linked_members(&self) -> impl Iterator<Item = &Peer> {
+        let stays = |(id, peer): &(&ReplicaId, &Peer)| peer.linked && peer.introduced && !self.has_left(**id);
+        self.peers.iter().filter(stays).map(|(_, peer)| peer)
     }
 
     /// Whether a farewell now would take it off the roster.
