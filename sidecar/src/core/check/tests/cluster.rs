@@ -106,6 +106,36 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
     sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
 }
 
+fn durable_seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    run(Setup::durable, theme, seeds, must_happen);
+}
+
+/// Processes that come back with what they have saved, which may be less than they had in memory.
+#[test]
+fn whole_nodes_with_disks() {
+    let must_happen = [
+        "backups restored",
+        "blackouts",
+        "came back from a disk",
+        "commits",
+        "commits failed",
+        "crashes",
+        "departures",
+        "disks lost",
+        "enough acks",
+        "joined",
+        "lost",
+        "not enough acks",
+        "restarts",
+        "sent Saved",
+        "sent WantSaved",
+        "splits",
+        "started alone",
+    ];
+    durable_seeds(Theme::Restarts, 0..16, &must_happen);
+    durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
+}
+
 /// One seed, one history: to the last message.
 #[test]
 fn the_same_seed_gives_the_same_history() {
@@ -121,7 +151,7 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Many seeds, for a long night (`SKIP=2`: of sparse clusters only): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+/// Many seeds, for a long night (`TAKE=2`: with disks only; `SKIP=4`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
@@ -132,16 +162,24 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 4] = [
+            let draws: [(Draw, Theme); 6] = [
+                (Setup::durable, Theme::Restarts),
+                (Setup::durable, Theme::Expiry),
                 (Setup::new, Theme::Everything),
                 (Setup::new, Theme::Expiry),
                 (Setup::sparse, Theme::Everything),
                 (Setup::sparse, Theme::Expiry),
             ];
-            draws.into_iter().skip(number("SKIP", 0) as usize).find_map(|(draw, theme)| {
-                let setup = draw(seed, theme, Mutants::NONE, through_bytes);
-                check_setup(seed, &setup, steps as usize).err()
-            })
+            draws.into_iter().take(number("TAKE", 6) as usize).skip(number("SKIP", 0) as usize).find_map(
+                |(draw, theme)| {
+                    let setup = draw(seed, theme, Mutants::NONE, through_bytes);
+                    if number("SHRINK", 1) == 1 {
+                        return check_setup(seed, &setup, steps as usize).err();
+                    }
+                    let history = crate::core::check::cluster::steps(seed, &setup, steps as usize);
+                    attempt(&setup, seed, &history, false).1.map(|what| format!("seed {seed}: {what}"))
+                },
+            )
         })
         .inspect(|report| println!("{report}"))
         .collect();
