@@ -184,6 +184,26 @@ impl Cluster {
         self.finish()
     }
 
+    /// A seat's process dies.
+    pub fn kill(&mut self, seat: usize) {
+        self.count("crashes");
+        self.bury(seat);
+    }
+
+    /// It starts again, while its wall clock has stepped by this much.
+    ///
+    /// # Errors
+    /// What it finds is not what was saved.
+    pub fn revive(&mut self, seat: usize, step_millis: i64) -> Result<(), Violation> {
+        self.seats[seat].skew_millis += step_millis;
+        self.start(seat)
+    }
+
+    /// From now on disks take this long.
+    pub fn slow_disks(&mut self, micros: u64) {
+        self.setup.disk_micros = Some(micros);
+    }
+
     /// What a seat's process reads when it looks at its clocks.
     fn now(&self, seat: usize) -> Now {
         let wall = EPOCH.plus(self.mono.0 / 1_000).offset(self.seats[seat].skew_millis);
@@ -219,6 +239,7 @@ impl Cluster {
         }
         self.network.dirty = true;
         self.say(|| format!("n{index} starts {memory}"));
+        self.unsaved(index);
         if memory == "without memory" {
             return Ok(());
         }

@@ -45,7 +45,7 @@ use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
 use super::op::{Action, Op};
 use super::shard::Shard;
-use super::time::{Hlc, MonoMicros, Now};
+use super::time::{Hlc, MonoMicros, Now, UnixMillis};
 
 /// How a node is set up. Everything has a default but who it is.
 #[derive(Clone, Debug)]
@@ -108,8 +108,9 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
-    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
-    Saved(Vec<(ShardId, Clock)>),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks; and so is this time of
+    /// [`Node::saved_node`].
+    Saved(Vec<(ShardId, Clock)>, UnixMillis),
     /// It is not, for this reason.
     NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
@@ -212,7 +213,7 @@ pub struct Node {
     diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
-    sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
+    sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
 }
 
@@ -289,7 +290,7 @@ impl Node {
                     peer.forget_sent();
                 }
             }
-            Input::Saved(shards) => self.saved(&shards),
+            Input::Saved(shards, time) => self.saved(&shards, time),
             Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
@@ -440,7 +441,7 @@ impl Node {
     /// What this node takes for the time where deadlines are concerned.
     #[cfg(any(test, feature = "mutants"))]
     #[must_use]
-    pub fn time(&self, now: Now) -> super::time::UnixMillis {
+    pub fn time(&self, now: Now) -> UnixMillis {
         self.clock.time(now)
     }
 

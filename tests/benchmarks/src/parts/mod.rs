@@ -1,6 +1,7 @@
 //! One file for each thing that is compared.
 
 mod batch;
+mod durability;
 mod filling;
 mod mixed;
 mod reads;
@@ -18,7 +19,7 @@ use crate::result::Comparison;
 pub(crate) type Part = fn(&Plan) -> Pin<Box<dyn Future<Output = Vec<Comparison>> + '_>>;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [(&str, Part); 7] = [
+pub(crate) const ALL: [(&str, Part); 8] = [
     ("reads", |plan| Box::pin(reads::measure(plan))),
     ("writes", |plan| Box::pin(writes::measure(plan))),
     ("batch", |plan| Box::pin(batch::measure(plan))),
@@ -26,4 +27,5 @@ pub(crate) const ALL: [(&str, Part); 7] = [
     ("visible", |plan| Box::pin(visible::measure(plan))),
     ("traffic", |plan| Box::pin(traffic::measure(plan))),
     ("filling", |plan| Box::pin(filling::measure(plan))),
+    ("durability", |plan| Box::pin(durability::measure(plan))),
 ];

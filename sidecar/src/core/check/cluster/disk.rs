@@ -11,7 +11,10 @@ use crate::core::identity::{Clock, Dot, ReplicaId, SHARDS, ShardId};
 use crate::core::node::{DiskHealth, Input, Restored, SavedNode, UnsavedContent, UnsavedShard};
 use crate::core::op::Op;
 use crate::core::shard::{Shard, ShardState};
-use crate::core::time::MonoMicros;
+use crate::core::time::{MonoMicros, UnixMillis};
+
+/// Between commits of the time alone.
+const BEAT_MILLIS: u64 = 5_000;
 
 /// Between a failure and the next try.
 const RETRY_MILLIS: u64 = 500;
@@ -29,6 +32,8 @@ pub(super) struct Disk {
     busy: bool,
     /// There was more to save meanwhile.
     woken: bool,
+    /// A commit of the time alone is to come.
+    beats: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +66,10 @@ impl Disk {
         saved.clock = clock.clone();
         saved.content_sum = content_sum;
         (shard, clock)
+    }
+
+    fn time(&self) -> UnixMillis {
+        self.node.as_ref().map(|node| node.time).unwrap_or_default()
     }
 
     /// What it has of a shard.
@@ -111,6 +120,23 @@ impl Cluster {
         }
     }
 
+    fn beat_later(&mut self, seat: usize) {
+        let id = self.seats[seat].id;
+        let Some(disk) = &mut self.seats[seat].disk else { return };
+        if !std::mem::replace(&mut disk.beats, true) {
+            self.network.at(self.mono.plus_millis(BEAT_MILLIS), Event::Beat { seat, id });
+        }
+    }
+
+    pub(super) fn beat(&mut self, seat: usize, id: ReplicaId) {
+        if self.seats[seat].id == id && self.seats[seat].node.is_some() {
+            if let Some(disk) = &mut self.seats[seat].disk {
+                disk.beats = false;
+            }
+            self.unsaved(seat);
+        }
+    }
+
     /// A commit begins, or ends: it has what the node had when it began.
     pub(super) fn save(&mut self, seat: usize, id: ReplicaId) -> Result<(), Violation> {
         if self.seats[seat].id != id || self.seats[seat].node.is_none() {
@@ -155,7 +181,9 @@ impl Cluster {
             let backup = self.seats[seat].disk.clone();
             self.seats[seat].backups.extend(backup);
         }
-        self.input(seat, Input::Saved(landed))?;
+        let time = self.seats[seat].disk.as_ref().map(Disk::time).unwrap_or_default();
+        self.input(seat, Input::Saved(landed, time))?;
+        self.beat_later(seat);
         if woken {
             self.unsaved(seat);
         }
@@ -187,8 +215,9 @@ impl Cluster {
             landed.extend(more);
         }
         disk.left = left;
+        let time = disk.time();
         self.landed(seat);
-        self.input(seat, Input::Saved(landed))?;
+        self.input(seat, Input::Saved(landed, time))?;
         Ok(left)
     }
 
@@ -202,6 +231,7 @@ impl Cluster {
             disk.writing = None;
             disk.busy = false;
             disk.woken = false;
+            disk.beats = false;
         }
         self.landed(seat);
     }

@@ -36,6 +36,8 @@ pub(super) enum Event {
     Notice { link: u64, end: usize },
     /// A process's commit begins or ends.
     Save { seat: usize, id: ReplicaId },
+    /// It saves the time, though there is nothing else to save.
+    Beat { seat: usize, id: ReplicaId },
     /// Links are made where they should stand.
     Look,
 }
@@ -135,6 +137,10 @@ impl Cluster {
             Event::Arrive { link, to, message } => self.arrive(link, to, *message),
             Event::Notice { link, end } => self.notice(link, end),
             Event::Save { seat, id } => self.save(seat, id),
+            Event::Beat { seat, id } => {
+                self.beat(seat, id);
+                Ok(())
+            }
         }
     }
 

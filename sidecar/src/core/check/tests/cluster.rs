@@ -203,6 +203,59 @@ fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
     println!("{rule:?}: seed {seed}: {failure}");
 }
 
+fn found_with_disks(rule: Rule, theme: Theme, seeds: u64) {
+    let failure = |seed| {
+        let setup = Setup::durable(seed, theme, Mutants::without(rule), through_bytes);
+        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
+    };
+    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
+    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
+    println!("{rule:?}: seed {seed}: {failure}");
+}
+
+#[test]
+fn saved_early() {
+    found_with_disks(Rule::SavedEarly, Theme::Restarts, 20);
+}
+
+/// A node goes back behind what it has told the others of its time: its disk stands still, it dies, and its wall clock
+/// is set back before it starts again, alone.
+fn back_in_time(mutants: Mutants) -> Result<(), String> {
+    let setup = Setup { disk_micros: Some(1_000), ..Setup::calm(2, mutants, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let with_ttl = |change| Write { ttl_millis: Some(8_000), ..Write::new(session.clone(), change) };
+    let mut run = || {
+        cluster.pass(3_000)?;
+        cluster.write(0, &with_ttl(Change::Put(Tree::EMPTY)))?;
+        cluster.pass(100)?;
+        cluster.slow_disks(3_600_000_000);
+        // Until both have told that the lease is over.
+        cluster.pass(12_000)?;
+        cluster.split(&[0, 1]);
+        cluster.kill(1);
+        cluster.slow_disks(1_000);
+        cluster.revive(1, -15_000)?;
+        cluster.pass(7_000)?;
+        if cluster.read(1, &session).is_none() {
+            return Err(Violation("the session is not in use beyond the split".into()));
+        }
+        for _ in 0..6 {
+            cluster.write(1, &with_ttl(Change::Touch))?;
+            cluster.pass(5_000)?;
+        }
+        cluster.finish()
+    };
+    run().map_err(|violation| violation.0)
+}
+
+#[test]
+fn a_session_in_use_after_a_restart_that_goes_back_in_time_lives_on() {
+    back_in_time(Mutants::NONE).unwrap();
+    let failure = back_in_time(Mutants::without(Rule::UnsavedTime)).unwrap_err();
+    assert!(failure.contains("ended a life as expired"), "{failure}");
+}
+
 #[test]
 fn partial_survey() {
     found_among_neighbours(Rule::PartialSurvey, Theme::Expiry, 30);
