@@ -328,7 +328,7 @@ fn noise(seed: u64) -> serde_json::Value {
         random ^= random << 17;
         json!(format!("{random:x}"))
     };
-    (0..8_000).map(|_| words()).collect()
+    json!({ "noise": (0..8_000).map(|_| words()).collect::<Vec<_>>() })
 }
 
 #[tokio::test]
@@ -354,7 +354,11 @@ async fn a_full_disk_makes_a_node_read_only_and_it_recovers_by_itself() {
     assert!(format!("{again:?}").contains("disk_full"), "{again:?}");
     assert!(cluster.client(0).ready().await.is_err(), "a load balancer must see it");
     assert!(cluster[0].metric("sidetalk_storage_writable").await == 0.0);
-    assert!(cluster[0].log().iter().any(|line| line.contains("takes no writes")));
+    eventually("the log says so", || async {
+        let log = cluster[0].log();
+        if log.iter().any(|line| line.contains("takes no writes")) { Ok(()) } else { Err(log.join("\n")) }
+    })
+    .await;
     let read = cluster.client(0).document("d0").get().await.unwrap();
     assert_eq!(read.value, noise(0));
     cluster.client(1).counter("elsewhere").add(3).await.unwrap();

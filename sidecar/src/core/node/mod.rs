@@ -453,6 +453,8 @@ impl Node {
 }
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod sparse_tests;
 #[cfg(test)]
 mod tests;
