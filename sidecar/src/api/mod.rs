@@ -10,6 +10,7 @@
 pub mod port;
 
 mod admin;
+mod admit;
 mod answer;
 mod batch;
 mod body;
@@ -25,6 +26,7 @@ mod find;
 mod guard;
 mod headers;
 mod idempotency;
+mod lane;
 mod list;
 mod load;
 mod object;
@@ -39,6 +41,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod short;
 mod tokens;
 mod watch;
 mod watch_events;

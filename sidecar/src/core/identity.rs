@@ -168,7 +168,13 @@ impl ObjectId {
     /// 64 bits that stand for this name where a full copy would cost too much.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(self.key.as_bytes(), self.kind as u64)
+        Self::hash_of(self.kind, &self.key)
+    }
+
+    /// The [`hash`](Self::hash) of the object with this name.
+    #[must_use]
+    pub fn hash_of(kind: Kind, key: &str) -> u64 {
+        xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), kind as u64)
     }
 }
 

@@ -3,12 +3,10 @@
 //! None of it relies on order or on arrival: a link may drop, repeat or delay any message, and comparison mends
 //! what is missing.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, ShardId};
-use super::op::Op;
+use super::packed::PackedOp;
 use super::shard::ShardState;
 use super::time::{MonoMicros, UnixMillis};
 use super::wave::{Echo, Question, Reach, Settled, WaveId};
@@ -21,7 +19,7 @@ pub enum Message {
     /// Who counts as a member, sent when it changes.
     Roster(Vec<RosterEntry>),
     /// Operations to apply.
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// How far the sender has applied, where that has changed. Acknowledges.
     Applied(Vec<Progress>),
     /// How far the sender has applied, in every shard that is not empty.
@@ -84,7 +82,7 @@ pub enum Message {
     /// Operations to apply, and to pass on to those between the receiver and this place in the ring.
     Relay {
         /// The operations.
-        ops: Vec<Arc<Op>>,
+        ops: Vec<PackedOp>,
         /// Up to where.
         until: u64,
     },
@@ -123,7 +121,7 @@ impl Message {
     /// Memory it takes while it waits to be sent, roughly.
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
-        let ops = |ops: &[Arc<Op>]| ops.iter().map(|op| op.estimated_bytes() as usize).sum::<usize>();
+        let ops = |ops: &[PackedOp]| ops.iter().map(PackedOp::waiting_bytes).sum::<usize>();
         64 + match self {
             Self::Ops(list)
             | Self::Relay { ops: list, .. }
@@ -211,7 +209,7 @@ pub struct ShardDigest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
     /// These operations (none: the asker lacks nothing).
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// More than the log still holds: the whole shard.
     State(Box<ShardState>),
 }

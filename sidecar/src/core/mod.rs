@@ -24,6 +24,7 @@ pub mod mutant;
 pub mod node;
 mod object;
 pub mod op;
+pub mod packed;
 pub mod path;
 mod read;
 mod record;

@@ -21,7 +21,7 @@ use self::ended::EndedLately;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
-use super::author::{Author, Composed};
+use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
@@ -30,6 +30,7 @@ use super::message::ShardDigest;
 use super::mutant::{Mutants, Rule};
 use super::object::Object;
 use super::op::{Action, Op};
+use super::packed::{NewOp, PackedOp};
 use super::read;
 use super::time::{Hlc, UnixMillis};
 
@@ -47,7 +48,7 @@ pub struct Shard {
     frontier: BTreeMap<ReplicaId, u64>,
     objects: BTreeMap<ObjectId, Object>,
     log: Log,
-    pending: BTreeMap<(ReplicaId, u64), Arc<Op>>,
+    pending: BTreeMap<(ReplicaId, u64), NewOp>,
     /// What changed in the clock since the last own operation: the next one's `deps`.
     unnamed: BTreeMap<ReplicaId, u64>,
     ended: EndedLately,
@@ -172,7 +173,7 @@ impl Shard {
         self.objects_by_kind
     }
 
-    /// Operations in the log and their estimated bytes.
+    /// Operations in the log and their bytes.
     #[must_use]
     pub fn log_size(&self) -> (usize, u64) {
         (self.log.len(), self.log.bytes())
@@ -256,7 +257,7 @@ impl Shard {
         &self,
         me: ReplicaId,
         hlc: Hlc,
-        now: UnixMillis,
+        time: impl Into<Times>,
         session_lifetime_millis: Option<u64>,
         write: &Write,
     ) -> Result<Composed, Refusal> {
@@ -267,7 +268,7 @@ impl Shard {
             object_hash,
             dot: self.next_dot(me),
             hlc,
-            now,
+            time: time.into(),
             ended_lately: self.ended.contains(object_hash),
             within: &|dot| self.has(dot),
             session_lifetime_millis,
@@ -281,28 +282,29 @@ impl Shard {
     }
 
     /// Makes the next operation of this process, applies it and logs it.
-    pub fn author(&mut self, me: ReplicaId, hlc: Hlc, object: ObjectId, action: Action) -> Arc<Op> {
+    pub fn author(&mut self, me: ReplicaId, hlc: Hlc, object: ObjectId, action: Action) -> NewOp {
         let deps = std::mem::take(&mut self.unnamed);
         let deps = deps.into_iter().filter(|(actor, _)| *actor != me).map(Dot::from).collect();
-        let op = Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action });
+        let op = NewOp::of(Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action }));
         self.apply_op(&op);
         self.unnamed.remove(&me);
         op
     }
 
     /// Takes an operation from a peer: applies it and whatever it was holding up. Gives what was applied.
-    pub fn receive(&mut self, op: Arc<Op>) -> Vec<Arc<Op>> {
-        if self.has(&op.dot) || self.retired.contains_key(&op.dot.actor) || self.validate_op(&op).is_err() {
+    pub fn receive(&mut self, new: NewOp) -> Vec<NewOp> {
+        let op = &new.op;
+        if self.has(&op.dot) || self.retired.contains_key(&op.dot.actor) || self.validate_op(op).is_err() {
             return Vec::new();
         }
-        if !self.is_deliverable(&op) {
+        if !self.is_deliverable(op) {
             if self.pending.len() < PENDING_MAX {
-                self.pending.insert(dot_order(&op.dot), op);
+                self.pending.insert(dot_order(&op.dot), new);
             }
             return Vec::new();
         }
-        self.apply_op(&op);
-        let mut applied = vec![op];
+        self.apply_op(&new);
+        let mut applied = vec![new];
         self.drain(&mut applied);
         applied
     }
@@ -312,12 +314,12 @@ impl Shard {
             && (op.deps.iter().all(|dot| self.has(dot)) || self.mutants.lacks(Rule::NoCausality))
     }
 
-    fn drain(&mut self, applied: &mut Vec<Arc<Op>>) {
-        loop {
+    fn drain(&mut self, applied: &mut Vec<NewOp>) {
+        while !self.pending.is_empty() {
             let clock = &self.clock;
             self.pending.retain(|(actor, counter), _| *counter > clock.get(actor));
-            let ready: Vec<Arc<Op>> =
-                self.pending.values().filter(|op| self.is_deliverable(op)).map(Arc::clone).collect();
+            let ready: Vec<NewOp> =
+                self.pending.values().filter(|new| self.is_deliverable(&new.op)).cloned().collect();
             if ready.is_empty() {
                 return;
             }
@@ -328,7 +330,8 @@ impl Shard {
         }
     }
 
-    fn apply_op(&mut self, op: &Arc<Op>) {
+    fn apply_op(&mut self, new: &NewOp) {
+        let op = &new.op;
         self.mutate(op);
         self.raise(op.dot);
         self.latest = self.latest.max(op.hlc);
@@ -341,7 +344,7 @@ impl Shard {
             }
         }
         self.frontier.insert(op.dot.actor, op.dot.counter);
-        self.log.push(Arc::clone(op));
+        self.log.push(&new.bytes);
     }
 
     fn raise(&mut self, dot: Dot) {
@@ -400,13 +403,20 @@ impl Shard {
 
     /// Operations that `clock` lacks, oldest first; `None` when the log does not reach back.
     #[must_use]
-    pub fn missing(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
+    pub fn missing(&self, clock: &Clock) -> Option<Vec<PackedOp>> {
         self.log.missing(&self.clock, clock)
+    }
+
+    /// The same, read.
+    #[must_use]
+    pub fn missing_ops(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
+        let missing = self.missing(clock)?;
+        Some(missing.into_iter().filter_map(PackedOp::open).map(|new| new.op).collect())
     }
 
     /// Drops the oldest operations of the log until it fits, and then those for which `unneeded` says so.
     pub fn truncate_log(&mut self, bytes_max: u64, unneeded: impl Fn(&Dot) -> bool) {
-        while self.log.bytes() > bytes_max || self.log.front().is_some_and(|op| unneeded(&op.dot)) {
+        while self.log.bytes() > bytes_max || self.log.front().is_some_and(|dot| unneeded(&dot)) {
             self.log.pop_front();
         }
     }
@@ -422,7 +432,7 @@ impl CmRDT for Shard {
     }
 
     fn apply(&mut self, op: Self::Op) {
-        self.receive(op);
+        self.receive(NewOp::of(op));
     }
 }
 

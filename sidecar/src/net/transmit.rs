@@ -1,7 +1,6 @@
 //! The sending half of a link: what is queued becomes few writes.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -11,7 +10,7 @@ use super::link::{Link, LinkError};
 use super::queue::Queued;
 use super::secure::Writer;
 use crate::core::message::Message;
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::wire;
 
 /// Where nothing goes for so long, a keepalive does: silence means that the link is dead.
@@ -49,7 +48,7 @@ struct Batch<'a> {
     bytes: Vec<u8>,
     messages: usize,
     /// Operations of messages that came one after the other, to go as one.
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     ops_bytes: usize,
 }
 

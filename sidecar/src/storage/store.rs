@@ -14,7 +14,7 @@ use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
 use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::UnixMillis;
 
@@ -61,7 +61,7 @@ struct Image {
 #[derive(Debug, Serialize, Deserialize)]
 struct Part {
     shard: ShardId,
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     /// The digest of the shard's content with them.
     content_sum: u128,
 }
@@ -215,6 +215,8 @@ impl Store {
                 self.first_row[index].get_or_insert(row);
                 sums[index] = Some(part.content_sum);
                 for op in part.ops {
+                    let op =
+                        op.open().ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
                     ops += 1;
                     shards[index].receive(op);
                 }

@@ -1,11 +1,13 @@
 //! From bytes, as they come, to messages.
 
+use bytes::Bytes;
+
 use super::budget::{Budget, Room};
 use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
-    PREFIX_BYTES, REFUSAL, VERSION, WireError, checksum,
+    PREFIX_BYTES, REFUSAL, VERSION, WireError, checksum, ops,
 };
 use crate::core::message::Message;
 
@@ -180,7 +182,10 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Ok(Incoming::Refusal(String::from_utf8_lossy(text).chars().map(printable).collect()));
     }
     if flags & COMPRESSED == 0 {
-        return message(payload);
+        return match ops::is_ops(payload) {
+            true => ops_message(Bytes::copy_from_slice(payload)),
+            false => message(payload),
+        };
     }
     let (size, rest) = lz4_flex::block::uncompressed_size(payload).map_err(|_| WireError::BadCompression)?;
     // lz4 shrinks to no less than 1 part in 255.
@@ -191,7 +196,13 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Err(WireError::NoRoom);
     }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
-    message(&plain)
+    if ops::is_ops(&plain) { ops_message(plain.into()) } else { message(&plain) }
+}
+
+fn ops_message(bytes: Bytes) -> Result<Incoming, WireError> {
+    let message = ops::read(bytes).ok_or(WireError::Malformed)?;
+    validate(&message)?;
+    Ok(Incoming::Message(Box::new(message)))
 }
 
 fn message(bytes: &[u8]) -> Result<Incoming, WireError> {

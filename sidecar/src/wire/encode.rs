@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Guard, MESSAGE_BYTES_MAX, MORE, PREFIX_BYTES,
-    REFUSAL, VERSION, checksum,
+    REFUSAL, VERSION, checksum, ops,
 };
 use crate::core::message::Message;
 
@@ -37,7 +37,7 @@ pub fn encode(message: &Message, guard: Guard, out: &mut Vec<u8>) -> Result<(), 
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     let body_start = out.len();
-    if postcard::to_extend(message, Appender(out)).is_err() {
+    if !ops::append(message, out) && postcard::to_extend(message, Appender(out)).is_err() {
         // Only a value that cannot be serialized fails here, and there is none.
         out.truncate(start);
         return Ok(());

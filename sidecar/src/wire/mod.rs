@@ -15,6 +15,7 @@
 mod budget;
 mod decode;
 mod encode;
+mod ops;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -115,8 +115,8 @@ fn every_message() -> Vec<(&'static str, Message)> {
             Message::Hello(Hello { replica: replica.clone(), cluster: "c".into(), fresh: true, lineage: 9 }),
         ),
         ("roster", Message::Roster(vec![RosterEntry { replica, left: true }])),
-        ("ops", Message::Ops(vec![one_field()])),
-        ("every_action", Message::Ops(every_action())),
+        ("ops", Message::Ops(vec![one_field().into()])),
+        ("every_action", Message::Ops(every_action().into_iter().map(Into::into).collect())),
         ("applied", Message::Applied(vec![Progress { shard: ShardId(9), dot: dot(1, 2) }])),
         ("clocks", Message::Clocks(vec![ShardClock { shard: ShardId(255), clock: clock.clone() }])),
         ("digests", Message::Digests { total: digest, shards: vec![(ShardId(0), digest)] }),
@@ -128,7 +128,7 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7, introduction: 8 }),
         ("pong", Message::Pong { sent, wall, clocks_known: true, introduction_known: false }),
         ("leave", Message::Leave),
-        ("relay", Message::Relay { ops: vec![one_field()], until: 9 }),
+        ("relay", Message::Relay { ops: vec![one_field().into()], until: 9 }),
         ("members", Message::Members(vec![RosterEntry { replica: other, left: false }])),
         ("wave_survey", Message::Wave { wave, reach: Reach::Everyone, question: Question::Survey }),
         ("wave_object", Message::Wave { wave, reach: Reach::Until(7), question: Question::Object(object) }),
@@ -138,7 +138,7 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ),
         ("echo_again", Message::Echo { wave, echo: Echo::Again }),
         ("echo_survey", Message::Echo { wave, echo: Echo::Survey(survey) }),
-        ("echo_object_ops", Message::Echo { wave, echo: known(Missing::Ops(vec![one_field()])) }),
+        ("echo_object_ops", Message::Echo { wave, echo: known(Missing::Ops(vec![one_field().into()])) }),
         ("echo_object_state", Message::Echo { wave, echo: known(Missing::State(shard_state())) }),
         ("echo_applied", Message::Echo { wave, echo: Echo::Applied(ReplicaId(8)) }),
         ("settled", Message::Settled(Box::new(settled))),
@@ -210,7 +210,7 @@ fn every_message_survives_in_one_piece_and_byte_by_byte() {
 
 #[test]
 fn one_field_of_a_session_takes_less_than_150_bytes() {
-    let bytes = encoded(&Message::Ops(vec![one_field()]));
+    let bytes = encoded(&Message::Ops(vec![one_field().into()]));
     assert!(bytes.len() < 150, "{} bytes", bytes.len());
 }
 
@@ -227,7 +227,7 @@ fn a_message_longer_than_a_frame_goes_in_several() {
     let mut long = Op::clone(&one_field());
     let puts = vec![Put { path: Path::of(["x"]), content: Content::Register(JsonText::string(&noise)) }];
     long.action = Action::Edit { life: UNLEASED, idle: None, edit: Edit { puts, ..Edit::default() } };
-    let message = Message::Ops(vec![Arc::new(long)]);
+    let message = Message::Ops(vec![Arc::new(long).into()]);
     let bytes = encoded(&message);
     assert!(bytes.len() > FRAME_BYTES_MAX);
     let all = decode_all(&mut Decoder::new(Guard::Transport), &bytes).unwrap();
@@ -273,7 +273,7 @@ fn an_object_without_a_proper_key_is_malformed() {
     for len in [0, 513] {
         let mut bad = Op::clone(&one_field());
         bad.object.key = "k".repeat(len).into();
-        let bytes = encoded(&Message::Ops(vec![Arc::new(bad)]));
+        let bytes = encoded(&Message::Ops(vec![Arc::new(bad).into()]));
         assert_eq!(decode_all(&mut Decoder::new(Guard::Transport), &bytes), Err(WireError::Malformed));
     }
 }
@@ -322,7 +322,7 @@ fn what_no_honest_node_sends_is_refused() {
         let replica = Replica { node: node.into(), started: UnixMillis(5), id: ReplicaId(id) };
         Message::Hello(Hello { replica, cluster: "c".into(), fresh: true, lineage: 9 })
     };
-    let by = |dot| Message::Ops(vec![Arc::new(Op { dot, ..Op::clone(&one_field()) })]);
+    let by = |dot| Message::Ops(vec![Arc::new(Op { dot, ..Op::clone(&one_field()) }).into()]);
     for message in [
         hello("", 1),
         hello("two words", 1),

@@ -16,6 +16,9 @@ use crate::core::time::{Now, UnixMillis};
 /// Operations that one look at a shard may author.
 const OPS_PER_SWEEP: usize = 1_000;
 
+/// Logs that one sweep shortens.
+const LOGS_PER_SWEEP: usize = 16;
+
 /// The naive grace period of a mutant, in milliseconds.
 const NAIVE_GRACE_MILLIS: u64 = 6_000;
 
@@ -36,13 +39,9 @@ impl Node {
             return;
         }
         self.journal_expired(now, shard);
+        self.trim_logs(now);
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
-        if let Some(evidence) = &evidence {
-            let bytes_max = self.config.log_bytes_max;
-            let stable = &evidence.stable;
-            self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
-        }
         self.note_memory(shard);
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
@@ -53,6 +52,23 @@ impl Node {
                 self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
                 self.author(now, stamp, object, action);
             }
+        }
+    }
+
+    /// What everyone has needs no log entry. All logs are looked at within two seconds: what they hold after a burst of
+    /// writes is room that nothing else can have.
+    fn trim_logs(&mut self, now: Now) {
+        let bytes_max = self.config.log_bytes_max;
+        for _ in 0..LOGS_PER_SWEEP {
+            let shard = self.trim_next;
+            self.trim_next = ShardId(shard.0.wrapping_add(1));
+            if self.shard(shard).log_size().0 == 0 {
+                continue;
+            }
+            if let Some(Evidence { stable, .. }) = self.evidence(now, shard) {
+                self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
+            }
+            self.note_memory(shard);
         }
     }
 

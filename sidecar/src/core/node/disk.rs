@@ -4,14 +4,12 @@
 //! A node with a disk counts as having applied a write for good only once it is saved: a restart goes back to what is
 //! saved, and must not go back behind what the others hold to be known everywhere (semantics finding 22).
 
-use std::sync::Arc;
-
 use super::peer::Clocks;
 use super::{Node, NodeConfig, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry};
 use crate::core::mutant::{Mutants, Rule};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{Hlc, Now, UnixMillis};
 
@@ -50,7 +48,7 @@ pub struct UnsavedShard {
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnsavedContent {
     /// Operations, in the order in which they were applied.
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// The shard, whole, instead of all that was saved of it before.
     Image(Box<ShardState>),
 }
@@ -95,21 +93,22 @@ pub(super) struct Disk {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     bytes: u64,
     /// The shard must be saved whole.
     whole: bool,
 }
 
 impl Disk {
-    fn take_in(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+    fn take_in(&mut self, shard: ShardId, ops: &[NewOp]) {
         let backlog = &mut self.backlogs[shard.index()];
         if backlog.whole {
             return;
         }
         for op in ops {
-            let bytes = u64::from(op.estimated_bytes());
-            backlog.ops.push(Arc::clone(op));
+            let op = op.packed();
+            let bytes = op.waiting_bytes() as u64;
+            backlog.ops.push(op);
             backlog.bytes += bytes;
             self.bytes += bytes;
         }
@@ -186,7 +185,7 @@ impl Node {
     }
 
     /// Operations have been applied.
-    pub(super) fn unsaved_ops(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+    pub(super) fn unsaved_ops(&mut self, shard: ShardId, ops: &[NewOp]) {
         if let Some(disk) = self.disk.as_mut().filter(|_| !ops.is_empty()) {
             disk.take_in(shard, ops);
             self.tell_unsaved();

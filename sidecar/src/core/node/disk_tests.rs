@@ -169,7 +169,7 @@ fn what_waits_for_a_slow_disk_is_bounded_and_nothing_is_missing() {
                 }
                 UnsavedContent::Ops(ops) => {
                     let shard = shards.entry(shard).or_insert_with(|| Shard::new(shard));
-                    ops.into_iter().for_each(|op| drop(shard.receive(op)));
+                    ops.into_iter().for_each(|op| drop(shard.receive(op.open().unwrap())));
                 }
             }
         }

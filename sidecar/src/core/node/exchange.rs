@@ -1,12 +1,10 @@
 //! Links and the messages on them: push at once, compare always.
 
-use std::sync::Arc;
-
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
 
@@ -98,15 +96,20 @@ impl Node {
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
-        for op in &ops {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>) {
+        let ops = ops.into_iter().filter_map(PackedOp::open).collect();
+        self.new_ops_from(now, from, ops);
+    }
+
+    pub(super) fn new_ops_from(&mut self, now: Now, from: PeerId, ops: Vec<NewOp>) {
+        for NewOp { op, .. } in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
         if self.is_fresh() {
             return;
         }
         for op in ops {
-            let shard = op.object.shard();
+            let shard = op.op.object.shard();
             let foreign_history =
                 self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
             if !foreign_history {
@@ -117,12 +120,12 @@ impl Node {
     }
 
     /// Lets an operation in by the normal door.
-    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>) {
-        let (me, shard) = (self.id(), op.object.shard());
-        if op.dot.actor == me {
+    pub(super) fn take_op(&mut self, now: Now, op: NewOp) {
+        let (me, dot, shard) = (self.id(), op.op.dot, op.op.object.shard());
+        if dot.actor == me {
             return;
         }
-        if self.shard(shard).has(&op.dot) {
+        if self.shard(shard).has(&dot) {
             self.figures.ops_duplicate += 1;
             return;
         }

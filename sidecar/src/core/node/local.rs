@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DiskHealth, Node};
+use crate::core::author::Times;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
@@ -71,7 +72,8 @@ impl Node {
         let time = self.clock.advance(now);
         let stamp = self.clock.next_stamp(now, write.after);
         let lifetime = self.config.session_lifetime_millis;
-        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, time, lifetime, write)?;
+        let times = Times { now: time, leases_from: self.clock.leases_from(now) };
+        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, times, lifetime, write)?;
         let ends = matches!(write.change, crate::core::command::Change::Destroy);
         let Some(action) = composed.action else {
             return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
@@ -79,7 +81,7 @@ impl Node {
         self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
-        let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
+        let token = Token { shard: write.object.shard(), hlc: op.op.hlc, dots: vec![op.op.dot] };
         Ok(self.written(time, &write.object, token, created, ends))
     }
 

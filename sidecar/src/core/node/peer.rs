@@ -156,6 +156,8 @@ pub(super) struct Peer {
     pub(super) round_trip_micros: Option<u64>,
     pub(super) compare_at: MonoMicros,
     pub(super) ping_at: MonoMicros,
+    /// When the last ping to it was sent.
+    pub(super) pinged: MonoMicros,
     /// When what was sent and not reported is sent again.
     pub(super) resend_at: MonoMicros,
     /// The sum of `known` at the last look, to notice that nothing moves.
@@ -187,6 +189,7 @@ impl Peer {
             round_trip_micros: None,
             compare_at: MonoMicros(0),
             ping_at: MonoMicros(0),
+            pinged: MonoMicros(0),
             resend_at: MonoMicros(0),
             resend_mark: 0,
             digest_cursor: 0,

@@ -10,37 +10,40 @@ use std::sync::Arc;
 use super::overlay::place;
 use super::{Node, Output};
 use crate::core::message::{Message, PeerId};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::time::Now;
 
 impl Node {
     /// Gives an own operation to everyone.
-    pub(super) fn spread(&mut self, op: &Arc<Op>) {
+    pub(super) fn spread(&mut self, op: &NewOp) {
         self.pass_on(std::slice::from_ref(op), place(self.id()), None);
     }
 
     /// Operations to apply and to pass on.
-    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>, until: u64) {
+    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, until: u64) {
+        let ops: Vec<NewOp> = ops.into_iter().filter_map(PackedOp::open).collect();
         let foreign = self.peers.get(&from).is_some_and(|peer| !peer.states_wanted.is_empty());
         if !self.is_fresh() && !foreign {
             self.pass_on(&ops, until, Some(from));
         }
-        self.ops_from(now, from, ops);
+        self.new_ops_from(now, from, ops);
     }
 
-    fn pass_on(&mut self, ops: &[Arc<Op>], until: u64, from: Option<PeerId>) {
+    fn pass_on(&mut self, ops: &[NewOp], until: u64, from: Option<PeerId>) {
         for (id, until) in self.parts(until, from) {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let lacks = |op: &&Arc<Op>| op.dot.actor != id && !peer.known.has(op.object.shard(), &op.dot);
-            let lacking: Vec<Arc<Op>> = ops.iter().filter(lacks).map(Arc::clone).collect();
-            for op in &lacking {
+            let lacks =
+                |NewOp { op, .. }: &&NewOp| op.dot.actor != id && !peer.known.has(op.object.shard(), &op.dot);
+            let lacking: Vec<&NewOp> = ops.iter().filter(lacks).collect();
+            for NewOp { op, .. } in &lacking {
                 let shard = op.object.shard();
                 if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
                     peer.sent.raise(shard, op.dot);
                 }
             }
             if !lacking.is_empty() {
-                self.outbox.push_back(Output::Send(id, Arc::new(Message::Relay { ops: lacking, until })));
+                let ops = lacking.into_iter().map(NewOp::packed).collect();
+                self.outbox.push_back(Output::Send(id, Arc::new(Message::Relay { ops, until })));
             }
         }
     }

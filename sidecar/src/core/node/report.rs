@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::peer::Peer;
 use super::{Alarm, Node};
 use crate::core::message::{Message, Micros, PeerId, RosterEntry};
-use crate::core::time::{Now, UnixMillis};
+use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// Between pings to one peer.
 const PING_MILLIS: u64 = 1_000;
@@ -15,13 +15,17 @@ const MEASURABLE_MICROS_MAX: u64 = 4_000_000;
 
 impl Node {
     pub(super) fn ping_if_due(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.ping_at <= now.mono) else { return };
+        let clock = &self.clock;
+        let due = |peer: &&mut Peer| peer.ping_at <= now.mono || clock.was_set_since(peer.pinged);
+        let Some(peer) = self.peers.get_mut(&id).filter(due) else { return };
+        let sent = clock.sending(now);
+        peer.pinged = sent;
         peer.ping_at = now.mono.plus_millis(PING_MILLIS);
         // First what the ping's sum contains.
         self.tell_progress(id);
         self.remind_of_saved(id);
         let ping = Message::Ping {
-            sent: Micros::from(now.mono),
+            sent: Micros::from(sent),
             wall: now.wall,
             now: self.time_for_good(now),
             clock_sum: self.clock_sum(),
@@ -71,7 +75,7 @@ impl Node {
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let offset_millis = millis(wall) - millis(now.wall);
         if round_trip_micros <= MEASURABLE_MICROS_MAX {
-            self.clock.measured(from, offset_millis.saturating_add(half_millis));
+            self.clock.measured(from, MonoMicros(sent.0), offset_millis.saturating_add(half_millis));
         }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);

@@ -410,6 +410,8 @@ fn keys_are_listed_in_pages() {
 
 #[path = "hostile_cases.rs"]
 mod review;
+#[path = "suspended_cases.rs"]
+mod suspended;
 
 #[test]
 fn at_the_limit_on_memory_only_growth_is_refused() {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use crate::core::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
-use crate::core::op::Op;
+use crate::core::packed::NewOp;
 use crate::core::time::Hlc;
 
 /// A shard, whole, as it travels.
@@ -54,7 +53,7 @@ pub struct Merged {
     /// Authors whose operations came with it, and up to where.
     pub raised: Vec<Dot>,
     /// Operations that had waited for it.
-    pub applied: Vec<Arc<Op>>,
+    pub applied: Vec<NewOp>,
 }
 
 impl Shard {

@@ -262,6 +262,7 @@ fn refused(node: &Node, visit: &Visit, refusal: &Refusal, asked: Asked) -> Answe
         Refusal::Overflow { .. } => Answer::Refused("overflow"),
         Refusal::WrongKind => Answer::Refused("wrong kind"),
         Refusal::OutOfMemory => Answer::Refused("out of memory"),
+        Refusal::DiskFull | Refusal::DiskFailing => Answer::Refused("disk"),
         Refusal::TooLarge => Answer::Refused("too large"),
     }
 }

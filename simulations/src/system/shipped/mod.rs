@@ -97,7 +97,7 @@ impl Seat {
                 node::Output::Done(wait, how) => {
                     self.door.waited(&mut self.node, now, wait, how, &mut self.outbox);
                 }
-                node::Output::Changed(_) => {}
+                node::Output::Changed(_) | node::Output::Unsaved => {}
                 node::Output::Alarm(alarm) => self.outbox.push_back(told(&alarm)),
                 node::Output::Disconnect(peer, _) => {
                     if let Some(process) = self.known.get(&peer) {
@@ -259,6 +259,8 @@ impl System for Sidetalk {
             Message::Echo { .. } => "echo",
             Message::Settled(..) => "settled",
             Message::Leave => "leave",
+            Message::Saved { .. } => "saved",
+            Message::WantSaved => "want-saved",
         }
     }
 

@@ -3,13 +3,12 @@
 //! A disk is all or nothing: what is tested here is what the node makes of it, not how a file is written.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::network::Event;
 use super::{Cluster, SHARDS_USED, Violation};
 use crate::core::identity::{Clock, Dot, ReplicaId, SHARDS, ShardId};
 use crate::core::node::{DiskHealth, Input, Restored, SavedNode, UnsavedContent, UnsavedShard};
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{MonoMicros, UnixMillis};
 
@@ -39,7 +38,7 @@ pub(super) struct Disk {
 #[derive(Clone, Debug, Default)]
 struct SavedShard {
     image: Option<ShardState>,
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     clock: Clock,
     content_sum: u128,
 }
@@ -96,7 +95,8 @@ impl Disk {
                 None => Shard::new(id),
             };
             for op in &saved.ops {
-                shard.receive(Arc::clone(op));
+                let op = op.clone().open();
+                shard.receive(op.ok_or_else(|| Violation("a saved operation cannot be read".into()))?);
             }
             let same = shard.digest().content_sum == saved.content_sum && *shard.clock() == saved.clock;
             if !same || shard.pending_len() > 0 {

@@ -109,7 +109,7 @@ impl Cluster {
         if clock.get(&me) > noted {
             let mut asked = clock.clone();
             asked.dots.insert(me, noted);
-            let Some(own) = node.shard(shard).missing(&asked) else {
+            let Some(own) = node.shard(shard).missing_ops(&asked) else {
                 return Err(Violation(format!(
                     "n{seat} has dropped an operation from its log while writing it"
                 )));
