@@ -220,18 +220,9 @@ impl Bound {
         }
         drop(socket_file);
         let drained = drain.wait(&driver, until).await;
-        if driver.disk().is_some() {
-            let driver = Arc::clone(&driver);
-            // The last commit, before anybody counts on this node no more.
-            let _ = tokio::task::spawn_blocking(move || {
-                let left = driver.read(|node, _| node.would_leave());
-                if let Some(disk) = driver.disk() {
-                    disk.stop(left);
-                }
-            })
-            .await;
+        if last_commit(&driver).await {
+            driver.input(Input::Farewell);
         }
-        driver.input(Input::Farewell);
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
         ticker.abort();
@@ -239,6 +230,23 @@ impl Bound {
         drained.tell();
         Ok(drained)
     }
+}
+
+/// Saves all there is, before anybody counts on this node no more. Gives whether it may leave: what is on the disk says
+/// whether others may have gone on without it.
+async fn last_commit(driver: &Arc<Driver>) -> bool {
+    if driver.disk().is_none() {
+        return true;
+    }
+    let driver = Arc::clone(driver);
+    let saved = tokio::task::spawn_blocking(move || {
+        let leaves = driver.read(|node, _| node.would_leave());
+        if let Some(disk) = driver.disk() {
+            disk.stop(leaves);
+        }
+        leaves
+    });
+    saved.await.unwrap_or(false)
 }
 
 async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {

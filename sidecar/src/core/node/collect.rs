@@ -153,10 +153,11 @@ impl Node {
         Some(found.into_values().collect())
     }
 
-    fn evidence(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+    fn evidence(&mut self, now: Now, shard: ShardId) -> Option<Evidence> {
         if self.is_overlay() {
-            return self.surveyed(now, shard);
+            return self.surveyed(shard);
         }
+        let own_time = self.time_for_good(now);
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
@@ -165,7 +166,7 @@ impl Node {
                 *counter = (*counter).min(disk.saved.counter(shard, *actor));
             }
         }
-        let mut time = Some(self.clock.time(now));
+        let mut time = Some(own_time);
         for report in everyone {
             if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
                 return None;

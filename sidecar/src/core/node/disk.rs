@@ -8,7 +8,7 @@ use super::peer::Clocks;
 use super::{Node, NodeConfig, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry};
-use crate::core::mutant::Mutants;
+use crate::core::mutant::{Mutants, Rule};
 use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{Hlc, Now, UnixMillis};
@@ -85,6 +85,8 @@ pub(super) struct Disk {
     bytes: u64,
     /// What is on the disk.
     pub(super) saved: Clocks,
+    /// The time on it: a restart does not go back behind it.
+    time: UnixMillis,
     health: DiskHealth,
     told: bool,
 }
@@ -163,6 +165,7 @@ impl Node {
         node.outbox.clear();
         let mut disk = Disk::default();
         disk.backlogs.resize_with(SHARDS, Backlog::default);
+        disk.time = saved.time;
         for shard in &shards {
             for (actor, counter) in &shard.clock().dots {
                 disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
@@ -235,6 +238,10 @@ impl Node {
             });
         }
         self.tell_unsaved();
+        if self.mutants.lacks(Rule::SavedEarly) {
+            let given: Vec<_> = unsaved.iter().map(|saved| (saved.shard, saved.clock.clone())).collect();
+            self.saved(&given, UnixMillis(0));
+        }
         unsaved
     }
 
@@ -261,9 +268,20 @@ impl Node {
         self.disk.as_ref().map_or(DiskHealth::Good, |disk| disk.health)
     }
 
+    /// The time that the others may count on for deadlines: where there is a disk, what a restart does not go back
+    /// behind.
+    pub(super) fn time_for_good(&mut self, now: Now) -> UnixMillis {
+        let time = self.clock.advance(now);
+        match &self.disk {
+            Some(disk) if !self.mutants.lacks(Rule::UnsavedTime) => time.min(disk.time),
+            _ => time,
+        }
+    }
+
     /// These shards are on the disk up to these clocks.
-    pub(super) fn saved(&mut self, shards: &[(ShardId, Clock)]) {
+    pub(super) fn saved(&mut self, shards: &[(ShardId, Clock)], time: UnixMillis) {
         let Some(disk) = &mut self.disk else { return };
+        disk.time = disk.time.max(time);
         let mut progress = Vec::new();
         for (shard, clock) in shards {
             for (actor, counter) in &clock.dots {

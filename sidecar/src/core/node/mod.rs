@@ -46,7 +46,7 @@ use super::mutant::Mutants;
 use super::op::Action;
 use super::packed::NewOp;
 use super::shard::Shard;
-use super::time::{Hlc, MonoMicros, Now};
+use super::time::{Hlc, MonoMicros, Now, UnixMillis};
 
 /// How a node is set up. Everything has a default but who it is.
 #[derive(Clone, Debug)]
@@ -109,8 +109,9 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
-    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
-    Saved(Vec<(ShardId, Clock)>),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks; and so is this time of
+    /// [`Node::saved_node`].
+    Saved(Vec<(ShardId, Clock)>, UnixMillis),
     /// It is not, for this reason.
     NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
@@ -215,7 +216,7 @@ pub struct Node {
     sweep_next: ShardId,
     /// Whose log is shortened next.
     trim_next: ShardId,
-    sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
+    sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
 }
 
@@ -293,7 +294,7 @@ impl Node {
                     peer.forget_sent();
                 }
             }
-            Input::Saved(shards) => self.saved(&shards),
+            Input::Saved(shards, time) => self.saved(&shards, time),
             Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
@@ -448,7 +449,7 @@ impl Node {
     /// What this node takes for the time where deadlines are concerned.
     #[cfg(any(test, feature = "mutants"))]
     #[must_use]
-    pub fn time(&self, now: Now) -> super::time::UnixMillis {
+    pub fn time(&self, now: Now) -> UnixMillis {
         self.clock.time(now)
     }
 
@@ -459,6 +460,8 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod sparse_tests;
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl Node {
     /// Everyone behind this node has answered: now it reports itself, at this moment.
     pub(super) fn answer_survey(&mut self, now: Now, wave: WaveId) {
         let parent = self.waves.get(wave).and_then(|wave| wave.parent);
-        let time = self.clock.advance(now);
+        let time = self.time_for_good(now);
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         tally.time = tally.time.min(time);
         tally.members = tally.members.wrapping_add(member_hash(self.id()));
@@ -277,7 +277,7 @@ impl Node {
     }
 
     /// What everyone is known to know of one shard.
-    pub(super) fn surveyed(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+    pub(super) fn surveyed(&self, shard: ShardId) -> Option<Evidence> {
         let known = self.known_of_all()?;
         let ours = self.shard(shard);
         let all = (shard, ReplicaId(0))..=(shard, ReplicaId(u64::MAX));
@@ -292,7 +292,7 @@ impl Node {
                 _ => drop(stable.dots.insert(*actor, *counter)),
             }
         }
-        Some(Evidence { stable, time: Some(known.time.min(self.clock.time(now))) })
+        Some(Evidence { stable, time: Some(known.time) })
     }
 
     /// Whether every member is known to have these.

@@ -10,6 +10,9 @@ use sidetalk::core::shard::{Shard, ShardState};
 use sidetalk::core::time::{MonoMicros, Now};
 use sidetalk::core::token::Token;
 
+/// Between two commits when there is nothing new but the time.
+const BEAT_MICROS: u64 = 5_000_000;
+
 /// Operations behind an image before the two become one image.
 const OPS_MAX: usize = 200;
 
@@ -26,6 +29,8 @@ pub(super) struct Disk {
     writing: Option<(Vec<UnsavedShard>, SavedNode, MonoMicros)>,
     /// The node has said that there is something to be saved.
     wanted: bool,
+    /// When the time is saved, if nothing else is.
+    beat: MonoMicros,
 }
 
 #[derive(Default)]
@@ -39,7 +44,15 @@ struct Saved {
 impl Disk {
     pub(super) fn new(commit_micros: u64) -> Self {
         let saved = (0..SHARDS).map(|_| Saved::default()).collect();
-        Self { commit_micros, late_micros: 0, saved, head: None, writing: None, wanted: false }
+        Self {
+            commit_micros,
+            late_micros: 0,
+            saved,
+            head: None,
+            writing: None,
+            wanted: false,
+            beat: MonoMicros(0),
+        }
     }
 
     /// The process is gone. Gives whether something was being written.
@@ -64,9 +77,9 @@ impl Disk {
         self.head.as_ref().is_some_and(|(_, is_current)| *is_current)
     }
 
-    /// When a commit is over.
-    pub(super) fn deadline(&self) -> Option<MonoMicros> {
-        self.writing.as_ref().map(|(.., over)| *over)
+    /// When a commit is over, or else the next must begin.
+    pub(super) fn deadline(&self) -> MonoMicros {
+        self.writing.as_ref().map_or(self.beat, |(.., over)| *over)
     }
 
     /// Ends the commit that is over, or begins the next where there is something to be saved. What the node is to be told
@@ -80,7 +93,9 @@ impl Disk {
                 None
             }
         };
+        self.wanted |= self.beat <= now.mono;
         if told.is_none() && self.writing.is_none() && std::mem::take(&mut self.wanted) {
+            self.beat = MonoMicros(now.mono.0 + BEAT_MICROS);
             let shards = node.take_unsaved(&[]);
             let micros = self.commit_micros + self.late_micros;
             self.writing = Some((shards, node.saved_node(), MonoMicros(now.mono.0 + micros)));
@@ -115,8 +130,9 @@ impl Disk {
             (saved.clock, saved.content_sum) = (unsaved.clock, unsaved.content_sum);
             saved.compact(unsaved.shard);
         }
+        let time = head.time;
         self.head = Some((head, is_current));
-        Input::Saved(clocks)
+        Input::Saved(clocks, time)
     }
 
     /// Whether it has what a token names.

@@ -268,8 +268,8 @@ impl System for Sidetalk {
     }
 
     fn deadline(&self, node: NodeIx) -> Option<MonoMicros> {
-        let disk = self.disks.get(node).and_then(Disk::deadline);
-        self.seat(node).map(|seat| seat.node.deadline().min(disk.unwrap_or(MonoMicros(u64::MAX))))
+        let disk = self.disks.get(node).map_or(MonoMicros(u64::MAX), Disk::deadline);
+        self.seat(node).map(|seat| seat.node.deadline().min(disk))
     }
 
     fn wants_link(&self, node: NodeIx, peer: Process) -> bool {

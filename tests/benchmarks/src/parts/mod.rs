@@ -1,6 +1,7 @@
 //! One file for each thing that is compared.
 
 mod batch;
+mod durability;
 mod encryption;
 mod express;
 mod filling;
@@ -21,7 +22,7 @@ use crate::result::Comparison;
 pub(crate) type Part = fn(&Plan) -> Pin<Box<dyn Future<Output = Vec<Comparison>> + '_>>;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [(&str, Part); 10] = [
+pub(crate) const ALL: [(&str, Part); 11] = [
     ("reads", |plan| Box::pin(reads::measure(plan))),
     ("writes", |plan| Box::pin(writes::measure(plan))),
     ("batch", |plan| Box::pin(batch::measure(plan))),
@@ -32,4 +33,5 @@ pub(crate) const ALL: [(&str, Part); 10] = [
     ("encryption", |plan| Box::pin(encryption::measure(plan))),
     ("memory", |plan| Box::pin(memory::measure(plan))),
     ("filling", |plan| Box::pin(filling::measure(plan))),
+    ("durability", |plan| Box::pin(durability::measure(plan))),
 ];

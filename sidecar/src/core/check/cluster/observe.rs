@@ -206,26 +206,36 @@ impl Cluster {
         Err(Violation(format!("n{seat} does not want to talk with {:x}: {why}", peer.0)))
     }
 
-    /// How far a seat's present and former processes had got in a shard, each on its own.
+    /// How far a seat's present and former processes had got in a shard, each on its own, for good where it has a disk.
     pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
+        if let Some(saved) = self.ever_saved(seat, shard) {
+            return saved;
+        }
         let dead = self.dead.iter().filter(|dead| dead.seat == seat);
         let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
         clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
         clocks
     }
 
+    /// What no process and no disk has any more need not come back.
+    pub(super) fn forget_lost(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain(|(shard, (actor, counter))| {
+            self.up().any(|(_, node)| node.shard(*shard).clock().get(actor) >= *counter)
+                || self.on_some_disk(*shard, Dot::new(*actor, *counter))
+        });
+        self.kept = kept;
+    }
+
     /// A process is no more. What only it had may be lost from now on.
     pub(super) fn bury(&mut self, seat: usize) {
+        self.disk_dies(seat);
         let Some(node) = self.seats[seat].node.take() else { return };
         let clocks: BTreeMap<ShardId, Clock> = ShardId::all()
             .map(|shard| (shard, node.shard(shard).clock().clone()))
             .filter(|(_, clock)| !clock.is_empty())
             .collect();
-        let survivors: Vec<&Node> = self.seats.iter().filter_map(|seat| seat.node.as_ref()).collect();
-        let held = |shard: ShardId, actor: &ReplicaId, counter: u64| {
-            survivors.iter().any(|node| node.shard(shard).clock().get(actor) >= counter)
-        };
-        self.kept.retain(|(shard, (actor, counter))| held(*shard, actor, *counter));
+        self.forget_lost();
         self.dead.push(Dead { seat, since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();
