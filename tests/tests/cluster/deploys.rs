@@ -67,7 +67,9 @@ async fn a_rolling_restart_under_load_loses_nothing_and_says_what_it_handed_over
         let (code, line) = cluster.stop(index).await;
         println!("{line}");
         assert_eq!((code, field(&line, "left-behind")), (0, 0), "{line}");
-        assert_eq!((field(&line, "peers"), field(&line, "peers-behind")), (2, 0), "{line}");
+        // Stopped again as soon as it is ready, it may not be linked with everybody yet.
+        assert!((1..=2).contains(&field(&line, "peers")), "{line}");
+        assert_eq!(field(&line, "peers-behind"), 0, "{line}");
         handed_over += field(&line, "handed-over");
         cluster.restart(index).await;
         cluster[index].ready().await;
