@@ -62,6 +62,9 @@ impl HybridClock {
             *offset = Offset { millis: offset.millis.saturating_sub(step_millis), stale: true };
         }
         self.seen = now;
+        if step_millis < 0 && self.offsets.is_empty() {
+            self.stamp_back(now);
+        }
         self.floor
     }
 
@@ -226,6 +229,20 @@ mod tests {
         for millis in [0, 1, DRIFT_MILLIS_MAX / 2, AFTER_MILLIS_MAX] {
             assert!(clock.next_stamp(at(0), Some(ahead(millis))) > ahead(millis), "{millis}");
         }
+    }
+
+    #[test]
+    fn stamps_go_back_with_a_clock_that_is_set_back_while_nobody_is_linked() {
+        let mut clock = HybridClock::default();
+        let now = |mono: u64, wall: u64| Now { mono: at(mono).mono, wall: at(wall).wall };
+        for (mono, wall) in [(0, 0), (1_000, 61_000), (2_000, 2_000)] {
+            let now = now(mono, wall);
+            clock.advance(now);
+            let stamp = clock.next_stamp(now, None);
+            assert_eq!(stamp.wall(), now.wall);
+            assert_eq!(clock.observe(now, stamp), None);
+        }
+        assert_eq!(clock.floor(), at(61_000).wall, "deadlines do not go back");
     }
 
     #[test]
