@@ -340,7 +340,8 @@ impl Node {
         for progress in progress {
             saved.raise(progress.shard, progress.dot);
         }
-        if saved.sum() != sum {
+        // Only a reminder is compared: what says more may have overtaken, or been overtaken by, what is under way.
+        if progress.is_empty() && saved.sum() != sum {
             self.send(from, Message::WantSaved);
         }
         let mut shards: Vec<ShardId> = progress.iter().map(|progress| progress.shard).collect();
