@@ -180,7 +180,8 @@ impl<S: System> World<S> {
         if known {
             self.hear(observer, process, false);
         }
-        known
+        // One that stands still is no live node.
+        known && self.seats[node].runs()
     }
 
     /// The next mistake that nobody ordered.

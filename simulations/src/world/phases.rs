@@ -88,10 +88,14 @@ impl<S: System> World<S> {
             Phase::Settling { since } => self.settling(since),
             Phase::Quiet { until, bytes } if self.now >= until => {
                 let links = self.network.links.len().max(1) as f64;
-                let seconds = self.scenario.quiet.as_secs();
+                let seconds = self.scenario.quiet.as_secs() / 2.0;
                 let sent = (self.recorder.bytes() - bytes) as f64;
                 self.recorder.idle_bytes_per_link_s = sent / links / seconds;
                 self.phase = Phase::Over;
+            }
+            // What was under way when all were equal is not idle talk: only the second half counts.
+            Phase::Quiet { until, .. } if self.now + self.scenario.quiet.0 / 2 < until => {
+                self.phase = Phase::Quiet { until, bytes: self.recorder.bytes() };
             }
             Phase::Using { .. } | Phase::Quiet { .. } | Phase::Over => {}
         }
