@@ -29,8 +29,10 @@ pub(super) struct Disk {
     writing: Option<(Vec<UnsavedShard>, SavedNode, MonoMicros)>,
     /// The node has said that there is something to be saved.
     wanted: bool,
-    /// When the time is saved, if nothing else is.
+    /// When the time is saved, if nothing else is; never after the last commit.
     beat: MonoMicros,
+    /// The last commit of a process is done.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -52,12 +54,13 @@ impl Disk {
             writing: None,
             wanted: false,
             beat: MonoMicros(0),
+            closed: false,
         }
     }
 
     /// The process is gone. Gives whether something was being written.
     pub(super) fn cut_off(&mut self) -> bool {
-        self.wanted = false;
+        (self.wanted, self.closed, self.beat) = (false, false, MonoMicros(0));
         self.writing.take().is_some()
     }
 
@@ -93,6 +96,9 @@ impl Disk {
                 None
             }
         };
+        if self.closed {
+            return None;
+        }
         self.wanted |= self.beat <= now.mono;
         if told.is_none() && self.writing.is_none() && std::mem::take(&mut self.wanted) {
             self.beat = MonoMicros(now.mono.0 + BEAT_MICROS);
@@ -114,6 +120,7 @@ impl Disk {
             let over = shards.is_empty();
             told.push(self.keep(shards, node.saved_node(), !(over && node.would_leave())));
             if over {
+                (self.closed, self.beat) = (true, MonoMicros(u64::MAX));
                 return told;
             }
         }

@@ -255,8 +255,14 @@ impl System for Sidetalk {
             }
         };
         if let (node::Input::Farewell, Some(disk)) = (&input, self.disks.get_mut(node)) {
-            for told in disk.last_commit(&mut seat.node) {
+            let told = disk.last_commit(&mut seat.node);
+            let stays = disk.is_current();
+            for told in told {
                 seat.input(now, told);
+            }
+            // As in the sidecar: who says on its disk that others count on it does not leave them.
+            if stays {
+                return;
             }
         }
         seat.input(now, input);
