@@ -1,12 +1,40 @@
-//! What a fuzzer does to stored records.
+//! What a fuzzer does to stored records, and a node for those whose peer may say anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::identity::{Dot, ReplicaId};
+use super::identity::{Dot, Replica, ReplicaId};
+use super::message::{Hello, Message};
+use super::node::{Input, Node, NodeConfig};
 use super::path::Path;
 use super::record::{Body, NewRecord, Origin, Text, decode};
 use super::records::Records;
-use super::time::Hlc;
+use super::time::{Hlc, MonoMicros, Now, UnixMillis};
+
+/// The peer that may say anything.
+pub const PEER: ReplicaId = ReplicaId(77);
+
+/// Each step takes 50 ms.
+#[must_use]
+pub fn now(step: u64) -> Now {
+    Now { mono: MonoMicros(step * 50_000), wall: UnixMillis(1_700_000_000_000 + step * 50) }
+}
+
+/// A node with one linked member.
+#[must_use]
+pub fn linked() -> Node {
+    let config = NodeConfig {
+        bootstrap_millis: 1_000,
+        lineage: 5,
+        log_bytes_max: 1 << 20,
+        ..NodeConfig::new(Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) }, "c")
+    };
+    let mut node = Node::new(config, now(0));
+    node.handle(now(0), Input::LinkUp(PEER));
+    let replica = Replica { node: "peer".into(), started: UnixMillis(1), id: PEER };
+    let hello = Hello { replica, cluster: "c".into(), fresh: false, lineage: 5 };
+    node.handle(now(0), Input::Message(PEER, Message::Hello(hello)));
+    node
+}
 
 /// One byte that picks what is looked for, then the bytes of a life's records.
 ///

@@ -1,14 +1,14 @@
 //! Messages of a peer that may say anything.
 
 use crate::core::command::{Change, Lookup, Write};
-use crate::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
-use crate::core::message::{Hello, Message};
-use crate::core::node::{Input, Node, NodeConfig};
-use crate::core::time::{MonoMicros, Now, UnixMillis};
+use crate::core::fuzzed::PEER;
+pub(super) use crate::core::fuzzed::{linked, now};
+use crate::core::identity::{Kind, ObjectId, ShardId};
+use crate::core::message::Message;
+use crate::core::node::{Input, Node};
+use crate::core::time::Now;
 use crate::core::value::Tree;
 use crate::wire::{Decoder, Guard, Incoming, PREFIX_BYTES, Version};
-
-const PEER: ReplicaId = ReplicaId(77);
 
 /// Frames of messages: two bytes of length, the message. A node takes whatever parses.
 ///
@@ -40,26 +40,6 @@ pub(super) fn messages(data: &[u8]) {
 
 pub(super) fn feed(node: &mut Node, now: Now, message: Message) {
     node.handle(now, Input::Message(PEER, message));
-}
-
-pub(super) fn now(step: u64) -> Now {
-    Now { mono: MonoMicros(step * 50_000), wall: UnixMillis(1_700_000_000_000 + step * 50) }
-}
-
-/// A node with one linked member.
-pub(super) fn linked() -> Node {
-    let config = NodeConfig {
-        bootstrap_millis: 1_000,
-        lineage: 5,
-        log_bytes_max: 1 << 20,
-        ..NodeConfig::new(Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) }, "c")
-    };
-    let mut node = Node::new(config, now(0));
-    node.handle(now(0), Input::LinkUp(PEER));
-    let replica = Replica { node: "peer".into(), started: UnixMillis(1), id: PEER };
-    let hello = Hello { replica, cluster: "c".into(), fresh: false, lineage: 5 };
-    feed(&mut node, now(0), Message::Hello(hello));
-    node
 }
 
 /// The next frame's payload.

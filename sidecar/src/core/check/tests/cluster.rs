@@ -186,31 +186,30 @@ fn soak() {
     assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
 }
 
-fn found(rule: Rule, theme: Theme, seeds: u64) {
-    let mutants = Mutants::without(rule);
-    let hit = (0..seeds).find_map(|seed| Some((seed, fails(seed, theme, 150, mutants, through_bytes)?)));
+/// The rule is missed in one of so many seeds.
+fn found_by<F: std::fmt::Display>(rule: Rule, seeds: u64, failure: impl Fn(u64) -> Option<F>) {
+    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
     let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
     println!("{rule:?}: seed {seed}: {failure}");
+}
+
+fn found_in(rule: Rule, seeds: u64, setup: impl Fn(u64) -> Setup) {
+    found_by(rule, seeds, |seed| {
+        let setup = setup(seed);
+        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
+    });
+}
+
+fn found(rule: Rule, theme: Theme, seeds: u64) {
+    found_by(rule, seeds, |seed| fails(seed, theme, 150, Mutants::without(rule), through_bytes));
 }
 
 fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
-    let failure = |seed| {
-        let setup = Setup::sparse(seed, theme, Mutants::without(rule), through_bytes);
-        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
-    };
-    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
-    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
-    println!("{rule:?}: seed {seed}: {failure}");
+    found_in(rule, seeds, |seed| Setup::sparse(seed, theme, Mutants::without(rule), through_bytes));
 }
 
 fn found_with_disks(rule: Rule, theme: Theme, seeds: u64) {
-    let failure = |seed| {
-        let setup = Setup::durable(seed, theme, Mutants::without(rule), through_bytes);
-        attempt(&setup, seed, &steps(seed, &setup, 150), false).1
-    };
-    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
-    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
-    println!("{rule:?}: seed {seed}: {failure}");
+    found_in(rule, seeds, |seed| Setup::durable(seed, theme, Mutants::without(rule), through_bytes));
 }
 
 #[test]
