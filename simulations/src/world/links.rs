@@ -86,6 +86,7 @@ impl<S: System> World<S> {
         let (me, peer) = (link.ends[end], link.ends[1 - end]);
         if self.seats[me.node].process == Some(me) {
             self.count("links made");
+            self.acquaintance.meet(self.now, me, peer);
             let established = self.seats[peer.node].loner.is_none();
             if let Some(met) = self.seats[me.node].loner.as_mut().filter(|_| established) {
                 met.get_or_insert(self.now);
