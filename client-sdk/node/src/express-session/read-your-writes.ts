@@ -10,6 +10,7 @@ import { isToken, TokenScope } from "../scope.js";
 import { bind, type RequestContext, within } from "../session-store/context.js";
 import type { SidetalkStore } from "./store.js";
 import { Held, type Hooks } from "./hold.js";
+import { leadTo } from "./methods.js";
 import { type CookieAttributes, type TokenCookie, TokenCookies } from "./token-cookies.js";
 
 /** How {@link readYourWrites} behaves. */
@@ -53,6 +54,7 @@ export function readYourWrites(
     const held = wrapper.hold(request, response);
     const go = (error?: unknown) => {
       if (request.sessionStore === store) request.sessionStore = wrapper.viewOf(held);
+      else wrapper.leadTo(held);
       held.watchEnd();
       within(undefined, next, undefined, [error]);
     };
@@ -84,9 +86,13 @@ class Wrapper implements Hooks {
 
   hold(request: IncomingMessage, response: ServerResponse): Held {
     const brought = this.#cookies.read(request.headers.cookie);
-    const held = new Held(request, response, new TokenScope(tokensOf(brought)), this);
-    bind(request, held);
-    return held;
+    return new Held(request, response, new TokenScope(tokensOf(brought)), brought, this);
+  }
+
+  /** Where the request's store is not this one's view, which knows the request. */
+  leadTo(held: Held): void {
+    leadTo(held);
+    bind(held.request, held);
   }
 
   viewOf(context: RequestContext): SidetalkStore {
@@ -94,15 +100,9 @@ class Wrapper implements Hooks {
   }
 
   headers(held: Held): void {
-    const { request, response, scope } = held;
+    const { response, scope, brought } = held;
     // With most requests nothing was written.
-    if (scope.written.size > 0) this.#cookies.write(response, scope, this.#cookies.read(request.headers.cookie));
-  }
-
-  /** What the store knows has changed. All else is left to express-session, within its `end`. */
-  saveAtEnd({ request }: Held): void {
-    const { session } = request as WithSession;
-    if (session && this.#store._changed(session as never)) session.save();
+    if (scope.written.size > 0) this.#cookies.write(response, scope, brought);
   }
 
   /**
