@@ -81,8 +81,11 @@ export const PATH_OPS = "application/vnd.sidetalk.ops+json";
 const WAIT_MILLIS_DEFAULT = 1_000;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 5_000;
 
+const PLAIN = /^[A-Za-z0-9_-]+$/;
+
 /** One segment of a path. */
 export function segment(text: string): string {
+  if (PLAIN.test(text)) return text;
   if (text === "." || text === "..") return text.replaceAll(".", "%2E");
   try {
     return encodeURIComponent(text);

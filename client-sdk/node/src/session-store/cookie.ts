@@ -64,14 +64,15 @@ function isSameAge(name: string, age: unknown, before: unknown): boolean {
   return Math.abs(before - age) < AGE_SLACK_MILLIS;
 }
 
-/** The cookie of a session that was read, with when it expires. */
-export function loadedCookie(stored: unknown, expiresInMillis: number): SessionCookie {
+/** The cookie of a session that was read, with when it expires: as JSON has it, or `asDate`. */
+export function loadedCookie(stored: unknown, expiresInMillis: number, asDate: boolean): SessionCookie {
   const cookie: SessionCookie =
     typeof stored === "object" && stored !== null
       ? { ...stored }
       : { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };
   if (typeof cookie.originalMaxAge === "number") {
-    cookie.expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis)).toISOString();
+    const expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis));
+    cookie.expires = asDate ? expires : expires.toISOString();
   }
   return cookie;
 }

@@ -232,7 +232,7 @@ export class SessionStore extends EventEmitter {
       life: found.life ?? "",
       deadline: performance.now() + millis,
     });
-    data.cookie = loadedCookie(data.cookie, millis);
+    data.cookie = loadedCookie(data.cookie, millis, !this.copies);
     if (this.copies) carry(data, state);
     give(data, state, () => callback(null, data));
   }
