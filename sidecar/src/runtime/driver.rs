@@ -165,11 +165,12 @@ impl Driver {
 
     /// Tells when the journal grows.
     pub fn journal(&self) -> watch::Receiver<u64> {
-        let journal = self.journal.subscribe();
+        let mut journal = self.journal.subscribe();
         // Nobody was told while nobody watched. Under the lock, so that no later word is overtaken.
         let node = self.node.read();
         let cursor = node.journal_cursor();
         self.journal.send_if_modified(|told| std::mem::replace(told, cursor) != cursor);
+        journal.mark_unchanged();
         journal
     }
 
