@@ -177,7 +177,8 @@ fn tag_from_text(text: &str) -> Option<EntityTag> {
     right.then(|| u64::from_str_radix(text, 16).ok().map(EntityTag)).flatten()
 }
 
-fn prefers_minimal(value: &[u8]) -> bool {
+/// Whether a header `Prefer` says that a body is not wanted.
+pub(super) fn prefers_minimal(value: &[u8]) -> bool {
     let Some(text) = text_of(value) else { return false };
     text.split(',').any(|word| {
         let word = word.split(';').next().unwrap_or(word).trim();
