@@ -72,6 +72,15 @@ impl ObjectHeaders {
         Ok(parsed)
     }
 
+    /// Nothing is said but that a body is not wanted.
+    pub(super) fn are_minimal(&self) -> bool {
+        self.minimal
+            && self.after.is_empty()
+            && self.life.is_none()
+            && self.if_match.is_none()
+            && self.if_none_match.is_none()
+    }
+
     /// What a write must find.
     pub(super) fn precondition(&self) -> Precondition {
         match (self.if_match.clone(), self.if_none_match.clone()) {

@@ -5,14 +5,13 @@ use httparse::Header;
 
 use super::super::answer::{decimal, life_digits};
 use super::super::body::{JSON, MERGE_PATCH, object_tree};
-use super::super::change::refused;
 use super::super::dispatch::Api;
 use super::super::headers::prefers_minimal;
-use super::super::short;
+use super::super::short::{self, Patched};
 use super::parse::Simple;
 use super::quick::Quick;
 use super::write;
-use crate::core::command::{Change, Refusal, Write, Written};
+use crate::core::command::Written;
 
 /// Makes the change that a plain `PATCH` asks for, if it is such a one and nothing about it needs a wait. It must have
 /// been let in.
@@ -28,15 +27,13 @@ pub(super) fn answer(
     }
     let Some(object) = short::object(api, request.target) else { return Quick::No };
     let Ok(tree) = object_tree(body) else { return Quick::No };
-    let write = Write::new(object, Change::MergePatch(tree));
-    match api.port.write(&write) {
-        Ok(written) => {
+    match short::patch(api, object, tree) {
+        Patched::Done(written) => {
             write_done(out, &written, close);
             Quick::Answered
         }
-        // The others may know it.
-        Err(Refusal::Unknown) => Quick::No,
-        Err(refusal) => Quick::Refused(Box::new(refused(api, &write.object, &refusal, false).into())),
+        Patched::Refused(problem) => Quick::Refused(Box::new(problem.into())),
+        Patched::Unknown(..) => Quick::No,
     }
 }
 
