@@ -42,7 +42,9 @@ pub(super) fn scenario(nodes: usize, seconds: u64) -> Scenario {
 
 pub(super) fn main(args: &Scale) -> ExitCode {
     let (mut clean, mut sizes) = (true, Vec::new());
-    say("nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node   real");
+    say(
+        "nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node  KiB/node held, resident   real",
+    );
     // Before the first of them takes its time.
     let scenarios: Vec<Scenario> = args.nodes.iter().map(|nodes| scenario(*nodes, args.seconds)).collect();
     let mistakes: Vec<Mistake> = scenarios.iter().flat_map(Scenario::mistakes).collect();
@@ -54,8 +56,10 @@ pub(super) fn main(args: &Scale) -> ExitCode {
     }
     for scenario in &scenarios {
         let started = now();
+        // The kernel counts the most from now on; where it does not, the sizes before this one were smaller.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
         let Ok(record) = run(scenario) else { return ExitCode::from(2) };
-        let size = Size::of(&record, started.elapsed().as_secs_f64());
+        let size = Size::of(&record, started.elapsed().as_secs_f64(), resident_bytes_max());
         say(&line(&size));
         sizes.push(size);
         clean &= record.is_clean();
@@ -70,6 +74,13 @@ pub(super) fn main(args: &Scale) -> ExitCode {
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The most memory that this process has had, where the system tells (`VmHWM`).
+fn resident_bytes_max() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 fn write(folder: &Path, sizes: &[Size]) -> bool {
     write_growth(folder, sizes)
         .inspect_err(|error| complain(&format!("{}: {error}", folder.display())))
@@ -79,12 +90,14 @@ fn write(folder: &Path, sizes: &[Size]) -> bool {
 fn line(size: &Size) -> String {
     let same = size.same_after_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
     format!(
-        "{:5} {:8} {:8.2} s {same:>13} {:18.0} {:17.0} {:4.0} s",
+        "{:5} {:8} {:8.2} s {same:>13} {:18.0} {:17.0} {:14} {:9} {:4.0} s",
         size.nodes,
         size.links,
         size.up_after_s,
         size.idle_bytes_per_node_s,
         size.write_bytes_per_node,
+        size.held_bytes_per_node / 1024,
+        size.resident_bytes_per_node.unwrap_or(0) / 1024,
         size.real_s
     )
 }
