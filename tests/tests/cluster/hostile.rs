@@ -181,12 +181,14 @@ async fn a_hostile_peer_changes_nothing_for_the_others() {
     let (honest, bombs) = (honest_messages(), bombs());
     let (mut random, mut sent, mut connections, mut count) = (Random(7), 0, 0, 0i64);
     let end = Instant::now() + duration();
-    let mut after_a_while = None;
+    let (mut after_a_while, mut answers) = (None, Vec::new());
     while Instant::now() < end {
         Box::pin(attack(&cluster[0], &mut random, &honest, &bombs, &mut sent)).await;
         connections += 1;
         if connections % 10 == 0 {
+            let asked = Instant::now();
             cluster.client(0).counter("c").add(1).await.unwrap();
+            answers.push(asked.elapsed());
             count += 1;
         }
         if after_a_while.is_none() && Instant::now() + duration() / 2 > end {
@@ -194,10 +196,14 @@ async fn a_hostile_peer_changes_nothing_for_the_others() {
         }
     }
     let (half, full) = (after_a_while.unwrap(), cluster[0].resident_bytes());
+    answers.sort_unstable();
     println!(
-        "{connections} connections, {sent} messages; {} MiB half-way, {} MiB at the end",
+        "{connections} connections, {sent} messages; {} MiB half-way, {} MiB at the end; answers to a client: {:?} \
+         (median), {:?} at most",
         half >> 20,
-        full >> 20
+        full >> 20,
+        answers[answers.len() / 2],
+        answers[answers.len() - 1],
     );
     assert!(sent > 200 && connections > 20, "{sent} {connections}");
     assert!(full < half + (300 << 20), "{} MiB after {} MiB", full >> 20, half >> 20);
