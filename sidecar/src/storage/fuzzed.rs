@@ -54,9 +54,8 @@ pub(crate) fn disk(data: &[u8]) {
 fn load(images: &[(ShardId, Vec<u8>)], rows: &[Vec<u8>]) -> Result<Loaded, StoreError> {
     let mut loading = Loading::new();
     loading.images(images)?;
-    for (row, bytes) in rows.iter().enumerate() {
-        loading.row(row as u64 + 1, bytes)?;
-    }
+    let rows: Vec<(u64, Vec<u8>)> = (1..).zip(rows.iter().cloned()).collect();
+    loading.rows(&rows)?;
     loading.finish()
 }
 

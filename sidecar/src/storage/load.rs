@@ -1,13 +1,20 @@
 //! From what a database holds to shards: images first, then the operations behind them. Nothing here touches a file.
+//!
+//! Shards are independent of each other, so all processors take part: a node does not serve before this is done.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::record::decode;
+use super::record::{decode, unpack};
 use crate::core::identity::{SHARDS, ShardId};
-use crate::core::packed::PackedOp;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::{Shard, ShardState};
 use crate::wire::{is_sound_clock, is_sound_op};
+
+/// Rows are taken in groups of so many bytes as they are stored: few enough that their operations fit into memory beside
+/// the shards, and enough that starting threads costs nothing.
+pub(super) const GROUP_BYTES: usize = 1 << 20;
 
 /// A shard, whole.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,7 +25,7 @@ pub(super) struct Image {
 }
 
 /// Operations of a shard, in a row.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Part {
     pub(super) shard: ShardId,
     pub(super) ops: Vec<PackedOp>,
@@ -26,17 +33,25 @@ pub(super) struct Part {
     pub(super) content_sum: u128,
 }
 
+/// A shard as far as it has come.
+#[derive(Debug)]
+struct Slot {
+    shard: Shard,
+    /// Rows before this one are in the image.
+    image_row: u64,
+    /// The first row with operations since the image.
+    first_row: Option<u64>,
+    /// What the last row says that it comes to.
+    sum: Option<u128>,
+    /// Operations behind the image.
+    ops: u64,
+}
+
 /// What has been read so far.
 #[derive(Debug)]
 pub(super) struct Loading {
-    shards: Vec<Shard>,
-    /// What is in the image: rows before it are older.
-    image_rows: Vec<u64>,
-    /// What the last row says that each shard comes to.
-    sums: Vec<Option<u128>>,
-    first_row: Vec<Option<u64>>,
+    slots: Vec<Slot>,
     next_row: u64,
-    ops: u64,
 }
 
 /// All of it, whole.
@@ -53,14 +68,8 @@ pub(super) struct Loaded {
 
 impl Loading {
     pub(super) fn new() -> Self {
-        Self {
-            shards: ShardId::all().map(Shard::new).collect(),
-            image_rows: vec![0; SHARDS],
-            sums: vec![None; SHARDS],
-            first_row: vec![None; SHARDS],
-            next_row: 1,
-            ops: 0,
-        }
+        let slot = |id| Slot { shard: Shard::new(id), image_row: 0, first_row: None, sum: None, ops: 0 };
+        Self { slots: ShardId::all().map(slot).collect(), next_row: 1 }
     }
 
     /// Takes all images.
@@ -68,35 +77,39 @@ impl Loading {
     /// # Errors
     /// One is damaged.
     pub(super) fn images(&mut self, images: &[(ShardId, Vec<u8>)]) -> Result<(), StoreError> {
-        for (id, row, shard) in decode_images(images)? {
-            self.image_rows[id.index()] = row;
-            self.shards[id.index()] = shard;
+        for (id, row, shard) in on_all_processors(images, |(id, bytes)| decode_image(*id, bytes))? {
+            let slot = &mut self.slots[id.index()];
+            (slot.image_row, slot.shard) = (row, shard);
             self.next_row = self.next_row.max(row);
         }
         Ok(())
     }
 
-    /// Takes a row, in the order of their numbers.
+    /// Takes rows, in the order of their numbers.
     ///
     /// # Errors
-    /// It is damaged.
-    pub(super) fn row(&mut self, row: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.next_row = self.next_row.max(row.saturating_add(1));
-        for part in decode::<Vec<Part>>(bytes)? {
-            let index = part.shard.index();
-            if row < self.image_rows[index] {
-                continue;
-            }
-            self.first_row[index].get_or_insert(row);
-            self.sums[index] = Some(part.content_sum);
-            for op in part.ops {
-                let op = op.open().filter(|op| is_sound_op(&op.op));
-                let op = op.ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
-                self.ops += 1;
-                self.shards[index].receive(op);
+    /// One is damaged.
+    pub(super) fn rows(&mut self, rows: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut lanes: Vec<Vec<(u64, Part)>> = Vec::new();
+        let of_lane = SHARDS.div_ceil(processors());
+        lanes.resize_with(SHARDS.div_ceil(of_lane), Vec::new);
+        for (row, parts) in on_all_processors(rows, |(row, bytes)| Ok((*row, decode_parts(bytes)?)))? {
+            self.next_row = self.next_row.max(row.saturating_add(1));
+            for part in parts {
+                lanes[part.shard.index() / of_lane].push((row, part));
             }
         }
-        Ok(())
+        std::thread::scope(|scope| {
+            let applying: Vec<_> = self
+                .slots
+                .chunks_mut(of_lane)
+                .zip(lanes)
+                .map(|(slots, lane)| scope.spawn(|| apply(slots, lane)))
+                .collect();
+            applying.into_iter().try_for_each(|lane| {
+                lane.join().unwrap_or_else(|_| Err(StoreError::Damaged("a row cannot be applied".into())))
+            })
+        })
     }
 
     /// All of it, when it comes to what was saved.
@@ -104,38 +117,65 @@ impl Loading {
     /// # Errors
     /// It does not.
     pub(super) fn finish(self) -> Result<Loaded, StoreError> {
-        let whole = |(shard, sum): (&Shard, &Option<u128>)| {
+        let whole = |slot: &Slot| {
+            let Slot { shard, sum, .. } = slot;
             sum.is_none_or(|sum| shard.digest().content_sum == sum) && shard.pending_len() == 0
         };
-        if let Some(at) = self.shards.iter().zip(&self.sums).position(|pair| !whole(pair)) {
+        if let Some(at) = self.slots.iter().position(|slot| !whole(slot)) {
             return Err(StoreError::Damaged(format!("shard {at} does not come to its digest")));
         }
-        let Self { shards, first_row, next_row, ops, .. } = self;
-        Ok(Loaded { shards, first_row, next_row, ops })
+        let ops = self.slots.iter().map(|slot| slot.ops).sum();
+        let first_row = self.slots.iter().map(|slot| slot.first_row).collect();
+        let shards = self.slots.into_iter().map(|slot| slot.shard).collect();
+        Ok(Loaded { shards, first_row, next_row: self.next_row, ops })
     }
 }
 
-type DecodedImage = (ShardId, u64, Shard);
+/// Applies what is in some rows to shards that follow each other.
+fn apply(slots: &mut [Slot], lane: Vec<(u64, Part)>) -> Result<(), StoreError> {
+    let first = slots.first().map_or(0, |slot| slot.shard.id().index());
+    for (row, part) in lane {
+        let slot = &mut slots[part.shard.index() - first];
+        if row < slot.image_row {
+            continue;
+        }
+        slot.first_row.get_or_insert(row);
+        slot.sum = Some(part.content_sum);
+        for op in part.ops {
+            let op = op.open().filter(|NewOp { op, .. }| is_sound_op(op));
+            let op = op.ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
+            slot.ops += 1;
+            slot.shard.receive(op);
+        }
+    }
+    Ok(())
+}
 
-/// Images, on as many threads as there are processors: they are independent.
-fn decode_images(images: &[(ShardId, Vec<u8>)]) -> Result<Vec<DecodedImage>, StoreError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let chunk = images.len().div_ceil(threads).max(1);
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Reads records on as many threads as there are processors, and gives what they say in their order.
+fn on_all_processors<T: Sync, R: Send>(
+    records: &[T],
+    read: impl Fn(&T) -> Result<R, StoreError> + Sync,
+) -> Result<Vec<R>, StoreError> {
+    let chunk = records.len().div_ceil(processors()).max(1);
+    let read_all = |records: &[T]| records.iter().map(&read).collect::<Result<Vec<R>, _>>();
+    let read_all = &read_all;
     std::thread::scope(|scope| {
-        let load = |images: &[(ShardId, Vec<u8>)]| {
-            images.iter().map(|(shard, bytes)| decode_image(*shard, bytes)).collect::<Result<Vec<_>, _>>()
-        };
-        let loading: Vec<_> = images.chunks(chunk).map(|images| scope.spawn(move || load(images))).collect();
-        let mut all = Vec::new();
-        for part in loading {
-            let part = part.join().map_err(|_| StoreError::Damaged("an image cannot be read".into()))?;
+        let reading: Vec<_> =
+            records.chunks(chunk).map(|records| scope.spawn(move || read_all(records))).collect();
+        let mut all = Vec::with_capacity(records.len());
+        for part in reading {
+            let part = part.join().map_err(|_| StoreError::Damaged("a record cannot be read".into()))?;
             all.extend(part?);
         }
         Ok(all)
     })
 }
 
-fn decode_image(shard: ShardId, bytes: &[u8]) -> Result<DecodedImage, StoreError> {
+fn decode_image(shard: ShardId, bytes: &[u8]) -> Result<(ShardId, u64, Shard), StoreError> {
     let damaged = || StoreError::Damaged(format!("the image of shard {} is not whole", shard.0));
     let image: Image = decode(bytes)?;
     if !is_sound_clock(&image.state.clock) {
@@ -143,4 +183,30 @@ fn decode_image(shard: ShardId, bytes: &[u8]) -> Result<DecodedImage, StoreError
     }
     let loaded = Shard::from_state(shard, image.state).map_err(|_| damaged())?;
     Ok((shard, image.row, loaded))
+}
+
+fn decode_parts(bytes: &[u8]) -> Result<Vec<Part>, StoreError> {
+    let plain = Bytes::from(unpack(bytes)?);
+    take_parts(plain).ok_or_else(|| StoreError::Damaged("a row does not parse".into()))
+}
+
+/// What serde would read; the bytes of operations are kept as they stand instead of being made again.
+fn take_parts(mut rest: Bytes) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    for _ in 0..take::<u64>(&mut rest)? {
+        let (shard, count) = take::<(ShardId, u64)>(&mut rest)?;
+        let mut ops = Vec::new();
+        for _ in 0..count {
+            ops.push(PackedOp::split_from(&mut rest)?);
+        }
+        parts.push(Part { shard, ops, content_sum: take(&mut rest)? });
+    }
+    rest.is_empty().then_some(parts)
+}
+
+fn take<T: for<'a> Deserialize<'a>>(bytes: &mut Bytes) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
+    let read = bytes.len() - rest.len();
+    drop(bytes.split_to(read));
+    Some(value)
 }

@@ -22,7 +22,14 @@ pub(super) fn seal(packed: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    let damaged = |what: &str| StoreError::Damaged(what.to_owned());
+    match postcard::take_from_bytes(&unpack(bytes)?) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(damaged("a record does not parse")),
+    }
+}
+
+/// What was encoded, once its checksum is found to be right.
+pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     let (sum, packed) =
         bytes.split_first_chunk::<SUM_BYTES>().ok_or_else(|| damaged("a record is cut short"))?;
     if *sum != xxh3_64(packed).to_le_bytes() {
@@ -34,9 +41,9 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError>
         let plain = (size / 255 <= rest.len()).then(|| lz4_flex::block::decompress(rest, size).ok())??;
         (plain.len() == size).then_some(plain)
     };
-    let plain = unpacked().ok_or_else(|| damaged("a record does not decompress"))?;
-    match postcard::take_from_bytes(&plain) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(damaged("a record does not parse")),
-    }
+    unpacked().ok_or_else(|| damaged("a record does not decompress"))
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(what.to_owned())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::backend::{Backend, Fsync};
-use super::load::{Image, Loaded, Loading, Part};
+use super::load::{GROUP_BYTES, Image, Loaded, Loading, Part};
 use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
@@ -191,13 +191,20 @@ impl Store {
         }
         loading.images(&found)?;
         let rows = read.open_table(ROWS).map_err(redb::Error::from)?;
+        let (mut group, mut group_bytes) = (Vec::new(), 0);
         for entry in rows.iter().map_err(redb::Error::from)? {
             let (row, bytes) = entry.map_err(redb::Error::from)?;
             let (row, bytes) = (row.value(), bytes.value());
             self.rows.push_back((row, bytes.len() as u64));
             self.rows_bytes += bytes.len() as u64;
-            loading.row(row, bytes)?;
+            group.push((row, bytes.to_vec()));
+            group_bytes += bytes.len();
+            if group_bytes >= GROUP_BYTES {
+                loading.rows(&group)?;
+                (group, group_bytes) = (Vec::new(), 0);
+            }
         }
+        loading.rows(&group)?;
         let Loaded { shards, first_row, next_row, ops } = loading.finish()?;
         self.first_row = first_row;
         self.next_row = next_row;
