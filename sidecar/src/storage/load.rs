@@ -14,7 +14,7 @@ use crate::wire::{is_sound_clock, is_sound_op};
 
 /// Rows are taken in groups of so many bytes as they are stored: few enough that their operations fit into memory beside
 /// the shards, and enough that starting threads costs nothing.
-pub(super) const GROUP_BYTES: usize = 1 << 20;
+pub(super) const GROUP_BYTES: usize = 256 << 10;
 
 /// A shard, whole.
 #[derive(Debug, Serialize, Deserialize)]
