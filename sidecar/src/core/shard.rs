@@ -6,6 +6,7 @@
 
 mod ended;
 mod memory;
+mod outlook;
 mod revisions;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crdts::CmRDT;
 
 use self::ended::EndedLately;
+use self::outlook::Outlook;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
@@ -62,6 +64,7 @@ pub struct Shard {
     /// Objects that hold covered accumulators, waiting to be collected.
     residue: BTreeSet<ObjectId>,
     revisions: Revisions,
+    outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
     rebuilt: BTreeMap<ReplicaId, BTreeMap<ReplicaId, u64>>,
 }
@@ -106,6 +109,7 @@ impl Shard {
             latest: Hlc::default(),
             residue: BTreeSet::new(),
             revisions: Revisions::default(),
+            outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]
             rebuilt: BTreeMap::new(),
         }
@@ -372,15 +376,19 @@ impl Shard {
         }
     }
 
-    /// Changes one object, and keeps the bytes of keys right.
+    /// Changes one object, and keeps what is known of all of them right.
     pub(crate) fn change<R>(
         &mut self,
         id: &ObjectId,
         change: impl FnOnce(&mut Object<'_>, Mutants) -> R,
     ) -> R {
         self.revisions.changed(id.hash());
-        let (before, mutants) = (self.objects.len(), self.mutants);
-        let result = self.objects.change(id, |object| change(object, mutants));
+        let (before, mutants, outlook) = (self.objects.len(), self.mutants, &mut self.outlook);
+        let result = self.objects.change(id, |object| {
+            let result = change(object, mutants);
+            outlook.note(object);
+            result
+        });
         let more = self.objects.len() as i64 - before as i64;
         self.key_bytes = self.key_bytes.saturating_add_signed(more * id.key.len() as i64);
         result

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::svg::short;
 use super::words::number;
-use crate::record::RunRecord;
+use crate::record::{RunRecord, SORTS_OF_MEETING};
+use crate::system::Gauges;
 
 /// One cluster's figures.
 #[derive(Clone, Debug, Serialize)]
@@ -22,21 +23,36 @@ pub struct Size {
     pub same_after_s: Option<f64>,
     /// Bytes a second that a node sends while nothing is written.
     pub idle_bytes_per_node_s: f64,
-    /// Bytes on all links for one write, idle traffic aside, shared out among the nodes.
+    /// Bytes on all links for one write, idle traffic and meetings aside, shared out among the nodes.
     pub write_bytes_per_node: f64,
+    /// Bytes that a node sent to get to know the others and what they hold: when it came up, and after the partition.
+    pub meeting_bytes_per_node: f64,
+    /// Bytes of content and log on the node that ever held the most.
+    pub held_bytes_per_node: u64,
+    /// Replica ids in the largest clock.
+    pub clock_entries: u64,
     /// Real seconds that the run took.
     pub real_s: f64,
+    /// The most memory that the simulator ever had, shared out among the nodes: a bound for what one takes. `None`
+    /// where the system does not tell.
+    pub resident_bytes_per_node: Option<u64>,
 }
 
 impl Size {
-    /// The figures of a run.
+    /// The figures of a run, with the real seconds and the resident bytes that it took.
     #[must_use]
-    pub fn of(record: &RunRecord, real_s: f64) -> Self {
+    pub fn of(record: &RunRecord, real_s: f64, resident_bytes: Option<u64>) -> Self {
         let nodes = record.nodes.len().max(1) as f64;
         let last = record.samples.last();
         let links = last.map_or(0, |sample| sample.nodes.iter().map(|node| node.links).sum::<u64>() / 2);
         let idle_per_s = record.idle_bytes_per_link_s * links as f64;
-        let for_writes = (record.totals.bytes as f64 - idle_per_s * record.virtual_s).max(0.0);
+        let most = |of: fn(&Gauges) -> u64| {
+            let samples = record.samples.iter().flat_map(|sample| &sample.nodes);
+            samples.map(|node| of(&node.gauges)).max().unwrap_or(0)
+        };
+        let by_sort = &record.totals.bytes_by_sort;
+        let meeting: u64 = SORTS_OF_MEETING.iter().filter_map(|sort| by_sort.get(*sort)).sum();
+        let for_writes = ((record.totals.bytes - meeting) as f64 - idle_per_s * record.virtual_s).max(0.0);
         Self {
             nodes: record.nodes.len() as u64,
             links,
@@ -44,7 +60,11 @@ impl Size {
             same_after_s: record.converged_s,
             idle_bytes_per_node_s: idle_per_s / nodes,
             write_bytes_per_node: for_writes / record.totals.writes.max(1) as f64 / nodes,
+            meeting_bytes_per_node: meeting as f64 / nodes,
+            held_bytes_per_node: most(|gauges| gauges.content_bytes + gauges.log_bytes),
+            clock_entries: most(|gauges| gauges.clock_entries),
             real_s,
+            resident_bytes_per_node: resident_bytes.map(|bytes| bytes / nodes as u64),
         }
     }
 }
@@ -53,23 +73,32 @@ impl Size {
 #[must_use]
 pub fn growth_table(sizes: &[Size]) -> String {
     let mut text = String::from(
-        "| nodes | links | up after | all the same after the end | idle bytes/s per node | bytes per write and node | simulated in |\n\
-         | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| nodes | links | up after | all the same after the end | idle bytes/s per node | bytes per write and node | to meet | content and log on a node | ids in a clock | simulated in | with memory per node |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for size in sizes {
         let same = size.same_after_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
         let _ = writeln!(
             text,
-            "| {} | {} | {:.2} s | {same} | {} | {} | {:.0} s |",
+            "| {} | {} | {:.2} s | {same} | {} | {} | {} | {} | {} | {:.0} s | {} |",
             number(size.nodes),
             number(size.links),
             size.up_after_s,
             number(size.idle_bytes_per_node_s.round() as u64),
             number(size.write_bytes_per_node.round() as u64),
-            size.real_s
+            kib(size.meeting_bytes_per_node as u64),
+            kib(size.held_bytes_per_node),
+            number(size.clock_entries),
+            size.real_s,
+            size.resident_bytes_per_node.map_or_else(|| "?".into(), kib)
         );
     }
     text
+}
+
+/// Bytes in the unit of memory.
+fn kib(bytes: u64) -> String {
+    format!("{} KiB", number(bytes.div_ceil(1024)))
 }
 
 /// Writes `scale.svg`, `scale.md` and `scale.json`.
@@ -98,11 +127,11 @@ text{font:12px system-ui,sans-serif;fill:var(--soft)}.title{font-size:14px;font-
 /// A line of a panel: its name, and a value for each size that has one.
 type Line = (&'static str, Vec<Option<f64>>);
 
-/// Four plots against the number of nodes, all on scales where one step is ten times as much.
+/// Plots against the number of nodes, all on scales where one step is ten times as much.
 #[must_use]
 pub fn growth(sizes: &[Size]) -> String {
     let column = |value: &dyn Fn(&Size) -> Option<f64>| sizes.iter().map(value).collect::<Vec<_>>();
-    let panels: [(&str, Vec<Line>); 4] = [
+    let panels: [(&str, Vec<Line>); 6] = [
         ("Links", vec![("", column(&|size| Some(size.links as f64)))]),
         (
             "Seconds",
@@ -113,8 +142,22 @@ pub fn growth(sizes: &[Size]) -> String {
         ),
         ("Idle: bytes a second from each node", vec![("", column(&|size| Some(size.idle_bytes_per_node_s)))]),
         ("Bytes for one write, per node", vec![("", column(&|size| Some(size.write_bytes_per_node)))]),
+        (
+            "Bytes of memory",
+            vec![
+                ("content and log on a node", column(&|size| Some(size.held_bytes_per_node as f64))),
+                (
+                    "of the simulator, for each node",
+                    column(&|size| size.resident_bytes_per_node.map(|bytes| bytes as f64)),
+                ),
+            ],
+        ),
+        (
+            "Bytes a node sends to meet the others",
+            vec![("", column(&|size| Some(size.meeting_bytes_per_node)))],
+        ),
     ];
-    let height = 2.0 * PANEL.1 + 26.0;
+    let height = panels.len().div_ceil(2) as f64 * PANEL.1 + 26.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"What grows with the number of nodes\"><style>{STYLE}</style><rect class=\"card\" width=\"{WIDTH}\" height=\"{height}\"/>"
     );

@@ -207,7 +207,11 @@ fn what_grows_is_drawn_and_written() {
         same_after_s,
         idle_bytes_per_node_s: 500.0 * nodes as f64,
         write_bytes_per_node: 300.0,
+        meeting_bytes_per_node: 2_048.0,
+        held_bytes_per_node: 20_000,
+        clock_entries: nodes,
         real_s: 1.0,
+        resident_bytes_per_node: (nodes > 3).then_some(1 << 20),
     };
     let sizes = [size(3, Some(0.05)), size(10, None), size(1_000, Some(0.0))];
     let svg = growth(&sizes);
@@ -215,11 +219,16 @@ fn what_grows_is_drawn_and_written() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     assert_eq!(
         svg.matches("<circle").count(),
-        3 * 4 + 1,
+        3 * 6 + 1 + 2,
         "what is never, or nothing, has no place on such a scale"
     );
     let table = growth_table(&sizes);
-    assert!(table.contains("| 1,000 | 499,500 | 2.00 s | 0.00 s | 500,000 | 300 | 1 s |"), "{table}");
+    assert!(
+        table.contains(
+            "| 1,000 | 499,500 | 2.00 s | 0.00 s | 500,000 | 300 | 2 KiB | 20 KiB | 1,000 | 1 s | 1,024 KiB |"
+        ),
+        "{table}"
+    );
     assert!(table.contains("| never |"), "{table}");
     well_formed(&format!("<!DOCTYPE html>{}", growth(&[]))).unwrap();
 }

@@ -39,7 +39,6 @@ impl Node {
         if self.is_fresh() || self.is_returning() {
             return;
         }
-        self.journal_expired(now, shard);
         self.trim_logs(now);
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
@@ -47,13 +46,50 @@ impl Node {
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
         }
-        if self.sweeps(shard) {
-            for (object, action) in self.due(now, shard, evidence.as_ref()) {
+        self.collect_ended(now, shard, evidence.as_ref());
+    }
+
+    /// Sees to what has ended. Most of the time nothing can have, and then the objects are not read.
+    fn collect_ended(&mut self, now: Now, shard: ShardId, evidence: Option<&Evidence>) {
+        let time = self.clock.advance(now);
+        let since = self.sweep_time.insert(shard, time).unwrap_or(time);
+        let everyone = evidence.and_then(|evidence| evidence.time);
+        let everyone = if self.mutants.lacks(Rule::GraceReap) { Some(time) } else { everyone };
+        let expired = self.shard(shard).may_have_expired(time);
+        let due = self.sweeps(shard) && self.shard(shard).may_be_due(everyone);
+        #[cfg(test)]
+        self.assert_nothing_is_missed(now, shard, evidence, (since, time), (expired, due));
+        if expired {
+            self.journal_expired(shard, since, time);
+        }
+        if due {
+            for (object, action) in self.due(now, shard, evidence) {
                 let stamp = self.clock.next_stamp(now, None);
                 self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
                 self.author(now, stamp, object, action);
             }
         }
+        if expired || due {
+            self.shard_mut(shard).look_ahead(time);
+        }
+    }
+
+    /// What is not looked at would have shown nothing.
+    #[cfg(test)]
+    fn assert_nothing_is_missed(
+        &self,
+        now: Now,
+        shard: ShardId,
+        evidence: Option<&Evidence>,
+        (since, time): (UnixMillis, UnixMillis),
+        (expired, due): (bool, bool),
+    ) {
+        assert!(
+            expired || self.expired_between(shard, since, time).is_empty(),
+            "{shard:?} has expired lives"
+        );
+        let missed = !due && self.sweeps(shard) && !self.due(now, shard, evidence).is_empty();
+        assert!(!missed, "something is due in {shard:?}");
     }
 
     /// What everyone has needs no log entry. All logs are looked at within two seconds: what they hold after a burst of
@@ -84,21 +120,18 @@ impl Node {
     }
 
     /// Those who watch are told that a life has expired, though it is destroyed only when everyone knows.
-    fn journal_expired(&mut self, now: Now, shard: ShardId) {
-        let time = self.clock.advance(now);
-        let since = self.sweep_time.insert(shard, time).unwrap_or(time);
-        let expired: Vec<ObjectId> = self.shards[shard.index()]
-            .objects()
-            .iter()
-            .filter(|stored| {
-                let ended = |ends| since < ends && ends <= time;
-                stored.object().lives.iter().any(|life| ended(life.lease.ends()))
-            })
-            .map(Stored::id)
-            .collect();
-        for object in expired {
+    fn journal_expired(&mut self, shard: ShardId, since: UnixMillis, time: UnixMillis) {
+        for object in self.expired_between(shard, since, time) {
             self.journal.push(object);
         }
+    }
+
+    fn expired_between(&self, shard: ShardId, since: UnixMillis, time: UnixMillis) -> Vec<ObjectId> {
+        let ended = |ends| since < ends && ends <= time;
+        let objects = self.shard(shard).objects().iter();
+        let expired =
+            objects.filter(|stored| stored.object().lives.iter().any(|life| ended(life.lease.ends())));
+        expired.map(Stored::id).collect()
     }
 
     /// An owner that has seen the cover goes on with another accumulator, and one that has left does not go on; but

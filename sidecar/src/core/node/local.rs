@@ -120,6 +120,12 @@ impl Node {
         self.journal.since(after, kind, prefix, limit)
     }
 
+    /// The cursor of the newest change.
+    #[must_use]
+    pub fn journal_cursor(&self) -> u64 {
+        self.journal.cursor()
+    }
+
     /// Paths with more than one value.
     #[must_use]
     pub fn conflicts(&self, now: Now, object: &ObjectId) -> Vec<Conflict> {

@@ -10,6 +10,7 @@ use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
 
 use super::Shard;
+use super::outlook::Outlook;
 use crate::core::digest::Ledger;
 use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
 use crate::core::merge::Join;
@@ -144,6 +145,7 @@ impl Shard {
         self.residue.extend(totals.residue);
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
+        self.outlook = Outlook::UNKNOWN;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
@@ -162,6 +164,7 @@ impl Shard {
         }
         self.key_bytes = joined.iter().map(|stored| stored.key().len() as u64).sum();
         self.objects = Objects::of(joined);
+        self.outlook = Outlook::UNKNOWN;
     }
 
     fn join_object(
