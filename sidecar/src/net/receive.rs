@@ -31,10 +31,15 @@ pub(super) async fn receive(
         loop {
             let incoming = match decoder.next_packed() {
                 Ok(Some(Next::Ready(incoming))) => incoming,
-                Ok(Some(Next::Large(packed))) => match unpack(packed).await {
-                    Ok(incoming) => incoming,
-                    Err(error) => return error,
-                },
+                Ok(Some(Next::Large(packed))) => {
+                    let unpacked = unpack(packed).await;
+                    // Nobody listened meanwhile: that is no silence of the peer's.
+                    heard = Instant::now();
+                    match unpacked {
+                        Ok(incoming) => incoming,
+                        Err(error) => return error,
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => return LinkError::Wire(error),
             };
