@@ -138,7 +138,7 @@ export class SessionStore extends EventEmitter {
   set(sid: string, given: FrameworkSession, callback?: Callback): void {
     const session = given as SessionData;
     const context = this._context(session);
-    const done = begin(context, callback);
+    const done = begin(context, context ? callback : heldBack(session, callback));
     const state = stateOf(session) ?? stateWith(undefined);
     if (!state.known) bindState(session, state);
     this._at(sid, done, (path) => {
@@ -495,6 +495,25 @@ function seconds(millis: number): number {
 
 function* pages(ids: readonly string[]): Generator<string[]> {
   for (let at = 0; at < ids.length; at += PAGE) yield ids.slice(at, at + PAGE);
+}
+
+/**
+ * While a session is saved, what its response writes waits in the socket: express-session sends all of a response but its
+ * last byte before the save has answered. So it goes out in one piece, and a browser follows no redirect before that.
+ */
+function heldBack(session: SessionData, callback: Callback | undefined): Callback | undefined {
+  const request = session["req"] as IncomingMessage | undefined;
+  const socket = request?.httpVersionMajor === 1 ? request.socket : undefined;
+  if (!callback || !socket || socket.destroyed) return callback;
+  socket.cork();
+  return (error?: unknown) => {
+    try {
+      callback(error);
+    } finally {
+      // An end of the response has done so already: then this does nothing.
+      socket.uncork();
+    }
+  };
 }
 
 /** Begins something that a request waits for. Gives who is to be told: tells the callback, and the request. */
