@@ -34,22 +34,20 @@ pub(super) fn read(mut bytes: &[u8]) -> Option<(Op, &[u8])> {
         1 => Some(UnixMillis(read_number(rest)?)),
         _ => return None,
     };
-    let mut last = Path::ROOT;
     let clears = read_list(rest, |rest| {
         take_exactly(rest, SUBTREE)?;
-        last = read_path(rest, &last)?;
-        Some(Clear::Subtree(last.clone()))
+        Path::from_encoded(read_bytes(rest)?).ok().map(Clear::Subtree)
     })?;
     let seen = read_list(rest, read_dot)?;
     take_exactly(rest, 0)?;
     let puts = read_list(rest, |rest| {
-        last = read_path(rest, &last)?;
+        let path = read_path(rest, &clears)?;
         let content = match take_byte(rest)? {
             REGISTER => Content::Register(JsonText::checked(read_text(rest)?)?),
             MARKER => Content::Marker,
             _ => return None,
         };
-        Some(Put { path: last.clone(), content })
+        Some(Put { path, content })
     })?;
     take_exactly(rest, 0)?;
     let removal = Removal { clears, seen, covers: Vec::new() };
@@ -97,9 +95,12 @@ fn read_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 /// What is written is mostly written where something is cleared.
-fn read_path(rest: &mut &[u8], last: &Path) -> Option<Path> {
+fn read_path(rest: &mut &[u8], clears: &[Clear]) -> Option<Path> {
     let bytes = read_bytes(rest)?;
-    if bytes == last.as_bytes() { Some(last.clone()) } else { Path::from_encoded(bytes).ok() }
+    match clears.iter().take(4).map(Clear::path).find(|path| path.as_bytes() == bytes) {
+        Some(path) => Some(path.clone()),
+        None => Path::from_encoded(bytes).ok(),
+    }
 }
 
 fn read_dot(rest: &mut &[u8]) -> Option<Dot> {
