@@ -104,7 +104,9 @@ pub struct Cluster {
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
     /// What the members had with whom a process got a link before it was ready.
-    met: BTreeMap<ReplicaId, Vec<Option<Had>>>,
+    met: BTreeMap<ReplicaId, Vec<(u64, Option<Had>)>>,
+    /// Processes that have begun with what was saved.
+    returned: BTreeSet<ReplicaId>,
     step: usize,
 }
 
@@ -154,6 +156,7 @@ impl Cluster {
             watchers: BTreeMap::new(),
             ready: BTreeSet::new(),
             met: BTreeMap::new(),
+            returned: BTreeSet::new(),
             step: 0,
             story: None,
             tally: Tally::new(),
@@ -244,6 +247,7 @@ impl Cluster {
             return Ok(());
         }
         self.count("came back from a disk");
+        self.returned.insert(self.seats[index].id);
         self.watch_from_here(index);
         self.unchecked.extend(SHARDS_USED.map(|shard| (index, shard)));
         Ok(())
