@@ -68,7 +68,7 @@ impl Objects {
     }
 
     /// Puts an object in the place of the one with its name.
-    #[cfg(any(test, feature = "mutants"))]
+    #[cfg(test)]
     pub(crate) fn put(&mut self, stored: Stored) {
         let sorted = &mut self.kinds[stored.kind() as usize];
         match sorted.find(stored.key_bytes()) {
