@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::identity::{Clock, Dot, ReplicaId};
 use super::packed::PackedOp;
+use super::record::take_dot;
 
 /// The smallest and the largest segment: the first ones of a log are small, since most logs are.
 const SEGMENT_BYTES: (usize, usize) = (1 << 10, 64 << 10);
@@ -45,8 +46,8 @@ impl Segment {
 }
 
 /// The name of an encoded operation: it stands first.
-fn dot_of(op: &[u8]) -> Dot {
-    postcard::take_from_bytes(op).map_or(Dot::new(ReplicaId::NOBODY, 0), |(dot, _)| dot)
+fn dot_of(mut op: &[u8]) -> Dot {
+    take_dot(&mut op).unwrap_or(Dot::new(ReplicaId::NOBODY, 0))
 }
 
 impl Log {
