@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::identity::{Clock, Dot, ReplicaId};
 use super::op::{Action, Edit, Op, Removal};
+use super::shard::without_dep;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
@@ -61,6 +62,16 @@ impl Log {
         self.bytes = self.ops.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
     }
 
+    /// An author is retired: nobody needs what it wrote, and what depends on it depends on nothing.
+    pub(crate) fn forget(&mut self, author: ReplicaId) {
+        self.floor.remove(&author);
+        self.ops.retain(|(op, _)| op.dot.actor != author);
+        for (op, _) in &mut self.ops {
+            without_dep(op, author);
+        }
+        self.bytes = self.ops.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+    }
+
     /// What a clock lacks of ours, oldest first; `None` when the log does not reach back far enough.
     pub(crate) fn missing(&self, ours: &Clock, theirs: &Clock) -> Option<Vec<Arc<Op>>> {
         let mut lacks = false;
@@ -76,8 +87,12 @@ impl Log {
         if !lacks {
             return Some(Vec::new());
         }
-        let missing = self.ops.iter().filter(|(op, _)| op.dot.counter > theirs.get(&op.dot.actor));
-        Some(missing.map(|(op, _)| Arc::clone(op)).collect())
+        Some(self.beyond(theirs).map(Arc::clone).collect())
+    }
+
+    /// What is here of what a clock lacks, oldest first.
+    pub(crate) fn beyond<'a>(&'a self, theirs: &'a Clock) -> impl Iterator<Item = &'a Arc<Op>> {
+        self.ops.iter().map(|(op, _)| op).filter(|op| op.dot.counter > theirs.get(&op.dot.actor))
     }
 }
 

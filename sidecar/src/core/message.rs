@@ -80,6 +80,33 @@ pub enum Message {
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,
+    /// What would be refused without the sender's word that it takes nothing more from those who are over.
+    Sealed {
+        /// The sender's roster as it sent this: tells whom it has sealed.
+        roster: Vec<RosterEntry>,
+        /// What it sends.
+        content: Sealed,
+    },
+    /// Whom the sender has forgotten, all of them.
+    Retired(Vec<RetiredEntry>),
+}
+
+/// What travels with its sender's seals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sealed {
+    /// As [`Message::Ops`].
+    Ops(Vec<Arc<Op>>),
+    /// As [`Message::State`].
+    State(Box<ShardState>),
+    /// As [`Message::Answer`].
+    Answer {
+        /// The question.
+        id: u64,
+        /// What the asker's clock lacked.
+        missing: Missing,
+        /// The answerer remembers that a life of this object ended here.
+        ended: bool,
+    },
 }
 
 impl Message {
@@ -92,6 +119,16 @@ impl Message {
             Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
                 state.estimated_bytes()
             }
+            Self::Sealed { roster, content } => {
+                96 * roster.len()
+                    + match content {
+                        Sealed::Ops(list) | Sealed::Answer { missing: Missing::Ops(list), .. } => ops(list),
+                        Sealed::State(state) | Sealed::Answer { missing: Missing::State(state), .. } => {
+                            state.estimated_bytes()
+                        }
+                    }
+            }
+            Self::Retired(entries) => 96 * entries.len(),
             Self::Applied(progress) => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
@@ -133,6 +170,17 @@ pub struct RosterEntry {
     pub replica: Replica,
     /// It has left in order, having handed over all it had.
     pub left: bool,
+}
+
+/// A process that is forgotten: everyone has all that it wrote.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RetiredEntry {
+    /// Who.
+    pub replica: Replica,
+    /// Stands for its final sequences in all shards.
+    pub sum: u64,
+    /// When it was agreed on, as whoever saw it first has the time.
+    pub at: UnixMillis,
 }
 
 /// The sender has applied everything up to this dot, by its author, in this shard.

@@ -40,6 +40,16 @@ pub enum Rule {
     NoCausality,
     /// After a jump the log goes on as if it had no hole.
     LogKeepsHole,
+    /// Sealing a dead id leaves its operations that wait for others.
+    SealKeepsPending,
+    /// What dead processes have sent is taken when it comes late.
+    LateWords,
+    /// A dead id is retired though not all members have sealed the others that are dead.
+    SealOne,
+    /// A dead id that nobody has introduced is not sealed.
+    SealKnown,
+    /// A dead id is forgotten without asking anyone.
+    NaiveForget,
 }
 
 /// The rules that are switched off.

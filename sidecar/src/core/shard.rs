@@ -5,6 +5,7 @@
 //! unnecessary, and it is why nothing may ever leave the store except by an operation (semantics finding 8).
 
 mod ended;
+mod retire;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
 mod tampered;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use crdts::CmRDT;
 
 use self::ended::EndedLately;
+pub(crate) use self::retire::without_dep;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
 use super::author::{Author, Composed};
@@ -39,7 +41,7 @@ pub struct Shard {
     id: ShardId,
     mutants: Mutants,
     clock: Clock,
-    /// Replica ids that are forgotten, with their final sequence. (Filled by a protocol that is still to come.)
+    /// Replica ids that are forgotten, with their final sequence, where they wrote anything.
     retired: BTreeMap<ReplicaId, u64>,
     frontier: BTreeMap<ReplicaId, u64>,
     objects: BTreeMap<ObjectId, Object>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
-use crate::core::message::{Message, Missing};
+use crate::core::message::{Message, Missing, Sealed};
 use crate::core::op::Op;
 
 /// Bytes of the name of a node or a cluster, at most.
@@ -36,6 +36,16 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
         Message::Ask { clock: known, .. } => clock(known),
         Message::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
         Message::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
+        Message::Retired(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
+        Message::Sealed { roster, content } => {
+            roster.iter().try_for_each(|entry| replica(&entry.replica))?;
+            match content {
+                Sealed::Ops(operations) => ops(operations),
+                Sealed::State(state) => clock(&state.clock),
+                Sealed::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
+                Sealed::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
+            }
+        }
         Message::Digests { .. }
         | Message::WantStates(_)
         | Message::Ping { .. }

@@ -95,6 +95,14 @@ pub struct Cluster {
     watchers: BTreeMap<ReplicaId, Watcher>,
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
+    /// The last sequences on which nodes have agreed, by shard and author.
+    finals: BTreeMap<(ShardId, ReplicaId), u64>,
+    /// Whom a process has retired, and not let go of since.
+    retired: BTreeMap<ReplicaId, BTreeSet<ReplicaId>>,
+    /// Retired authors of whom somebody has let go: nothing of them is left anywhere.
+    dropped: BTreeSet<ReplicaId>,
+    /// Processes that were forgotten and have started over: what only they had is lost.
+    disowned: u64,
     /// What the members had with whom a process got a link before it was ready.
     met: BTreeMap<ReplicaId, Vec<Option<Had>>>,
     step: usize,
@@ -142,6 +150,10 @@ impl Cluster {
             unchecked: BTreeSet::new(),
             watchers: BTreeMap::new(),
             ready: BTreeSet::new(),
+            finals: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            disowned: 0,
             met: BTreeMap::new(),
             step: 0,
             story: None,
@@ -192,6 +204,7 @@ impl Cluster {
             lineage: seat.id.0,
             log_bytes_max: self.setup.log_bytes_max,
             session_lifetime_millis: None,
+            forget_after_millis: self.setup.forget_after_millis,
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
         self.network.dirty = true;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
+use super::seal::Seals;
 use crate::core::command::{Lookup, WaitId, Waited};
 use crate::core::identity::{Clock, ObjectId, ReplicaId};
 use crate::core::message::{Message, Missing, PeerId};
@@ -162,7 +163,15 @@ impl Node {
         self.send(to, Message::Answer { id, missing, ended });
     }
 
-    pub(super) fn answered(&mut self, now: Now, from: PeerId, id: u64, missing: Missing, ended: bool) {
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        from: PeerId,
+        id: u64,
+        missing: Missing,
+        ended: bool,
+        seals: &Seals,
+    ) {
         if self.is_fresh() {
             return;
         }
@@ -170,11 +179,11 @@ impl Node {
             Missing::Ops(ops) => {
                 for op in ops {
                     self.known_to(from, op.object.shard(), op.dot);
-                    self.take_op(now, op);
+                    self.take_op(now, op, seals);
                 }
             }
             Missing::State(state) => {
-                self.merge(now, *state);
+                self.merge(now, from, *state, seals);
             }
         }
         self.tell_progress(from);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use super::peer::{Report, covers};
+use super::peer::Report;
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
@@ -43,6 +43,7 @@ impl Node {
             let stable = &evidence.stable;
             self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
         }
+        self.drop_traces(now, shard, evidence.as_ref().map(|evidence| &evidence.stable));
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
         }
@@ -87,7 +88,8 @@ impl Node {
         let roster = &self.roster;
         let ours = self.shards[shard.index()].clock().clone();
         self.shards[shard.index()].collect_residue(|owner, cover| {
-            if owner == me {
+            // What is retired has nothing to go on with, and all of it is here.
+            if owner == me || roster.get(owner).is_none() {
                 return true;
             }
             if roster.get(owner).is_some_and(|entry| entry.left) {
@@ -95,7 +97,7 @@ impl Node {
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
-                cover.is_some_and(|cover| report.clocks.has(shard, cover))
+                cover.is_some_and(|cover| roster.get(cover.actor).is_none() || report.clocks.has(shard, cover))
                     && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
@@ -110,7 +112,7 @@ impl Node {
         let mut found: BTreeMap<ReplicaId, &Report> = BTreeMap::new();
         let mut todo: Vec<ReplicaId> = self.roster.needed().collect();
         while let Some(id) = todo.pop() {
-            if id == self.id() || found.contains_key(&id) {
+            if id == self.id() || found.contains_key(&id) || self.roster.is_retired(id) {
                 continue;
             }
             if self.has_left(id) {
@@ -130,7 +132,7 @@ impl Node {
         let mut stable = ours.clone();
         let mut time = Some(self.clock.time(now));
         for report in everyone {
-            if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
+            if !report.clocks.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)) {
                 return None;
             }
             for (actor, counter) in &mut stable.dots {

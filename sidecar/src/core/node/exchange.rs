@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
+use super::forget::DroppedWhy;
+use super::seal::Seals;
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
@@ -35,11 +37,12 @@ impl Node {
     }
 
     /// Says who this node is and whom it counts as members. Sent again when a ping shows that it was lost.
-    fn introduce_to(&mut self, id: PeerId) {
+    pub(super) fn introduce_to(&mut self, id: PeerId) {
         let hello = Message::Hello(self.hello());
         self.send(id, hello);
         let roster = Message::Roster(self.roster.entries());
         self.send(id, roster);
+        self.introduce_retired_to(id);
     }
 
     pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
@@ -47,6 +50,9 @@ impl Node {
         peer.linked = false;
         peer.introduced = false;
         peer.forget_sent();
+        if self.roster.is_retired(id) {
+            self.peers.remove(&id);
+        }
         self.clock.forget(id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
@@ -54,7 +60,7 @@ impl Node {
     }
 
     pub(super) fn liveness(&mut self, replica: Replica, alive: bool) {
-        if replica.id != self.id() {
+        if replica.id != self.id() && !self.roster.is_retired(replica.id) {
             let peer = self.peers.entry(replica.id).or_insert_with(|| Peer::new(replica));
             peer.alive = alive;
         }
@@ -66,15 +72,20 @@ impl Node {
         }
         match message {
             Message::Hello(hello) => self.introduced(now, from, hello),
-            Message::Roster(entries) => self.roster_from(from, entries),
-            Message::Ops(ops) => self.ops_from(now, from, ops),
+            Message::Roster(entries) => self.roster_from(now, from, entries),
+            Message::Retired(entries) => self.retired_by(now, from, entries),
+            Message::Sealed { roster, content } => self.sealed_from(now, from, roster, content),
+            Message::Ops(_) | Message::State(_) | Message::Answer { .. } if !self.is_heard(from) => {}
+            Message::Ops(ops) => self.ops_from(now, from, ops, &Seals::new()),
             Message::Applied(progress) => self.applied_by(from, &progress),
             Message::Clocks(clocks) => self.clocks_of(from, &clocks),
             Message::Digests { total, shards } => self.compare_digests(from, total, &shards),
             Message::WantStates(shards) => self.give_states(from, &shards),
-            Message::State(state) => self.state_from(now, from, *state),
+            Message::State(state) => self.state_from(now, from, *state, &Seals::new()),
             Message::Ask { id, object, clock } => self.answer(from, id, &object, &clock),
-            Message::Answer { id, missing, ended } => self.answered(now, from, id, missing, ended),
+            Message::Answer { id, missing, ended } => {
+                self.answered(now, from, id, missing, ended, &Seals::new());
+            }
             Message::Ping { sent, wall: _, now: time, clock_sum, introduction } => {
                 self.pinged(now, from, sent, time, clock_sum, introduction);
             }
@@ -91,18 +102,26 @@ impl Node {
         }
     }
 
-    fn roster_from(&mut self, from: PeerId, entries: Vec<RosterEntry>) {
-        let mut news = false;
-        for entry in &entries {
-            // What the others say of this process it knows better.
-            if entry.replica.id != self.id() {
-                news |= self.roster.add(entry.clone());
-            }
+    fn roster_from(&mut self, now: Now, from: PeerId, entries: Vec<RosterEntry>) {
+        if self.is_disowned_by(now, from, &entries) {
+            return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.roster = entries;
+            peer.roster.clone_from(&entries);
+        }
+        self.learn_roster(entries);
+    }
+
+    pub(super) fn learn_roster(&mut self, entries: Vec<RosterEntry>) {
+        let mut news = false;
+        for entry in entries {
+            // What the others say of this process it knows better.
+            if entry.replica.id != self.id() {
+                news |= self.roster.add(entry);
+            }
         }
         if news {
+            self.seal();
             self.succeed_predecessors();
             self.broadcast_roster();
             self.check_all_waits();
@@ -116,7 +135,7 @@ impl Node {
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>) {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>, seals: &Seals) {
         for op in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
@@ -128,20 +147,24 @@ impl Node {
             let foreign_history =
                 self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
             if !foreign_history {
-                self.take_op(now, op);
+                self.take_op(now, op, seals);
             }
         }
         self.tell_progress(from);
     }
 
     /// Lets an operation in by the normal door.
-    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>) {
+    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>, seals: &Seals) {
         let (me, shard) = (self.id(), op.object.shard());
         if op.dot.actor == me {
             return;
         }
         if self.shard(shard).has(&op.dot) {
             self.figures.ops_duplicate += 1;
+            return;
+        }
+        if !self.admits(op.dot.actor, seals) {
+            self.figures.ops_refused += 1;
             return;
         }
         let applied = self.shard_mut(shard).receive(op);
@@ -151,7 +174,7 @@ impl Node {
     /// A peer has reported to have applied this.
     pub(super) fn known_to(&mut self, peer: PeerId, shard: ShardId, dot: Dot) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
-        if peer.known.raise(shard, dot) {
+        if peer.notes(shard, dot) {
             self.check_waits(shard);
         }
     }
@@ -165,7 +188,9 @@ impl Node {
     fn clocks_of(&mut self, from: PeerId, clocks: &[ShardClock]) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
-            peer.known.raise_all(clock.shard, &clock.clock);
+            for (actor, counter) in &clock.clock.dots {
+                peer.notes(clock.shard, Dot::new(*actor, *counter));
+            }
         }
         for clock in clocks {
             self.check_waits(clock.shard);
@@ -216,23 +241,22 @@ impl Node {
         for shard in ShardId::all() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
             let ours = self.shards[shard.index()].clock();
-            if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
+            if peer.covers(shard, ours) {
                 peer.gaps.remove(&shard);
                 continue;
             }
-            let Some(gap) = peer.gaps.get_mut(&shard) else {
+            let Some(gap) = peer.gaps.get(&shard) else {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             };
-            let known = peer.known.get(shard).cloned().unwrap_or_default();
-            if covers(&known, &gap.clock) {
+            let lacked = gap.clock.clone();
+            if peer.covers(shard, &lacked) {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
-            if gap.is_stale(now) {
+            if peer.gaps.get_mut(&shard).is_some_and(|gap| gap.is_stale(now)) {
                 peer.sent.forget(shard);
             }
-            let lacked = gap.clock.clone();
             if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
@@ -275,8 +299,16 @@ impl Node {
         }
     }
 
-    pub(super) fn merge(&mut self, now: Now, state: ShardState) -> bool {
+    pub(super) fn merge(&mut self, now: Now, from: PeerId, state: ShardState, seals: &Seals) -> bool {
         let (me, shard) = (self.id(), state.shard);
+        if state.retired().any(|dot| self.shard(shard).reached(dot.actor) > dot.counter) {
+            // More than the others hold to be the last: it was away for too long.
+            self.stand_accused(now, from, DroppedWhy::Forgotten);
+            return false;
+        }
+        if !self.admits_state(&state, seals) {
+            return false;
+        }
         // Nobody knows operations of this process that it does not know itself.
         if state.clock.get(&me) > self.shard(shard).clock().get(&me) {
             return false;
@@ -325,7 +357,9 @@ impl Node {
     /// Equal clocks must have equal contents. A mismatch is told and never mended by merging, which would keep only
     /// what both have (semantics finding 26).
     fn compare_digests(&mut self, from: PeerId, total: ShardDigest, shards: &[(ShardId, ShardDigest)]) {
-        if self.is_fresh() {
+        // Of another history, equal clocks say nothing.
+        let same_history = self.peers.get(&from).is_some_and(|peer| peer.states_wanted.is_empty());
+        if self.is_fresh() || !same_history || !self.is_heard(from) {
             return;
         }
         let ours = self.total_digest();
@@ -366,6 +400,7 @@ impl Node {
     fn departed(&mut self, from: PeerId) {
         let Some(entry) = self.roster.get(from).cloned() else { return };
         if self.roster.add(RosterEntry { left: true, ..entry }) {
+            self.seal();
             self.broadcast_roster();
             self.check_all_waits();
         }

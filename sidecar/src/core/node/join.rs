@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::{Peer, covers};
+use super::peer::Peer;
+use super::seal::Seals;
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -74,7 +75,7 @@ impl Node {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         match &self.joining.phase {
-            _ if self.leaving => Readiness::Leaving,
+            _ if self.leaving || self.standing.is_accused() => Readiness::Leaving,
             Phase::Seeking => Readiness::SeekingSponsor,
             Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
             Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
@@ -84,7 +85,7 @@ impl Node {
 
     /// It may read and write: a leaving node does so until it is gone.
     pub(super) fn serves(&self) -> bool {
-        matches!(self.joining.phase, Phase::Member)
+        matches!(self.joining.phase, Phase::Member) && !self.standing.is_accused()
     }
 
     /// Nobody has a memory: a history starts here. A replica that has seen nothing can name nothing old.
@@ -100,7 +101,7 @@ impl Node {
     pub(super) fn succeed_predecessors(&mut self) {
         let me = self.config.replica.clone();
         let last = self.roster.last_start(&me);
-        if !self.is_fresh() || last.is_none_or(|last| last < me.started) {
+        if self.standing.is_admitted() || last.is_none_or(|last| last < me.started) {
             return;
         }
         self.config.replica.started = last.unwrap_or_default().plus(1);
@@ -125,10 +126,17 @@ impl Node {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.replica = hello.replica.clone();
+        if self.roster.is_retired(from) || self.roster.is_superseded(&hello.replica) || self.has_left(from) {
+            // It is over: all it gets is to know why.
+            self.introduce_to(from);
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.introduced = true;
         peer.fresh = hello.fresh;
         peer.lineage = hello.lineage;
         if self.roster.add(RosterEntry { replica: hello.replica, left: false }) {
+            self.seal();
             self.broadcast_roster();
         }
         self.meet_history(now, from);
@@ -147,6 +155,16 @@ impl Node {
         }
         // Also where the histories have met by way of others since: it says nothing before it has been asked.
         if !peer.states_wanted.is_empty() {
+            self.joining.asked_at.insert(from, now.mono);
+        }
+    }
+
+    /// A peer has forgotten somebody of whom this node has less: it must catch up by whole states.
+    pub(super) fn want_history(&mut self, now: Now, from: PeerId) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let retired = peer.retired.values().fold(0u64, |sum, entry| sum.wrapping_add(entry.sum));
+        if peer.states_wanted.is_empty() && peer.history_wanted_for.replace(retired) != Some(retired) {
+            peer.states_wanted = ShardId::all().collect();
             self.joining.asked_at.insert(from, now.mono);
         }
     }
@@ -228,18 +246,20 @@ impl Node {
         }
     }
 
-    pub(super) fn state_from(&mut self, now: Now, from: PeerId, state: ShardState) {
+    pub(super) fn state_from(&mut self, now: Now, from: PeerId, state: ShardState, seals: &Seals) {
         let (shard, clock) = (state.shard, state.clock.clone());
         match &self.joining.phase {
             Phase::Seeking => return,
             Phase::Taking { sponsor, .. } if *sponsor != from => return,
             _ => {}
         }
-        if !self.merge(now, state) {
+        if !self.merge(now, from, state, seals) {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.known.raise_all(shard, &clock);
+            for (actor, counter) in &clock.dots {
+                peer.notes(shard, Dot::new(*actor, *counter));
+            }
         }
         self.check_waits(shard);
         self.took(now, shard);
@@ -262,6 +282,7 @@ impl Node {
     fn caught_up(&mut self, now: Now) {
         let Phase::Taking { sponsor, .. } = self.joining.phase else { return };
         self.lineage = self.peers.get(&sponsor).map_or(self.config.lineage, |peer| peer.lineage);
+        self.standing.admit();
         let targets = self.targets();
         let until = now.mono.plus_millis(self.config.bootstrap_millis);
         self.joining.phase = Phase::Following { targets, until };
@@ -279,14 +300,14 @@ impl Node {
             .flat_map(|peer| {
                 ShardId::all().filter_map(|shard| peer.known.get(shard).map(|clock| (shard, clock.clone())))
             })
-            .filter(|(shard, clock)| !covers(self.shard(*shard).clock(), clock))
+            .filter(|(shard, clock)| !self.shard(*shard).covers(clock))
             .collect()
     }
 
     fn follow(&mut self, now: Now) {
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
-        targets.retain(|(shard, clock)| !covers(shards[shard.index()].clock(), clock));
+        targets.retain(|(shard, clock)| !shards[shard.index()].covers(clock));
         if targets.is_empty() || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }

@@ -168,7 +168,7 @@ impl Node {
     fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
         let has = |member: &&Replica| {
             member.id == self.id()
-                || self.peers.get(&member.id).is_some_and(|peer| peer.known.has(shard, dot))
+                || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }
@@ -195,12 +195,15 @@ impl Node {
     fn figures(&self) -> Figures {
         let mut figures =
             Figures { waits: self.waits.len() as u64, changes: self.journal.cursor(), ..self.figures };
+        figures.sealed = self.roster.sealed().len() as u64;
+        figures.retired = self.roster.retired().len() as u64;
         for shard in &self.shards {
             for (total, count) in figures.objects.iter_mut().zip(shard.objects_by_kind()) {
                 *total += count;
             }
             let (log_ops, log_bytes) = shard.log_size();
             figures.content_bytes += shard.content_bytes();
+            figures.clock_entries = figures.clock_entries.max(shard.clock().dots.len() as u64);
             figures.log_ops += log_ops as u64;
             figures.log_bytes += log_bytes;
             figures.pending_ops += shard.pending_len() as u64;

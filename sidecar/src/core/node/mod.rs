@@ -8,12 +8,15 @@ mod ask;
 mod clock;
 mod collect;
 mod exchange;
+mod forget;
 mod join;
 mod journal;
 mod local;
 mod peer;
 mod report;
+mod retire;
 mod roster;
+mod seal;
 mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +27,9 @@ use self::clock::HybridClock;
 use self::join::Joining;
 use self::journal::Journal;
 use self::peer::Peer;
+pub use self::forget::{Dropped, DroppedWhy};
+use self::forget::Standing;
+use self::retire::Traces;
 use self::roster::Roster;
 use self::waits::Waits;
 use super::command::{Figures, WaitId, Waited};
@@ -52,6 +58,8 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// A member of which nothing has been heard for this long is a member no more.
+    pub forget_after_millis: u64,
 }
 
 /// What happens to a node from outside, local calls aside.
@@ -93,6 +101,9 @@ pub enum Output {
     Alarm(Alarm),
     /// The peer is not one to talk with: close the link.
     Disconnect(PeerId, &'static str),
+    /// The others have gone on without this process, and what it holds may not be joined with what they hold: it
+    /// stands still. A new process, with a new id, must take its place, empty.
+    StartOver(Box<Dropped>),
 }
 
 /// What an operator must know.
@@ -116,6 +127,11 @@ pub enum Alarm {
     Corrected {
         /// The correction.
         millis: i64,
+    },
+    /// A member was silent for so long that it counts as one no more.
+    Forgotten {
+        /// The member.
+        member: Replica,
     },
 }
 
@@ -158,6 +174,8 @@ pub struct Node {
     sweep_next: ShardId,
     sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
     mutants: Mutants,
+    traces: Traces,
+    standing: Standing,
 }
 
 impl Node {
@@ -189,6 +207,8 @@ impl Node {
             sweep_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
+            traces: Traces::default(),
+            standing: Standing::new(now),
             config,
         };
         node.roster.add(RosterEntry { replica: node.config.replica.clone(), left: false });
@@ -217,6 +237,9 @@ impl Node {
 
     /// Takes one input. Outputs are polled afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
+        if self.standing.is_over() {
+            return;
+        }
         self.clock.advance(now);
         match input {
             Input::LinkUp(peer) => self.link_up(now, peer),
@@ -245,13 +268,19 @@ impl Node {
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono.plus_millis(SWEEP_MILLIS);
             self.sweep(now);
+            self.forget_silent(now);
+            self.retire_dead(now);
         }
         self.expire_waits(now);
+        self.stand_down(now);
     }
 
     /// When it wants an [`Input::Tick`].
     #[must_use]
     pub fn deadline(&self) -> MonoMicros {
+        if let Some(never) = self.standing.deadline() {
+            return never;
+        }
         let peers = self.peers.values().filter(|peer| peer.linked);
         let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
         due.chain(self.waits.deadline()).chain(self.joining.deadline()).fold(self.sweep_at, MonoMicros::min)
@@ -272,6 +301,7 @@ impl Node {
     }
 
     fn send(&mut self, to: PeerId, message: Message) {
+        let message = self.with_seals(message);
         self.outbox.push_back(Output::Send(to, Arc::new(message)));
     }
 

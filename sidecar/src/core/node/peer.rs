@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
-use crate::core::message::RosterEntry;
+use crate::core::message::{RetiredEntry, RosterEntry};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// What was sent and is not reported after this long is sent again, and at most after the second.
@@ -49,6 +49,15 @@ impl Clocks {
     pub(super) fn raise_all(&mut self, shard: ShardId, clock: &Clock) {
         for (actor, counter) in &clock.dots {
             self.raise(shard, Dot::new(*actor, *counter));
+        }
+    }
+
+    /// Takes an author out.
+    pub(super) fn retire(&mut self, author: ReplicaId) {
+        for (shard, clock) in &mut self.shards {
+            if let Some(counter) = clock.dots.remove(&author) {
+                self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(author, counter)));
+            }
         }
     }
 
@@ -121,6 +130,12 @@ pub(super) struct Peer {
     /// earlier was lost, so it is no evidence of what the peer does not have.
     pub(super) report: Option<Report>,
     pub(super) roster: Vec<RosterEntry>,
+    /// Whom it has forgotten, and with which final sequences. Such an id is in none of its books any more.
+    pub(super) retired: BTreeMap<ReplicaId, RetiredEntry>,
+    /// It was asked for its states for what it then had forgotten.
+    pub(super) history_wanted_for: Option<u64>,
+    /// How long nothing has been heard of it, in milliseconds of this process's watching.
+    pub(super) silent_millis: u64,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
     pub(super) states_wanted: BTreeSet<ShardId>,
@@ -151,6 +166,9 @@ impl Peer {
             untold: BTreeMap::new(),
             report: None,
             roster: Vec::new(),
+            retired: BTreeMap::new(),
+            history_wanted_for: None,
+            silent_millis: 0,
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
             round_trip_micros: None,
@@ -166,6 +184,21 @@ impl Peer {
     /// It can take operations.
     pub(super) fn takes_ops(&self) -> bool {
         self.linked && self.introduced && !self.fresh
+    }
+
+    /// It has reported to have applied this, or has forgotten the author, having had all of it.
+    pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
+        self.known.has(shard, dot) || self.retired.contains_key(&dot.actor)
+    }
+
+    /// It has reported to have applied everything within a clock.
+    pub(super) fn covers(&self, shard: ShardId, clock: &Clock) -> bool {
+        clock.dots.iter().all(|(actor, counter)| self.has(shard, &Dot::new(*actor, *counter)))
+    }
+
+    /// Notes what it says to have applied. Gives whether that is new.
+    pub(super) fn notes(&mut self, shard: ShardId, dot: Dot) -> bool {
+        !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot)
     }
 
     /// What the book says of it now is what it said itself.
@@ -187,6 +220,7 @@ impl Peer {
                 }
             }
         }
+        clock.dots.extend(self.retired.keys().map(|actor| (*actor, u64::MAX)));
         clock
     }
 

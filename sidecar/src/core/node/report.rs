@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Alarm, Node};
-use crate::core::message::{Message, Micros, PeerId, RosterEntry};
+use crate::core::message::{Message, Micros, PeerId, RetiredEntry, RosterEntry};
 use crate::core::time::{Now, UnixMillis};
 
 /// Between pings to one peer.
@@ -23,7 +23,12 @@ impl Node {
             wall: now.wall,
             now: self.clock.advance(now),
             clock_sum: self.clock_sum(),
-            introduction: introduction(self.is_fresh(), self.lineage, &self.roster.entries()),
+            introduction: introduction(
+                self.is_fresh(),
+                self.lineage,
+                &self.roster.entries(),
+                &self.roster.retired_entries(),
+            ),
         };
         self.send(id, ping);
     }
@@ -40,7 +45,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let clocks_known = peer.known.sum() == clock_sum;
         let introduction_known =
-            peer.introduced && introduction(peer.fresh, peer.lineage, &peer.roster) == theirs;
+            peer.introduced && introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()) == theirs;
         if clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
@@ -77,14 +82,23 @@ impl Node {
     }
 }
 
-/// Stands for what a node says of itself and of the members.
-fn introduction(fresh: bool, lineage: u64, roster: &[RosterEntry]) -> u64 {
+/// Stands for what a node says of itself, of the members and of the forgotten.
+fn introduction<'a>(
+    fresh: bool,
+    lineage: u64,
+    roster: &[RosterEntry],
+    retired: impl IntoIterator<Item = &'a RetiredEntry>,
+) -> u64 {
     let mut bytes = vec![u8::from(fresh)];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
+    }
+    for entry in retired {
+        bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
+        bytes.extend_from_slice(&entry.sum.to_le_bytes());
     }
     xxh3_64(&bytes)
 }

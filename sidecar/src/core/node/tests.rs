@@ -57,6 +57,7 @@ impl Net {
             lineage: id.0,
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
+            forget_after_millis: 7 * 24 * 3_600_000,
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {
@@ -112,6 +113,7 @@ impl Net {
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
                 Output::Changed(_) => {}
+                Output::StartOver(dropped) => panic!("n{index} starts over: {dropped:?}"),
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }

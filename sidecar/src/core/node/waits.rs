@@ -125,7 +125,7 @@ impl Node {
     fn outcome(&self, what: &What, over: bool) -> Option<Waited> {
         match what {
             What::Seen(tokens) if self.seen(tokens) => Some(Waited::Seen),
-            What::Seen(_) => over.then_some(Waited::Behind),
+            What::Seen(tokens) => (over || self.is_lost(tokens)).then_some(Waited::Behind),
             What::Acks { token, need, roster } => {
                 let have = self.acks(token);
                 let need = self.acks_needed(*need, *roster);
@@ -135,6 +135,11 @@ impl Node {
         }
     }
 
+    /// Some of it died with the only process that had it: waiting is in vain.
+    fn is_lost(&self, tokens: &[Token]) -> bool {
+        tokens.iter().any(|token| token.dots.iter().any(|dot| self.shard(token.shard).is_lost(dot)))
+    }
+
     /// Members, this node among them, that have applied what a token names.
     fn acks(&self, token: &Token) -> usize {
         let has_all = |node: &crate::core::identity::Replica| {
@@ -142,7 +147,7 @@ impl Node {
                 return token.dots.iter().all(|dot| self.shard(token.shard).has(dot));
             }
             let peer = self.peers.get(&node.id);
-            peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.known.has(token.shard, dot)))
+            peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.has(token.shard, dot)))
         };
         self.roster.members().filter(|member| has_all(member)).count()
     }
@@ -178,6 +183,15 @@ impl Node {
             }
             self.waits.close(id);
             self.done(id, waited);
+        }
+    }
+
+    /// Nothing more will come: every wait ends as if its time were over.
+    pub(super) fn end_all_waits(&mut self) {
+        let open: Vec<WaitId> = self.waits.open.keys().copied().collect();
+        for id in open {
+            self.check_wait(id, true);
+            self.waits.close(id);
         }
     }
 

@@ -77,7 +77,7 @@ impl Shard {
     /// # Errors
     /// When the state is not one that an honest node sends.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
-        if state.shard != self.id || !state.is_sound() {
+        if state.shard != self.id || !state.is_sound() || self.outlives(&state) {
             return Err(MalformedState);
         }
         let mut merged = Merged::default();
@@ -98,6 +98,12 @@ impl Shard {
         for dot in &merged.raised {
             self.raise(*dot);
         }
+        // Where this side had it all, its node retires the id in all shards at once.
+        for (actor, last) in &theirs {
+            if self.reached(*actor) < *last {
+                self.retire_at(*actor, *last);
+            }
+        }
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
         }
@@ -107,6 +113,14 @@ impl Shard {
         }
         self.drain(&mut merged.applied);
         Ok(merged)
+    }
+
+    /// One side has operations beyond what the other holds to be an author's last: somebody was away for longer than
+    /// the cluster remembers, and may not be joined with.
+    fn outlives(&self, state: &ShardState) -> bool {
+        let beyond = |dot: &Dot| self.is_lost(dot);
+        state.clock.dots.iter().any(|(actor, counter)| beyond(&Dot::new(*actor, *counter)))
+            || state.retired.iter().any(|dot| self.reached(dot.actor) > dot.counter)
     }
 
     fn merge_objects(
@@ -189,6 +203,11 @@ impl ShardState {
         let object =
             |object: &Object| object.lives.iter().map(|life| 128 + life.records.bytes()).sum::<usize>();
         self.objects.iter().map(|(id, stored)| 64 + id.key.len() + object(stored)).sum()
+    }
+
+    /// Forgotten replica ids and their final sequences.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = &Dot> {
+        self.retired.iter()
     }
 
     fn is_sound(&self) -> bool {

@@ -8,6 +8,9 @@ use crate::core::node::Input;
 /// Processes of one node, at most.
 const STARTS_MAX: u64 = 4;
 
+/// The same where it is all about them.
+const STARTS_MAX_OF_MANY: u64 = 9;
+
 impl Cluster {
     pub(super) fn act(&mut self, step: &Step) -> Result<(), Violation> {
         let mut rng = Rng::new(step.seed);
@@ -42,7 +45,7 @@ impl Cluster {
                 self.bury(seat);
                 Ok(())
             }
-            Act::Start if !up && self.seats[seat].starts < STARTS_MAX && !self.seats[seat].left => {
+            Act::Start if !up && self.seats[seat].starts < self.starts_max() && !self.seats[seat].left => {
                 self.count("restarts");
                 self.start(seat);
                 Ok(())
@@ -52,12 +55,25 @@ impl Cluster {
                 let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
                 self.overflow(seat, to)
             }
+            Act::Stall if up => {
+                let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+                let micros = rng.pick(&[0, 2_000_000, 8_000_000, 20_000_000]);
+                self.stall(seat, to, micros);
+                Ok(())
+            }
             Act::Step => {
                 self.seats[seat].skew_millis += rng.below(4_000) as i64 - 2_000;
                 self.count("clocks stepped");
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn starts_max(&self) -> u64 {
+        match self.setup.theme {
+            super::Theme::Forgetting => STARTS_MAX_OF_MANY,
+            _ => STARTS_MAX,
         }
     }
 
@@ -96,7 +112,7 @@ impl Cluster {
             others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone));
         self.count(if heard { "departures" } else { "crashes" });
         self.bury(seat);
-        self.seats[seat].left = true;
+        self.seats[seat].left = heard;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The observer: writes down each operation with its causal history as it is written, and what nodes say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cluster, Dead, SHARDS_USED, Violation};
 use crate::core::check::reading;
@@ -8,7 +8,7 @@ use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, Dot, LifeId, ReplicaId, ShardId, dot_order};
-use crate::core::node::{Alarm, Input, Node};
+use crate::core::node::{Alarm, Dropped, DroppedWhy, Input, Node};
 use crate::core::op::{Action, Op};
 
 /// What a node was like before an input.
@@ -56,6 +56,7 @@ impl Cluster {
             self.unchecked.insert((seat, shard));
             self.note(seat, me, shard, by_itself)?;
         }
+        self.note_retired(seat)?;
         self.outputs(seat)?;
         self.got_ready(seat)
     }
@@ -63,7 +64,7 @@ impl Cluster {
     /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
     pub(super) fn meet(&mut self, seat: usize, other: usize) {
         let Some(peer) = &self.seats[other].node else { return };
-        let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
+        let clocks = SHARDS_USED.map(|shard| self.applied(peer, shard));
         let hello = peer.hello();
         let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
         let me = self.seats[seat].id;
@@ -90,7 +91,7 @@ impl Cluster {
         let has_all = |had: &Option<Had>| {
             let Some(had) = had else { return true };
             SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
-                had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)
+                had.partial_cmp(&self.applied(node, *shard)).is_some_and(std::cmp::Ordering::is_le)
             })
         };
         if !alone && !met.is_empty() && !met.iter().any(has_all) {
@@ -104,10 +105,10 @@ impl Cluster {
     /// so what it has applied by then is their history.
     fn note(&mut self, seat: usize, me: ReplicaId, shard: ShardId, by_itself: bool) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
-        let clock = node.shard(shard).clock().clone();
+        let clock = self.applied(node, shard);
         let noted = self.noted.get(&(me, shard)).copied().unwrap_or(0);
         if clock.get(&me) > noted {
-            let mut asked = clock.clone();
+            let mut asked = node.shard(shard).clock().clone();
             asked.dots.insert(me, noted);
             let Some(own) = node.shard(shard).missing(&asked) else {
                 return Err(Violation(format!(
@@ -147,8 +148,11 @@ impl Cluster {
             since.dots.retain(|actor, counter| previous.history.get(actor) < *counter);
         }
         since.dots.remove(&dot.0);
+        // What everyone has needs no waiting for.
+        since.dots.retain(|actor, _| !self.finals.keys().any(|(_, retired)| retired == actor));
         let mut deps: Vec<Dot> = op.deps.clone();
         deps.sort_by_key(dot_order);
+        deps.retain(|dep| !self.finals.keys().any(|(_, retired)| *retired == dep.actor));
         if deps != since.dots.into_iter().map(Dot::from).collect::<Vec<_>>() {
             return Err(Violation(format!(
                 "{} names {deps:?}, but its author had seen {history:?}",
@@ -196,6 +200,12 @@ impl Cluster {
                 self.count("clocks corrected");
                 Ok(())
             }
+            Alarm::Forgotten { member } => {
+                let (who, id) = (member.node.clone(), member.id);
+                self.say(|| format!("n{seat} forgets {who} ({id})"));
+                self.count("members forgotten");
+                Ok(())
+            }
         }
     }
 
@@ -203,11 +213,71 @@ impl Cluster {
         Err(Violation(format!("n{seat} does not want to talk with {:x}: {why}", peer.0)))
     }
 
+    /// Everything that a process has applied in a shard, by authors that it has retired as well.
+    pub(super) fn applied(&self, node: &Node, shard: ShardId) -> Clock {
+        let mut clock = node.shard(shard).clock().clone();
+        clock.dots.extend(node.shard(shard).retired().map(|dot| (dot.actor, dot.counter)));
+        if !node.hello().fresh {
+            let dropped = self.finals.iter().filter(|((of, id), _)| *of == shard && self.dropped.contains(id));
+            clock.dots.extend(dropped.map(|((_, id), last)| (*id, *last)));
+        }
+        clock
+    }
+
+    /// Writes down whom a process has retired, and at which last sequences: they are the same everywhere.
+    fn note_retired(&mut self, seat: usize) -> Result<(), Violation> {
+        let Some(node) = &self.seats[seat].node else { return Ok(()) };
+        let me = node.id();
+        let now: BTreeSet<ReplicaId> = node.retired_ids().collect();
+        let known = self.retired.entry(me).or_default();
+        if *known == now {
+            return Ok(());
+        }
+        let news: Vec<ReplicaId> = now.difference(known).copied().collect();
+        self.dropped.extend(known.difference(&now));
+        *known = now;
+        let finals: Vec<_> = news
+            .iter()
+            .flat_map(|id| SHARDS_USED.map(|shard| (*id, shard, node.shard(shard).reached(*id))))
+            .collect();
+        for id in news {
+            for (_, shard, last) in finals.iter().filter(|(of, ..)| *of == id) {
+                let (shard, last) = (*shard, *last);
+                let agreed = *self.finals.entry((shard, id)).or_insert(last);
+                if agreed != last {
+                    return Err(Violation(format!(
+                        "{} has retired {} at {last} in {shard:?}, others at {agreed}",
+                        name_of((me, 0)),
+                        name_of((id, 0))
+                    )));
+                }
+            }
+            let (who, id) = (name_of((me, 0)), name_of((id, 0)));
+            self.tally.entry("retired").and_modify(|times| *times += 1).or_insert(1);
+            self.say(|| format!("{who} has retired {id}"));
+        }
+        Ok(())
+    }
+
+    /// A process that was forgotten ends, and the next one takes its place, empty.
+    pub(super) fn start_over(&mut self, seat: usize, dropped: &Dropped) -> Result<(), Violation> {
+        self.say(|| format!("n{seat} starts over: {:?} by {}", dropped.why, dropped.told_by));
+        self.count(match dropped.why {
+            DroppedWhy::Forgotten => "forgotten and back",
+            DroppedWhy::Superseded => "superseded",
+        });
+        self.tally.entry("dropped operations").and_modify(|n| *n += dropped.count).or_insert(dropped.count);
+        self.disowned += 1;
+        self.bury(seat);
+        self.start(seat);
+        Ok(())
+    }
+
     /// How far a seat's present and former processes had got in a shard, each on its own.
     pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
         let dead = self.dead.iter().filter(|dead| dead.seat == seat);
         let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
-        clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
+        clocks.extend(self.seats[seat].node.as_ref().map(|node| self.applied(node, shard)));
         clocks
     }
 
@@ -215,14 +285,17 @@ impl Cluster {
     pub(super) fn bury(&mut self, seat: usize) {
         let Some(node) = self.seats[seat].node.take() else { return };
         let clocks: BTreeMap<ShardId, Clock> = ShardId::all()
-            .map(|shard| (shard, node.shard(shard).clock().clone()))
+            .map(|shard| (shard, self.applied(&node, shard)))
             .filter(|(_, clock)| !clock.is_empty())
             .collect();
         let survivors: Vec<&Node> = self.seats.iter().filter_map(|seat| seat.node.as_ref()).collect();
-        let held = |shard: ShardId, actor: &ReplicaId, counter: u64| {
-            survivors.iter().any(|node| node.shard(shard).clock().get(actor) >= counter)
-        };
-        self.kept.retain(|(shard, (actor, counter))| held(*shard, actor, *counter));
+        let held: Vec<(ShardId, Clock)> = survivors
+            .iter()
+            .flat_map(|node| SHARDS_USED.map(|shard| (shard, self.applied(node, shard))))
+            .collect();
+        self.kept.retain(|(shard, (actor, counter))| {
+            held.iter().any(|(of, clock)| of == shard && clock.get(actor) >= *counter)
+        });
         self.dead.push(Dead { seat, since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();

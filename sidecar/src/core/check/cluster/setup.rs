@@ -35,6 +35,8 @@ pub enum Act {
     Overflow,
     /// A wall clock steps.
     Step,
+    /// What is under way between two processes takes many seconds from now on, and arrives though one of them dies.
+    Stall,
 }
 
 /// What a run is about.
@@ -44,6 +46,10 @@ pub enum Theme {
     Everything,
     /// Sessions that expire on one side of a split while they are in use on the other.
     Expiry,
+    /// Processes that die and come back all the time, and what they sent before arrives late.
+    Forgetting,
+    /// Members that are away for longer than the others remember.
+    Absence,
 }
 
 impl Theme {
@@ -64,6 +70,29 @@ impl Theme {
                 (Act::Leave, 1),
                 (Act::Overflow, 2),
                 (Act::Step, 1),
+            ],
+            Self::Forgetting => &[
+                (Act::Pass, 50),
+                (Act::Idle, 2),
+                (Act::Write, 40),
+                (Act::Follow, 2),
+                (Act::Acks, 2),
+                (Act::Split, 3),
+                (Act::Heal, 4),
+                (Act::Crash, 5),
+                (Act::Start, 12),
+                (Act::Leave, 1),
+                (Act::Overflow, 2),
+                (Act::Stall, 5),
+            ],
+            Self::Absence => &[
+                (Act::Pass, 40),
+                (Act::Idle, 6),
+                (Act::Write, 40),
+                (Act::Split, 3),
+                (Act::Heal, 3),
+                (Act::Crash, 2),
+                (Act::Start, 2),
             ],
             Self::Expiry => &[
                 (Act::Pass, 40),
@@ -110,7 +139,7 @@ pub struct Setup {
     pub repeated_percent: u64,
     /// Messages overtake each other.
     pub overtaking: bool,
-    /// Processes may crash. Where one has, nothing is collected until it is forgotten.
+    /// Processes may crash.
     pub crashes: bool,
     /// Bytes of log per node.
     pub log_bytes_max: u64,
@@ -120,7 +149,12 @@ pub struct Setup {
     pub latecomer: bool,
     /// The nodes have found each other before anything else happens.
     pub settled: bool,
+    /// How long a member may be silent before it is forgotten.
+    pub forget_after_millis: u64,
 }
+
+/// Longer than any history.
+const NEVER_MILLIS: u64 = 7 * 24 * 3_600 * 1_000;
 
 impl Setup {
     /// Drawn from a seed.
@@ -141,11 +175,12 @@ impl Setup {
             lost_percent: rng.pick(&[0, 0, 5, 25]),
             repeated_percent: rng.pick(&[0, 10]),
             overtaking: rng.percent(50),
-            crashes: rng.percent(60),
+            crashes: matches!(theme, Theme::Forgetting | Theme::Absence) || rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
             latecomer: rng.percent(30),
             settled: rng.percent(75),
+            forget_after_millis: if theme == Theme::Absence { 30_000 } else { NEVER_MILLIS },
         }
     }
 
@@ -166,6 +201,7 @@ impl Setup {
             founder: true,
             latecomer: false,
             settled: true,
+            forget_after_millis: NEVER_MILLIS,
         }
     }
 }

@@ -67,6 +67,19 @@ fn sessions_that_expire_on_one_side_of_a_split() {
     seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
 }
 
+#[test]
+fn processes_that_die_and_come_back_are_forgotten() {
+    let must_happen =
+        ["crashes", "departures", "late words", "restarts", "retired", "sent Sealed", "stalls", "tidied up"];
+    seeds(Theme::Forgetting, 0..8, &must_happen);
+}
+
+#[test]
+fn who_is_away_for_too_long_starts_over() {
+    let must_happen = ["forgotten and back", "members forgotten", "retired", "splits", "tidied up"];
+    seeds(Theme::Absence, 0..6, &must_happen);
+}
+
 /// One seed, one history: to the last message.
 #[test]
 fn the_same_seed_gives_the_same_history() {
@@ -93,7 +106,7 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            [Theme::Everything, Theme::Expiry]
+            [Theme::Everything, Theme::Expiry, Theme::Forgetting, Theme::Absence]
                 .into_iter()
                 .find_map(|theme| check_seed(seed, theme, steps as usize, Mutants::NONE, through_bytes).err())
         })

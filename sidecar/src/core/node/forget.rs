@@ -1,0 +1,214 @@
+//! Forgetting by time, and what becomes of whoever was forgotten.
+//!
+//! A member of which nothing was heard for `forget_after` is taken for one that has left: the others seal and retire
+//! it without its word. Should it come back, or should a process find that a later one bears its name, what it holds
+//! may not be joined with what the others hold: it stands still, says what it drops, and starts over, empty. Where
+//! two sides have forgotten each other, the one with fewer members yields.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::roster::{Roster, age};
+use super::{Alarm, Node, Output};
+use crate::core::identity::ReplicaId;
+use crate::core::message::{PeerId, RosterEntry};
+use crate::core::op::Op;
+use crate::core::time::{MonoMicros, Now};
+
+/// How long the accused waits for the clocks of whoever told it, to know what they lack.
+const STAND_DOWN_MILLIS: u64 = 2_000;
+
+/// More than this between two looks is no silence of others: this process stood still itself.
+const LOOK_MILLIS_MAX: u64 = 1_000;
+
+/// Long after the driver has put another process in its place.
+const NEVER_MICROS: u64 = 365 * 24 * 3_600 * 1_000_000;
+
+/// Why a process must start over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DroppedWhy {
+    /// The others have not heard of it for so long that they have forgotten it.
+    Forgotten,
+    /// A later process bears this node's name.
+    Superseded,
+}
+
+/// What a process that starts over drops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    /// Why.
+    pub why: DroppedWhy,
+    /// Who said so: a node's name.
+    pub told_by: String,
+    /// Operations that were not shared, as far as they are logged.
+    pub ops: Vec<Arc<Op>>,
+    /// Operations that were not shared, in all.
+    pub count: u64,
+}
+
+/// How this process stands with the others.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Others count on it under this stamp.
+    admitted: bool,
+    looked_at: MonoMicros,
+    accused: Option<Accused>,
+    over_since: Option<MonoMicros>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Accused {
+    by: PeerId,
+    why: DroppedWhy,
+    until: MonoMicros,
+}
+
+impl Standing {
+    pub(super) fn new(now: Now) -> Self {
+        Self { admitted: false, looked_at: now.mono, accused: None, over_since: None }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over_since.is_some()
+    }
+
+    /// It must not take any more, or say that it serves.
+    pub(super) fn is_accused(&self) -> bool {
+        self.accused.is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<MonoMicros> {
+        self.over_since.map(|since| MonoMicros(since.0.saturating_add(NEVER_MICROS)))
+    }
+
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
+    pub(super) fn admit(&mut self) {
+        self.admitted = true;
+    }
+}
+
+impl Node {
+    /// Forgets members that have been silent for too long, as if they had left.
+    pub(super) fn forget_silent(&mut self, now: Now) {
+        let passed_millis = (now.mono.since(self.standing.looked_at) / 1_000).min(LOOK_MILLIS_MAX);
+        self.standing.looked_at = now.mono;
+        if self.is_fresh() || self.standing.is_accused() {
+            return;
+        }
+        let me = self.id();
+        let others: Vec<_> = self.roster.living().filter(|member| member.id != me).cloned().collect();
+        let mut silent = Vec::new();
+        for replica in others {
+            let peer =
+                self.peers.entry(replica.id).or_insert_with(|| super::peer::Peer::new(replica.clone()));
+            let heard = peer.alive || peer.linked && peer.introduced;
+            peer.silent_millis = if heard { 0 } else { peer.silent_millis.saturating_add(passed_millis) };
+            if peer.silent_millis >= self.config.forget_after_millis {
+                silent.push(replica);
+            }
+        }
+        for replica in silent {
+            self.roster.add(RosterEntry { replica: replica.clone(), left: true });
+            self.figures.forgotten += 1;
+            self.alarm(Alarm::Forgotten { member: replica });
+            self.seal();
+            self.broadcast_roster();
+            self.check_all_waits();
+        }
+    }
+
+    /// Looks for what a peer's roster says of this process. Gives whether the rest of it is to be ignored.
+    pub(super) fn is_disowned_by(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) -> bool {
+        let me = self.config.replica.clone();
+        let own = entries.iter().find(|entry| entry.replica.id == me.id);
+        if own.is_some_and(|own| own.left) && !self.leaving {
+            self.accused(now, from, entries);
+            return true;
+        }
+        let successor = entries.iter().any(|entry| {
+            entry.replica.node == me.node && entry.replica.id != me.id && age(&entry.replica) > age(&me)
+        });
+        if successor && self.standing.admitted {
+            self.stand_accused(now, from, DroppedWhy::Superseded);
+        } else if own.is_some_and(|own| own.replica.started == me.started) {
+            self.standing.admitted = true;
+        }
+        // Of whoever was forgotten here, nothing is news.
+        self.roster.is_retired(from) || self.has_left(from)
+    }
+
+    /// A peer has forgotten this process. It yields, unless it has forgotten members of the other side as well and
+    /// its own side is the larger one.
+    pub(super) fn accused(&mut self, now: Now, from: PeerId, theirs: &[RosterEntry]) {
+        if self.leaving {
+            return;
+        }
+        let rivals = theirs.iter().any(|entry| {
+            let id = entry.replica.id;
+            !entry.left && id != self.id() && (self.roster.is_retired(id) || self.has_left(id))
+        });
+        if rivals && weight(&self.roster.entries()) > weight(theirs) {
+            return;
+        }
+        self.stand_accused(now, from, DroppedWhy::Forgotten);
+    }
+
+    pub(super) fn stand_accused(&mut self, now: Now, by: PeerId, why: DroppedWhy) {
+        let until = now.mono.plus_millis(STAND_DOWN_MILLIS);
+        self.standing.accused.get_or_insert(Accused { by, why, until });
+    }
+
+    /// Puts out what is dropped, once it is known what the others lack, and says nothing more.
+    pub(super) fn stand_down(&mut self, now: Now) {
+        let Some(Accused { by, why, until }) = self.standing.accused else { return };
+        if until > now.mono || self.standing.is_over() {
+            return;
+        }
+        self.end_all_waits();
+        let dropped = self.dropped(by, why);
+        self.outbox.push_back(Output::StartOver(Box::new(dropped)));
+        self.standing.over_since = Some(now.mono);
+    }
+
+    fn dropped(&self, by: PeerId, why: DroppedWhy) -> Dropped {
+        let peer = self.peers.get(&by);
+        let they_have_all: BTreeSet<ReplicaId> = peer
+            .iter()
+            .flat_map(|peer| peer.retired.values())
+            .filter(|entry| self.final_sum(entry.replica.id) == entry.sum)
+            .map(|entry| entry.replica.id)
+            .collect();
+        let mut dropped = Dropped {
+            why,
+            told_by: peer.map(|peer| peer.replica.node.clone()).unwrap_or_default(),
+            ops: Vec::new(),
+            count: 0,
+        };
+        for shard in &self.shards {
+            let known = peer.and_then(|peer| peer.known.get(shard.id())).cloned().unwrap_or_default();
+            for (author, counter) in &shard.clock().dots {
+                if !they_have_all.contains(author) {
+                    dropped.count += counter.saturating_sub(known.get(author));
+                }
+            }
+            let ops = shard.logged_beyond(&known);
+            dropped.ops.extend(ops.filter(|op| !they_have_all.contains(&op.dot.actor)).map(Arc::clone));
+        }
+        dropped
+    }
+}
+
+/// How much a side weighs: its members, and something that is never equal on both sides.
+fn weight(entries: &[RosterEntry]) -> (usize, u64) {
+    let mut roster = Roster::default();
+    for entry in entries {
+        roster.add(entry.clone());
+    }
+    let ids: Vec<u8> = roster.living().flat_map(|member| member.id.0.to_le_bytes()).collect();
+    (roster.living().count(), xxh3_64(&ids))
+}
