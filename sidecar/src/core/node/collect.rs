@@ -97,7 +97,10 @@ impl Node {
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
-                cover.is_some_and(|cover| roster.get(cover.actor).is_none() || report.clocks.has(shard, cover))
+                cover.is_some_and(|cover| {
+                    let dropped = roster.get(cover.actor).is_none() && !roster.is_retired(cover.actor);
+                    dropped || report.has(shard, cover)
+                })
                     && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
@@ -130,13 +133,21 @@ impl Node {
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
+        // Of the forgotten, what everyone has reported to have had in full.
+        stable.dots.extend(
+            self.shard(shard)
+                .retired()
+                .filter(|last| everyone.iter().all(|report| report.has(shard, last)))
+                .map(|last| (last.actor, last.counter)),
+        );
         let mut time = Some(self.clock.time(now));
         for report in everyone {
             if !report.clocks.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)) {
                 return None;
             }
-            for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(report.clocks.counter(shard, *actor));
+            for (actor, counter) in &ours.dots {
+                let known = stable.dots.entry(*actor).or_default();
+                *known = (*known).min(*counter).min(report.clocks.counter(shard, *actor));
             }
             time = time.min(Some(report.time));
         }

@@ -2,8 +2,9 @@
 //!
 //! A member of which nothing was heard for `forget_after` is taken for one that has left: the others seal and retire
 //! it without its word. Should it come back, or should a process find that a later one bears its name, what it holds
-//! may not be joined with what the others hold: it stands still, says what it drops, and starts over, empty. Where
-//! two sides have forgotten each other, the one with fewer members yields.
+//! may not be joined with what the others hold: it stands still, says what it drops, and starts over, empty. Only who
+//! hears most of the members forgets one, so two sides cannot forget each other while their members stay the same;
+//! should they all the same, the one with fewer members yields.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -103,14 +104,26 @@ impl Node {
         let me = self.id();
         let others: Vec<_> = self.roster.living().filter(|member| member.id != me).cloned().collect();
         let mut silent = Vec::new();
+        let mut heard_names = BTreeSet::from([self.config.replica.node.clone()]);
+        let mut names = heard_names.clone();
         for replica in others {
+            names.insert(replica.node.clone());
             let peer =
                 self.peers.entry(replica.id).or_insert_with(|| super::peer::Peer::new(replica.clone()));
             let heard = peer.alive || peer.linked && peer.introduced;
+            if heard {
+                heard_names.insert(replica.node.clone());
+            }
             peer.silent_millis = if heard { 0 } else { peer.silent_millis.saturating_add(passed_millis) };
             if peer.silent_millis >= self.config.forget_after_millis {
                 silent.push(replica);
             }
+        }
+        // Two sides that forget each other could never come together again: only the larger one forgets.
+        let most = 2 * heard_names.len() > names.len();
+        let half = 2 * heard_names.len() == names.len() && heard_names.first() == names.first();
+        if !most && !half {
+            return;
         }
         for replica in silent {
             self.roster.add(RosterEntry { replica: replica.clone(), left: true });

@@ -22,6 +22,9 @@ const WINDOW: usize = 8;
 /// An answer that takes longer is asked for again.
 const RETRY_MILLIS: u64 = 1_000;
 
+/// Between two times that a process is told that it is over.
+const TELL_OVER_MILLIS: u64 = 500;
+
 #[derive(Debug)]
 pub(super) struct Joining {
     phase: Phase,
@@ -127,8 +130,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.replica = hello.replica.clone();
         if self.roster.is_retired(from) || self.roster.is_superseded(&hello.replica) || self.has_left(from) {
-            // It is over: all it gets is to know why.
-            self.introduce_to(from);
+            self.tell_over(now, from);
             return;
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -141,6 +143,13 @@ impl Node {
         }
         self.meet_history(now, from);
         self.join_tick(now);
+    }
+
+    /// A process that is over says hello: all it gets is to know why.
+    fn tell_over(&mut self, now: Now, from: PeerId) {
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.tell_over_at <= now.mono) else { return };
+        peer.tell_over_at = now.mono.plus_millis(TELL_OVER_MILLIS);
+        self.introduce_to(from);
     }
 
     /// A member of another history has operations below what either side holds to be known everywhere: they come

@@ -1,6 +1,7 @@
 //! What this node knows of one peer: how far it has reported to be, and how much it has been sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
@@ -109,6 +110,14 @@ pub(super) struct Report {
     pub(super) time: UnixMillis,
     pub(super) clocks: Clocks,
     pub(super) roster: Vec<RosterEntry>,
+    /// Whom it had forgotten: it had all that they wrote.
+    pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
+}
+
+impl Report {
+    pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
+        self.clocks.has(shard, dot) || self.retired.contains_key(&dot.actor)
+    }
 }
 
 #[derive(Debug)]
@@ -131,7 +140,9 @@ pub(super) struct Peer {
     pub(super) report: Option<Report>,
     pub(super) roster: Vec<RosterEntry>,
     /// Whom it has forgotten, and with which final sequences. Such an id is in none of its books any more.
-    pub(super) retired: BTreeMap<ReplicaId, RetiredEntry>,
+    pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
+    /// When it may be told once more that it is over: two that say so of each other must not go on for ever.
+    pub(super) tell_over_at: MonoMicros,
     /// It was asked for its states for what it then had forgotten.
     pub(super) history_wanted_for: Option<u64>,
     /// How long nothing has been heard of it, in milliseconds of this process's watching.
@@ -166,7 +177,8 @@ impl Peer {
             untold: BTreeMap::new(),
             report: None,
             roster: Vec::new(),
-            retired: BTreeMap::new(),
+            retired: Arc::default(),
+            tell_over_at: MonoMicros(0),
             history_wanted_for: None,
             silent_millis: 0,
             gaps: BTreeMap::new(),
@@ -207,7 +219,8 @@ impl Peer {
             Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
             _ => self.known.clone(),
         };
-        self.report = Some(Report { time, clocks, roster: self.roster.clone() });
+        let (roster, retired) = (self.roster.clone(), Arc::clone(&self.retired));
+        self.report = Some(Report { time, clocks, roster, retired });
     }
 
     /// How far it has got, as far as it has been told or has told.

@@ -6,6 +6,7 @@
 //! remains is one pair, id and final sequence, for as long as anything that it wrote is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::roster::age;
 use super::{Node, Output};
@@ -161,7 +162,7 @@ impl Node {
             peer.known.retire(entry.replica.id);
             peer.sent.retire(entry.replica.id);
         }
-        peer.retired = entries.into_iter().map(|entry| (entry.replica.id, entry)).collect();
+        peer.retired = Arc::new(entries.into_iter().map(|entry| (entry.replica.id, entry)).collect());
         let peers = &self.peers;
         self.traces.dropped.retain(|id| peers.values().any(|peer| peer.retired.contains_key(id)));
         self.succeed_predecessors();
@@ -247,7 +248,7 @@ impl Node {
     pub(super) fn introduce_retired_to(&mut self, to: PeerId) {
         if !self.roster.retired().is_empty() {
             let retired = Message::Retired(self.roster.retired_entries());
-            self.outbox.push_back(Output::Send(to, std::sync::Arc::new(retired)));
+            self.outbox.push_back(Output::Send(to, Arc::new(retired)));
         }
     }
 }
