@@ -56,6 +56,12 @@ pub struct RunFlags {
     /// How long to look for members before starting alone [default: 5000]
     #[arg(long, value_name = "N")]
     pub bootstrap_millis: Option<String>,
+    /// A member that is silent for this long is a member no more [default: 604800]
+    #[arg(long, value_name = "N")]
+    pub forget_after_seconds: Option<String>,
+    /// Where a node that was forgotten saves what it drops [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub rescue_dir: Option<String>,
     /// How long leaving may take [default: 10000]
     #[arg(long, value_name = "N")]
     pub drain_millis: Option<String>,
@@ -87,6 +93,8 @@ impl RunFlags {
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),
+            ("forget_after_seconds", one(&self.forget_after_seconds)),
+            ("rescue_dir", one(&self.rescue_dir)),
             ("drain_millis", one(&self.drain_millis)),
             ("log", one(&self.log)),
             ("log_format", one(&self.log_format)),

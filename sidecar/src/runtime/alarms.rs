@@ -19,6 +19,7 @@ enum Subject {
     Divergence(u8),
     Correction,
     Skew,
+    Forgotten,
 }
 
 impl Alarms {
@@ -34,6 +35,7 @@ impl Alarms {
             Alarm::Diverged { shard, .. } => Subject::Divergence(shard.0),
             Alarm::Corrected { .. } => Subject::Correction,
             Alarm::Skewed { .. } => Subject::Skew,
+            Alarm::Forgotten { .. } => Subject::Forgotten,
         };
         let mut quiet_until = self.0.lock();
         let due = quiet_until.get(&subject).is_none_or(|until| *until <= now);
@@ -55,6 +57,11 @@ fn log(alarm: &Alarm) {
         Alarm::Corrected { millis } => tracing::error!(
             millis,
             "this node's clock is out of step with most of the cluster: its stamps are corrected; check NTP"
+        ),
+        Alarm::Forgotten { member } => tracing::error!(
+            member = %member.node,
+            id = %member.id,
+            "nothing was heard of a member for so long that it is one no more: it starts empty if it comes back"
         ),
         Alarm::Skewed { author, ahead_millis } => {
             tracing::warn!(%author, ahead_millis, "a stamp from the future: some node's clock is wrong");

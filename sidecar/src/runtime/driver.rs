@@ -15,7 +15,7 @@ use super::alarms::Alarms;
 use super::clocks::Clocks;
 use crate::core::command::{Wait, WaitId, Waited};
 use crate::core::message::{Message, PeerId};
-use crate::core::node::{Input, Node, Output};
+use crate::core::node::{Dropped, Input, Node, Output};
 use crate::core::time::{MonoMicros, Now};
 
 /// Where messages go.
@@ -37,6 +37,8 @@ pub struct Driver {
     armed: AtomicU64,
     rearm: Notify,
     alarms: Alarms,
+    /// What the node drops, once it must start over.
+    over: watch::Sender<Option<Arc<Dropped>>>,
 }
 
 impl Driver {
@@ -53,6 +55,7 @@ impl Driver {
             armed: AtomicU64::new(0),
             rearm: Notify::new(),
             alarms,
+            over: watch::Sender::new(None),
         })
     }
 
@@ -95,6 +98,9 @@ impl Driver {
                     self.journal.send_replace(cursor);
                 }
                 Output::Alarm(alarm) => self.alarms.tell(&alarm, self.clocks.now().mono),
+                Output::StartOver(dropped) => {
+                    self.over.send_replace(Some(Arc::from(dropped)));
+                }
                 Output::Disconnect(peer, why) => {
                     if let Some(outlet) = self.outlet.get() {
                         outlet.disconnect(peer, why);
@@ -143,6 +149,19 @@ impl Driver {
     /// Tells when the journal grows.
     pub fn journal(&self) -> watch::Receiver<u64> {
         self.journal.subscribe()
+    }
+
+    /// Waits until the node stands still because the others have gone on without it. Gives what it drops.
+    pub async fn over(&self) -> Arc<Dropped> {
+        let mut over = self.over.subscribe();
+        loop {
+            if let Some(dropped) = over.borrow_and_update().clone() {
+                return dropped;
+            }
+            if over.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Ticks whenever the node wants it, for ever.

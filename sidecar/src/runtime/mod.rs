@@ -9,6 +9,7 @@ mod clocks;
 mod driver;
 mod handler;
 mod port;
+mod rescue;
 mod serve;
 mod service;
 #[cfg(test)]

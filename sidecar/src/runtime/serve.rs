@@ -22,7 +22,7 @@ use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings};
 use crate::config::Config;
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::node::{HandOver, Input, Node, NodeConfig};
+use crate::core::node::{Dropped, HandOver, Input, Node, NodeConfig};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links};
 
@@ -54,6 +54,8 @@ pub enum ServeError {
     Membership(membership::StartError),
     /// The system gives no random bits.
     NoRandomness,
+    /// The others have gone on without this process.
+    Forgotten,
 }
 
 impl fmt::Display for ServeError {
@@ -62,6 +64,9 @@ impl fmt::Display for ServeError {
             Self::Bind { address, flag, error } => {
                 write!(f, "cannot listen on {address} ({error}): give another address with {flag}")
             }
+            Self::Forgotten => f.write_str(
+                "the others have gone on without this process: start it again, it will come back empty",
+            ),
             Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
             Self::NoRandomness => f.write_str("the system gives no random bits"),
         }
@@ -163,6 +168,13 @@ impl Bound {
             why = stop => why,
             // It ends when it is told to, or in a bug: a node that nobody can ask had better be restarted.
             _ = &mut api => "the API has ended",
+            dropped = driver.over() => {
+                rescue(&config, driver.now().wall, &dropped);
+                links.close(FAREWELL_MAX).await;
+                membership.leave().await;
+                ticker.abort();
+                return Err(ServeError::Forgotten);
+            }
         };
         tracing::info!(why, "stopping: no longer ready");
         let until = Instant::now() + drain;
@@ -181,6 +193,23 @@ impl Bound {
     }
 }
 
+/// Says loudly what is dropped, and saves it.
+fn rescue(config: &Config, now: crate::core::time::UnixMillis, dropped: &Dropped) {
+    let (why, told_by) = (dropped.why, &dropped.told_by);
+    tracing::error!(?why, %told_by, operations = dropped.count,
+        "the others have gone on without this process, and what it holds may not be joined with theirs: it stops, \
+         and comes back empty when it is started again");
+    if dropped.ops.is_empty() {
+        return;
+    }
+    match super::rescue::save(&config.rescue_dir, &config.node_id, now, dropped) {
+        Ok(path) => tracing::error!(path = %path.display(), operations = dropped.ops.len(),
+            "writes that were not shared were saved"),
+        Err(error) => tracing::error!(dir = %config.rescue_dir.display(), %error,
+            "writes that were not shared are lost: they could not be saved"),
+    }
+}
+
 fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeError> {
     let random = || getrandom::u64().map(|random| random.max(1)).map_err(|_| ServeError::NoRandomness);
     Ok(NodeConfig {
@@ -195,6 +224,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        forget_after_millis: config.forget_after_millis,
     })
 }
 

@@ -33,6 +33,7 @@ fn driver() -> Arc<Driver> {
         lineage: 1,
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
+        forget_after_millis: 604_800_000,
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }

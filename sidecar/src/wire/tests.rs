@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::identity::{Clock, Dot, Kind, ObjectId, Replica, ReplicaId, ShardId, UNLEASED};
-use crate::core::message::{Hello, Micros, Missing, Progress, RosterEntry, ShardClock, ShardDigest};
+use crate::core::message::{
+    Hello, Micros, Missing, Progress, RetiredEntry, RosterEntry, Sealed, ShardClock, ShardDigest,
+};
 use crate::core::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use crate::core::path::Path;
 use crate::core::shard::Shard;
@@ -94,6 +96,10 @@ fn shard_state() -> Box<crate::core::shard::ShardState> {
     Box::new(shard.state())
 }
 
+fn sealed(replica: &Replica, content: Sealed) -> Message {
+    Message::Sealed { roster: vec![RosterEntry { replica: replica.clone(), left: true }], content }
+}
+
 /// One of each.
 fn every_message() -> Vec<(&'static str, Message)> {
     let replica = Replica { node: "a".into(), started: UnixMillis(5), id: ReplicaId(6) };
@@ -105,7 +111,7 @@ fn every_message() -> Vec<(&'static str, Message)> {
             "hello",
             Message::Hello(Hello { replica: replica.clone(), cluster: "c".into(), fresh: true, lineage: 9 }),
         ),
-        ("roster", Message::Roster(vec![RosterEntry { replica, left: true }])),
+        ("roster", Message::Roster(vec![RosterEntry { replica: replica.clone(), left: true }])),
         ("ops", Message::Ops(vec![one_field()])),
         ("every_action", Message::Ops(every_action())),
         ("applied", Message::Applied(vec![Progress { shard: ShardId(9), dot: dot(1, 2) }])),
@@ -119,6 +125,13 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7, introduction: 8 }),
         ("pong", Message::Pong { sent, wall, clocks_known: true, introduction_known: false }),
         ("leave", Message::Leave),
+        ("sealed", sealed(&replica, Sealed::Ops(vec![one_field()]))),
+        ("sealed_state", sealed(&replica, Sealed::State(shard_state()))),
+        (
+            "sealed_answer",
+            sealed(&replica, Sealed::Answer { id: 3, missing: Missing::Ops(vec![]), ended: true }),
+        ),
+        ("retired", Message::Retired(vec![RetiredEntry { replica, sum: u64::MAX, at: UnixMillis(7) }])),
     ]
 }
 

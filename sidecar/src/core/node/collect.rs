@@ -100,8 +100,7 @@ impl Node {
                 cover.is_some_and(|cover| {
                     let dropped = roster.get(cover.actor).is_none() && !roster.is_retired(cover.actor);
                     dropped || report.has(shard, cover)
-                })
-                    && ours.get(&owner) >= report.clocks.counter(shard, owner)
+                }) && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
     }

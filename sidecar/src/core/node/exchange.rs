@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::forget::DroppedWhy;
+use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::seal::Seals;
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};

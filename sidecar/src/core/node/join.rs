@@ -147,7 +147,9 @@ impl Node {
 
     /// A process that is over says hello: all it gets is to know why.
     fn tell_over(&mut self, now: Now, from: PeerId) {
-        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.tell_over_at <= now.mono) else { return };
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.tell_over_at <= now.mono) else {
+            return;
+        };
         peer.tell_over_at = now.mono.plus_millis(TELL_OVER_MILLIS);
         self.introduce_to(from);
     }

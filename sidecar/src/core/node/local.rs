@@ -167,8 +167,7 @@ impl Node {
 
     fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
         let has = |member: &&Replica| {
-            member.id == self.id()
-                || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
+            member.id == self.id() || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }

@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use self::ask::Asks;
 use self::clock::HybridClock;
+use self::forget::Standing;
+pub use self::forget::{Dropped, DroppedWhy};
 use self::join::Joining;
 use self::journal::Journal;
 use self::peer::Peer;
-pub use self::forget::{Dropped, DroppedWhy};
-use self::forget::Standing;
 use self::retire::Traces;
 use self::roster::Roster;
 use self::waits::Waits;

@@ -44,8 +44,8 @@ impl Node {
     ) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let clocks_known = peer.known.sum() == clock_sum;
-        let introduction_known =
-            peer.introduced && introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()) == theirs;
+        let introduction_known = peer.introduced
+            && introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()) == theirs;
         if clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.

@@ -84,7 +84,9 @@ impl Node {
     }
 
     fn agrees(&self, member: PeerId, dead: ReplicaId, ours: &[RosterEntry]) -> bool {
-        let Some(report) = self.peers.get(&member).and_then(|peer| peer.report.as_ref()) else { return false };
+        let Some(report) = self.peers.get(&member).and_then(|peer| peer.report.as_ref()) else {
+            return false;
+        };
         let theirs = report.roster.iter().filter(|entry| !self.roster.is_retired(entry.replica.id));
         let same_roster = if self.mutants.lacks(Rule::SealOne) {
             let mut alone = super::roster::Roster::default();

@@ -77,13 +77,7 @@ impl Node {
         Message::Sealed { roster: self.roster.entries(), content }
     }
 
-    pub(super) fn sealed_from(
-        &mut self,
-        now: Now,
-        from: PeerId,
-        entries: Vec<RosterEntry>,
-        content: Sealed,
-    ) {
+    pub(super) fn sealed_from(&mut self, now: Now, from: PeerId, entries: Vec<RosterEntry>, content: Sealed) {
         let seals = seals_of(&entries);
         self.learn_roster(entries);
         if !self.is_heard(from) {

@@ -33,8 +33,8 @@ impl Cluster {
                     let (ours, theirs) = (ours.shard(shard), theirs.shard(shard));
                     let same_clock = ours.clock() == theirs.clock();
                     let (ours, theirs) = (ours.digest(), theirs.digest());
-                    let differ =
-                        ours.content_sum != theirs.content_sum || same_clock && ours.clock_sum != theirs.clock_sum;
+                    let differ = ours.content_sum != theirs.content_sum
+                        || same_clock && ours.clock_sum != theirs.clock_sum;
                     if same && differ {
                         return Err(Violation(format!(
                             "n{a} and n{b}: equal clocks, different digests in {shard:?}"

@@ -211,9 +211,17 @@ impl Cluster {
         self.network.made += 1;
         let number = self.network.made;
         self.network.by_seats.insert((a, b), number);
-        self.network
-            .links
-            .insert(number, Link { ends, told: [true, true], broken: false, overflowed: false, outlives: false, stalled_micros: 0 });
+        self.network.links.insert(
+            number,
+            Link {
+                ends,
+                told: [true, true],
+                broken: false,
+                overflowed: false,
+                outlives: false,
+                stalled_micros: 0,
+            },
+        );
         self.meet(a, b);
         self.meet(b, a);
         self.input(a, Input::LinkUp(ends[1]))?;

@@ -218,7 +218,8 @@ impl Cluster {
         let mut clock = node.shard(shard).clock().clone();
         clock.dots.extend(node.shard(shard).retired().map(|dot| (dot.actor, dot.counter)));
         if !node.hello().fresh {
-            let dropped = self.finals.iter().filter(|((of, id), _)| *of == shard && self.dropped.contains(id));
+            let dropped =
+                self.finals.iter().filter(|((of, id), _)| *of == shard && self.dropped.contains(id));
             clock.dots.extend(dropped.map(|((_, id), last)| (*id, *last)));
         }
         clock
