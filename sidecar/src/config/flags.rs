@@ -56,7 +56,7 @@ pub struct RunFlags {
     /// How long to look for members before starting alone [default: 5000]
     #[arg(long, value_name = "N")]
     pub bootstrap_millis: Option<String>,
-    /// A member that is silent for this long is a member no more [default: 604800]
+    /// How long the id of a dead process is remembered at least [default: 604800]
     #[arg(long, value_name = "N")]
     pub forget_after_seconds: Option<String>,
     /// Where a node that was forgotten saves what it drops [default: the system's temporary directory]

@@ -48,7 +48,7 @@ pub struct Config {
     pub session_lifetime_millis: Option<u64>,
     /// How long to look for a member of [`join`](Self::join) before starting alone.
     pub bootstrap_millis: u64,
-    /// A member of which nothing has been heard for this long is a member no more.
+    /// How long a forgotten process is remembered at least.
     pub forget_after_millis: u64,
     /// Where a process that was forgotten saves what it drops.
     pub rescue_dir: std::path::PathBuf,

@@ -225,6 +225,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
         forget_after_millis: config.forget_after_millis,
+        forgets_silent: false,
     })
 }
 

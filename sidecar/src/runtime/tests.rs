@@ -34,6 +34,7 @@ fn driver() -> Arc<Driver> {
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
         forget_after_millis: 604_800_000,
+        forgets_silent: false,
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }

@@ -205,6 +205,7 @@ impl Cluster {
             log_bytes_max: self.setup.log_bytes_max,
             session_lifetime_millis: None,
             forget_after_millis: self.setup.forget_after_millis,
+            forgets_silent: self.setup.theme == Theme::Absence,
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
         self.network.dirty = true;

@@ -98,7 +98,7 @@ impl Node {
     pub(super) fn forget_silent(&mut self, now: Now) {
         let passed_millis = (now.mono.since(self.standing.looked_at) / 1_000).min(LOOK_MILLIS_MAX);
         self.standing.looked_at = now.mono;
-        if self.is_fresh() || self.standing.is_accused() {
+        if !self.config.forgets_silent || self.is_fresh() || self.standing.is_accused() {
             return;
         }
         let me = self.id();

@@ -58,8 +58,12 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
-    /// A member of which nothing has been heard for this long is a member no more.
+    /// How long a forgotten process is remembered at least; and how long a silent member is one, where
+    /// `forgets_silent` says so.
     pub forget_after_millis: u64,
+    /// A member that is silent for too long is taken for one that has left. Not ready for use: when such a member
+    /// comes back to some of the others first, sides can form that do not come together.
+    pub forgets_silent: bool,
 }
 
 /// What happens to a node from outside, local calls aside.

@@ -58,6 +58,7 @@ impl Net {
             log_bytes_max: 1 << 20,
             session_lifetime_millis: None,
             forget_after_millis: 7 * 24 * 3_600_000,
+            forgets_silent: false,
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {

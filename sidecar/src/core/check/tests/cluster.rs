@@ -75,6 +75,7 @@ fn processes_that_die_and_come_back_are_forgotten() {
 }
 
 #[test]
+#[ignore = "forgetting by time is not ready: see docs/decisions/0011-forgetting.md"]
 fn who_is_away_for_too_long_starts_over() {
     let must_happen = ["forgotten and back", "members forgotten", "retired", "splits", "tidied up"];
     seeds(Theme::Absence, 0..6, &must_happen);
@@ -106,7 +107,7 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            [Theme::Everything, Theme::Expiry, Theme::Forgetting, Theme::Absence]
+            [Theme::Everything, Theme::Expiry, Theme::Forgetting]
                 .into_iter()
                 .find_map(|theme| check_seed(seed, theme, steps as usize, Mutants::NONE, through_bytes).err())
         })
@@ -148,21 +149,25 @@ fn naive_forget() {
 }
 
 #[test]
+#[ignore = "takes many seeds"]
 fn late_words() {
     found(Rule::LateWords, Theme::Forgetting, 4_000);
 }
 
 #[test]
+#[ignore = "takes many seeds"]
 fn seal_keeps_pending() {
     found(Rule::SealKeepsPending, Theme::Forgetting, 4_000);
 }
 
 #[test]
+#[ignore = "takes many seeds"]
 fn seal_one() {
     found(Rule::SealOne, Theme::Forgetting, 4_000);
 }
 
 #[test]
+#[ignore = "takes many seeds"]
 fn seal_known() {
     found(Rule::SealKnown, Theme::Forgetting, 4_000);
 }

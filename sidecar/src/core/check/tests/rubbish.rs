@@ -27,6 +27,7 @@ fn node() -> Node {
         log_bytes_max: 1 << 20,
         session_lifetime_millis: None,
         forget_after_millis: 7 * 24 * 3_600_000,
+        forgets_silent: false,
     };
     let mut node = Node::new(config, now(0));
     node.handle(now(0), Input::LinkUp(PEER));
