@@ -84,6 +84,33 @@ async fn figure(client: &Client, name: &str) -> i64 {
     find(&status, name).unwrap_or_else(|| panic!("{name} is missing in {status}"))
 }
 
+#[tokio::test]
+async fn a_process_that_was_killed_is_forgotten_once_the_node_is_back() {
+    let mut cluster = Cluster::start(3).await;
+    let majority = sidetalk_client::Acks::Majority;
+    for index in 0..3 {
+        cluster.client(index).counter("c").add(5).acks(majority, Duration::from_secs(10)).await.unwrap();
+    }
+    cluster.kill(1);
+    cluster.restart(1).await;
+    cluster.all_up().await;
+    cluster.client(1).counter("c").add(5).await.unwrap();
+    for client in cluster.clients() {
+        eventually("the dead process is forgotten", || async {
+            let sealed = figure(&client, "sealed").await;
+            let (retired, entries) =
+                (figure(&client, "retired").await, figure(&client, "clock_entries").await);
+            let value = client.counter("c").get().await.unwrap().value;
+            if (sealed, retired) == (0, 1) && entries <= 3 && value == 20 {
+                Ok(())
+            } else {
+                Err(format!("{sealed} sealed, {retired} retired, {entries} entries, {value} counted"))
+            }
+        })
+        .await;
+    }
+}
+
 /// phoenix_pubsub #74: more than fifty entries differ on first contact.
 #[tokio::test]
 async fn a_node_that_joins_empty_is_not_ready_before_it_has_everything() {

@@ -407,3 +407,6 @@ fn keys_are_listed_in_pages() {
 
 #[path = "hostile_cases.rs"]
 mod review;
+
+#[path = "day_1000.rs"]
+mod day_1000;
