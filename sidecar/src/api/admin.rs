@@ -264,9 +264,6 @@ fn readiness_of(readiness: Readiness) -> StatusReadiness {
             "catching_up",
             format!("it takes the state from a member: {shards_left} shards are still to come"),
         ),
-        Readiness::ClockSkewed => {
-            ("clock_skewed", "its clock is out of step and is being corrected".to_owned())
-        }
         Readiness::Leaving => ("leaving", "it is leaving the cluster".to_owned()),
     };
     let shards_left = match readiness {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, HeaderName};
+use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
@@ -111,26 +111,75 @@ pub(super) fn json_of<T: Serialize>(value: &T) -> Outcome {
     text_of(value).map(|body| json(StatusCode::OK, body))
 }
 
-/// Sixteen digits, as `{:016x}` writes them, without the way through a formatter: every answer has two of these.
-fn push_hex(text: &mut String, bits: u64) {
-    for at in (0..16).rev() {
-        let digit = (bits >> (at * 4)) as u32 & 0xf;
-        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+/// A header's value of digits and signs, put together without an allocation of its own.
+struct Digits {
+    // An id, a dash, a number, two quotes.
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl Digits {
+    const NONE: Self = Self { bytes: [0; 40], len: 0 };
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    /// Sixteen digits, as `{:016x}` writes them, without the way through a formatter.
+    fn push_hex(&mut self, bits: u64) {
+        for byte in bits.to_be_bytes() {
+            self.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
+            self.push(b"0123456789abcdef"[usize::from(byte & 0xf)]);
+        }
+    }
+
+    fn push_decimal(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        digits[at..].iter().for_each(|digit| self.push(*digit));
+    }
+
+    fn value(&self) -> HeaderValue {
+        // Digits make a header's value, always.
+        HeaderValue::from_bytes(&self.bytes[..self.len]).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
-fn push_decimal(text: &mut String, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend(digits[at..].iter().copied().map(char::from));
+/// An entity tag as `ETag` writes it.
+pub(super) fn tag_text(EntityTag(tag): EntityTag) -> HeaderValue {
+    let mut text = Digits::NONE;
+    text.push(b'"');
+    text.push_hex(tag);
+    text.push(b'"');
+    text.value()
+}
+
+/// A life as `Sidetalk-Life` names it.
+pub(super) fn life_text(life: &LifeId) -> HeaderValue {
+    let mut text = Digits::NONE;
+    text.push_hex(life.actor.0);
+    text.push(b'-');
+    text.push_decimal(life.counter);
+    text.value()
+}
+
+/// A token as `Sidetalk-Token` carries it.
+pub(super) fn token_text(token: &Token) -> HeaderValue {
+    let mut text = String::with_capacity(64);
+    token.push_to(&mut text);
+    // Base64 makes a header's value, always.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What the headers of an answer say about an object.
@@ -161,36 +210,17 @@ impl About {
         }
     }
 
-    /// Writes the headers. All values are parts of one buffer: an answer is built in few allocations.
+    /// Writes the headers.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let mut text = String::with_capacity(160);
-        let mut parts: [(Option<HeaderName>, usize); 4] = [const { (None, 0) }; 4];
-        self.token.push_to(&mut text);
-        parts[0] = (Some(headers::TOKEN), text.len());
-        if let Some(EntityTag(tag)) = self.tag {
-            text.push('"');
-            push_hex(&mut text, tag);
-            text.push('"');
-            parts[1] = (Some(ETAG), text.len());
+        headers.insert(headers::TOKEN, token_text(&self.token));
+        if let Some(tag) = self.tag {
+            headers.insert(ETAG, tag_text(tag));
         }
         if let Some(life) = &self.life {
-            push_hex(&mut text, life.actor.0);
-            text.push('-');
-            push_decimal(&mut text, life.counter);
-            parts[2] = (Some(headers::LIFE), text.len());
+            headers.insert(headers::LIFE, life_text(life));
         }
         if let Some(millis) = self.expires_in_millis {
-            push_decimal(&mut text, millis / 1_000);
-            parts[3] = (Some(headers::EXPIRES_IN), text.len());
-        }
-        let text = Bytes::from(text);
-        let mut start = 0;
-        for (name, end) in parts {
-            let Some(name) = name else { continue };
-            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(start..end)) {
-                headers.insert(name, value);
-            }
-            start = end;
+            headers.insert(headers::EXPIRES_IN, HeaderValue::from(millis / 1_000));
         }
         if self.behind {
             headers.insert(headers::BEHIND, HeaderValue::from_static("true"));
@@ -212,14 +242,14 @@ impl About {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::identity::ReplicaId;
 
     #[test]
     fn numbers_are_written_as_a_formatter_writes_them() {
         for number in [0, 7, 10, 0xabc, 99_999, u64::MAX] {
-            let mut text = String::new();
-            push_decimal(&mut text, number);
-            push_hex(&mut text, number);
-            assert_eq!(text, format!("{number}{number:016x}"));
+            let life = LifeId { actor: ReplicaId(number), counter: number };
+            assert_eq!(life_text(&life), *format!("{number:016x}-{number}"));
+            assert_eq!(tag_text(EntityTag(number)), *format!("\"{number:016x}\""));
         }
     }
 }

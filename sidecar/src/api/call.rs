@@ -31,7 +31,13 @@ impl Call {
 
     /// A segment of the path after `/v1/`, as it was sent.
     fn segment(&self, index: usize) -> &str {
-        self.parts.uri.path().split('/').nth(index + 2).unwrap_or_default()
+        let mut rest = self.parts.uri.path().as_bytes();
+        for _ in 0..index + 2 {
+            let Some(slash) = rest.iter().position(|byte| *byte == b'/') else { return "" };
+            rest = &rest[slash + 1..];
+        }
+        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+        std::str::from_utf8(&rest[..end]).unwrap_or_default()
     }
 
     /// The object that `/v1/{kind}/{key}` names. The router has checked the kind.

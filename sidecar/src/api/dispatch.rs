@@ -16,6 +16,7 @@ use super::call::Call;
 use super::errors::{Code, Problem};
 use super::idempotency::Idempotency;
 use super::port::Port;
+use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
 use super::{admin, documents, headers, idempotency, object, sessions};
 use crate::core::command::Lookup;
@@ -28,6 +29,7 @@ pub(super) struct Api {
     pub settings: ApiSettings,
     pub router: axum::Router,
     pub openapi: Bytes,
+    pub read_lately: ReadLately,
     pub idempotency: Idempotency,
     /// Places for watchers.
     pub watchers: Arc<Semaphore>,
@@ -51,7 +53,8 @@ impl Api {
     /// # Errors
     /// `not_ready`.
     pub(super) fn read(&self, object: &ObjectId) -> Result<(Lookup, Token), Problem> {
-        self.port.read(object).ok_or_else(|| self.not_ready())
+        let reading = self.port.read(object, None).ok_or_else(|| self.not_ready())?;
+        reading.lookup.zip(reading.token).ok_or_else(|| bug("a reader that knew nothing was told nothing"))
     }
 
     /// Why the node does not serve.

@@ -95,7 +95,8 @@ pub(super) async fn find(api: &Api, call: &Call, kind: Kind) -> Result<Sight, Pr
     Box::pin(find_patiently(api, call, object, headers)).await
 }
 
-async fn find_patiently(
+/// As [`find`], where waiting may help.
+pub(super) async fn find_patiently(
     api: &Api,
     call: &Call,
     object: ObjectId,

@@ -31,6 +31,7 @@ mod openapi;
 mod operation;
 mod path_ops;
 mod query;
+mod read_lately;
 mod router;
 mod serve;
 mod sessions;

@@ -9,15 +9,24 @@ use super::call::Call;
 use super::change::{Show, change, destroy};
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
-use super::find::{Sight, find};
-use super::headers::{Condition, media_type};
+use super::find::{Sight, find_patiently};
+use super::headers::{Condition, ObjectHeaders, media_type};
 use super::path_ops;
 use crate::core::command::{Change, View};
-use crate::core::identity::Kind;
+use crate::core::identity::{Kind, ObjectId};
 
 /// Reads.
 pub(super) async fn get(api: &Api, call: &Call, kind: Kind) -> Outcome {
-    let sight = find(api, call, kind).await?;
+    let object = call.object(kind)?;
+    let headers = ObjectHeaders::parse(&call.parts.headers)?;
+    if headers.after.is_empty() || api.port.seen(&headers.after) {
+        let reading = api.read_lately.read(&*api.port, &object).ok_or_else(|| api.not_ready())?;
+        if let Some(found) = reading {
+            return found.answer(&object, &headers);
+        }
+    }
+    // The rest waits: in a box, so that the request that need not wait stays small.
+    let sight = Box::pin(find_patiently(api, call, object, headers)).await?;
     show(sight, |view| view.body, "{}")
 }
 
@@ -36,14 +45,16 @@ pub(super) fn show<B: Into<bytes::Bytes>>(
     match sight.headers.condition(view.tag) {
         Condition::Holds => Ok(about.on(json(StatusCode::OK, render(view)))),
         Condition::NotModified => Ok(about.on(not_modified())),
-        Condition::Failed => {
-            let problem = Problem::new(Code::PreconditionFailed, format!("{} has another tag", sight.object));
-            Err(about.on_problem(problem))
-        }
+        Condition::Failed => Err(about.on_problem(another_tag(&sight.object))),
     }
 }
 
-fn not_modified() -> Answer {
+/// The problem of a read whose condition does not hold.
+pub(super) fn another_tag(object: &ObjectId) -> Problem {
+    Problem::new(Code::PreconditionFailed, format!("{object} has another tag"))
+}
+
+pub(super) fn not_modified() -> Answer {
     let mut answer = empty(StatusCode::NOT_MODIFIED);
     answer.headers_mut().reserve(6);
     answer

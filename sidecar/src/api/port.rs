@@ -6,8 +6,8 @@ use std::pin::Pin;
 use tokio::sync::watch;
 
 use crate::core::command::{
-    Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Waited, Write,
-    Written,
+    Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
+    Waited, Write, Written,
 };
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::time::UnixMillis;
@@ -20,16 +20,9 @@ pub type Waiting<'a> = Pin<Box<dyn Future<Output = Waited> + Send + 'a>>;
 pub trait Port: Send + Sync + 'static {
     /// Whether the node may serve. Asked on every request: cheap.
     fn ready(&self) -> bool;
-    /// Reads an object, and gives the token of what was read; `None` when the node is not ready. All of it under
-    /// one lock where the node has one: this is what a page load waits for.
-    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
-        if !self.ready() {
-            return None;
-        }
-        let lookup = self.look_up(object);
-        // After the content, so that it names at least what was read.
-        Some((lookup, self.read_token(object)))
-    }
+    /// Reads an object and the token of what was read, both only where `known` does not hold any more; `None` when
+    /// the node is not ready. All of it under one lock: this is what a page load waits for.
+    fn read(&self, object: &ObjectId, known: Option<&Known>) -> Option<Reading>;
     /// Reads an object.
     fn look_up(&self, object: &ObjectId) -> Lookup;
     /// The token of what a read of this object has seen.

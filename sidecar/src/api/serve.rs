@@ -19,6 +19,7 @@ use super::answer::Answer;
 use super::dispatch::{Api, dispatch};
 use super::idempotency::Idempotency;
 use super::port::Port;
+use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
 use super::{body, guard, openapi, router};
 
@@ -67,6 +68,7 @@ fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool
     Arc::new_cyclic(|api| Api {
         router: router::router(&operations, api),
         openapi,
+        read_lately: ReadLately::default(),
         idempotency: Idempotency::new(settings.idempotency),
         watchers: Arc::new(Semaphore::new(settings.watchers_max)),
         closing,

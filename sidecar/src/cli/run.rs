@@ -17,7 +17,8 @@ use crate::telemetry;
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = Config::load(&args.flags).map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
     telemetry::log::init(&config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(config.threads).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(serve(config, args.stop_with_stdin))
 }

@@ -65,6 +65,9 @@ pub struct RunFlags {
     /// How long leaving may take [default: 10000]
     #[arg(long, value_name = "N")]
     pub drain_millis: Option<String>,
+    /// Threads that serve requests and peers [default: half of the processors, at least 1: the rest is the application's]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
     /// What is logged: a level, or directives such as info,sidetalk::net=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -96,6 +99,7 @@ impl RunFlags {
             ("forget_after_seconds", one(&self.forget_after_seconds)),
             ("rescue_dir", one(&self.rescue_dir)),
             ("drain_millis", one(&self.drain_millis)),
+            ("threads", one(&self.threads)),
             ("log", one(&self.log)),
             ("log_format", one(&self.log_format)),
         ]

@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 20] = [
+const SETTINGS: [(&str, bool); 21] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -25,6 +25,7 @@ const SETTINGS: [(&str, bool); 20] = [
     ("forget_after_seconds", false),
     ("rescue_dir", false),
     ("drain_millis", false),
+    ("threads", false),
     ("log", false),
     ("log_format", false),
 ];

@@ -54,6 +54,8 @@ pub struct Config {
     pub rescue_dir: std::path::PathBuf,
     /// How long a leaving node may take to finish requests and to hand over what its peers lack.
     pub drain_millis: u64,
+    /// Threads that serve requests and peers.
+    pub threads: usize,
     /// What is logged, and how.
     pub log: LogConfig,
 }

@@ -12,6 +12,7 @@ const GOSSIP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const LOG_BYTES_MIN: u64 = 4096;
 const LOG_BYTES_DEFAULT: u64 = 64 << 20;
 const HOUR_MILLIS: u64 = 3_600_000;
+const THREADS_MAX: u64 = 1_024;
 const CLOCK_OFFSET_MILLIS_MAX: i64 = 366 * 24 * 3_600_000;
 const YEARS_10_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 
@@ -63,6 +64,7 @@ impl Reader {
                 (!text.is_empty()).then(|| text.into())
             }),
             drain_millis: self.number("drain_millis", 10_000, 0, HOUR_MILLIS),
+            threads: self.threads(),
             log: self.log(),
         };
         self.check_api(api);
@@ -83,6 +85,13 @@ impl Reader {
             }
             (_, host) => self.one("node_id", host.unwrap_or_default(), NAME, name),
         }
+    }
+
+    /// More threads than it needs only get into each other's way, and into the application's.
+    fn threads(&mut self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.bounded("threads", 1, THREADS_MAX);
+        threads.and_then(|threads| usize::try_from(threads).ok()).unwrap_or((processors / 2).max(1))
     }
 
     fn log(&mut self) -> LogConfig {

@@ -59,6 +59,7 @@ fn defaults_listen_on_loopback_only() {
     assert_eq!(config.gossip.to_string(), "127.0.0.1:7412");
     assert_eq!((config.cluster.as_str(), config.chaos, config.join.len()), ("sidetalk", false, 0));
     assert_eq!((config.bootstrap_millis, config.drain_millis), (5_000, 10_000));
+    assert!(config.threads >= 1);
 }
 
 #[test]

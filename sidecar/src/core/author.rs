@@ -99,7 +99,8 @@ impl Author<'_> {
         match &write.precondition {
             Precondition::None => Ok(()),
             Precondition::Absent if tag().is_some() => Err(Refusal::PreconditionFailed),
-            Precondition::Absent if self.ended() => Err(Refusal::Ended),
+            // An id is used once; the name of a document is used again.
+            Precondition::Absent if write.object.kind == Kind::Session && self.ended() => Err(Refusal::Ended),
             Precondition::Absent => Ok(()),
             Precondition::Live | Precondition::Matches(_) if visible.is_empty() => Err(self.missing()),
             Precondition::Live => tag().map(drop).ok_or_else(|| self.missing()),

@@ -1,6 +1,9 @@
 //! What the local application can ask of its node, and what it is told: plain values, no behaviour.
 
 use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::identity::{Dot, Kind, LifeId, ObjectId, Replica, ReplicaId, ShardId};
 use super::path::Path;
@@ -93,7 +96,7 @@ pub enum Precondition {
     /// Nothing.
     #[default]
     None,
-    /// `If-None-Match: *`: nothing lives under this name, and nothing ever did as far as this node remembers.
+    /// `If-None-Match: *`: nothing lives under this name; of a session, nothing ever did as far as this node remembers.
     Absent,
     /// `If-Match: *`: it lives.
     Live,
@@ -118,17 +121,52 @@ pub enum Lookup {
     Unknown,
 }
 
+/// Stands for a state of an object at this node: what a reader keeps beside what it has read, to ask later whether it
+/// still holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// Moves whenever the object changes, and sometimes when another one does.
+    pub object: u64,
+    /// Moves whenever anything in its shard does: a token is as old as this.
+    pub shard: u64,
+}
+
+/// What a reader knows from an earlier read of the same object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The state it read.
+    pub revision: Revision,
+    /// [`View::stands`] of what it read.
+    pub stands: Range<UnixMillis>,
+}
+
+/// What a read comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// What is there now; `None` where the reader knows it.
+    pub lookup: Option<Lookup>,
+    /// Names at least what was read; `None` where the reader knows it.
+    pub token: Option<Token>,
+    /// The state that was read.
+    pub revision: Revision,
+    /// The node's time for deadlines.
+    pub time: UnixMillis,
+}
+
 /// The visible state of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// JSON: an object for a session or document, an integer for a counter, a sorted array for a set.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Stands for the body and the life.
     pub tag: EntityTag,
     /// The life that new entries would go to; `None` for an unleased object.
     pub life: Option<LifeId>,
     /// Milliseconds until it expires; `None` for an unleased object.
     pub expires_in_millis: Option<u64>,
+    /// Unless an operation changes it, it looks like this at these times: a life may end earlier than the object, and
+    /// a clock that is corrected may go back.
+    pub stands: Range<UnixMillis>,
 }
 
 /// What a write did.
@@ -402,8 +440,6 @@ pub enum Readiness {
         /// Shards still to come.
         shards_left: usize,
     },
-    /// Its clock is out of step and is being corrected.
-    ClockSkewed,
     /// It is leaving.
     Leaving,
 }

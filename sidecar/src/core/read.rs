@@ -234,7 +234,8 @@ pub(crate) fn look_up(kind: Kind, object: &Object, now: UnixMillis) -> Lookup {
     let mut body = Vec::with_capacity(last.records.bytes() + 32);
     render_root(kind, &lives, &mut body);
     let (life, expires_in_millis) = standing_of(&lives, now);
-    Lookup::Found(View { tag: tag(&body, last), body, life, expires_in_millis })
+    let stands = now..lives.iter().map(|life| life.lease.ends()).min().unwrap_or(now);
+    Lookup::Found(View { tag: tag(&body, last), body: body.into(), life, expires_in_millis, stands })
 }
 
 /// Of visible lives, the lowest rank first: the life that new entries go to, and the milliseconds until nothing of the

@@ -161,6 +161,9 @@ impl NewRecord {
 
 const BORN: u8 = 1;
 const HAS_COVER: u8 = 2;
+/// A member's text stands behind the tag. Without it the tag is the key's last byte, and no reader has to walk through
+/// the segments of the path to find it.
+const HAS_MEMBER: u8 = 4;
 
 fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len() + 24);
@@ -171,7 +174,9 @@ fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec
         Body::Accumulator(accumulator) => accumulator.cover,
         _ => None,
     };
-    out.push(if born { BORN } else { 0 } | if cover.is_some() { HAS_COVER } else { 0 });
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let member = matches!(body, Body::Member(_));
+    out.push(flag(born, BORN) | flag(cover.is_some(), HAS_COVER) | flag(member, HAS_MEMBER));
     if !born {
         put_dot(&mut out, dot);
         out.extend_from_slice(&hlc.0.to_le_bytes());
@@ -227,8 +232,13 @@ pub(crate) fn decode(origin: Origin, bytes: &[u8]) -> Option<(Record<'_>, &[u8])
     } else {
         (take_dot(&mut rest)?, Hlc(u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?)))
     };
-    let path_len = path_len(key)?;
-    let body = match *key.get(path_len)? {
+    let has_member = flags & HAS_MEMBER != 0;
+    let path_len = if has_member { path_len(key)? } else { key.len().checked_sub(1)? };
+    let tag = *key.get(path_len)?;
+    if (tag == MEMBER) != has_member {
+        return None;
+    }
+    let body = match tag {
         REGISTER => {
             let len = usize::try_from(take_varint(&mut rest)?).ok()?;
             Body::Register(Text(take(&mut rest, len)?))
@@ -248,13 +258,50 @@ pub(crate) fn decode(origin: Origin, bytes: &[u8]) -> Option<(Record<'_>, &[u8])
     Some((Record { key, path_len, dot, hlc, body, bytes: &bytes[..used] }, rest))
 }
 
-fn path_len(key: &[u8]) -> Option<usize> {
-    // Only a member has something behind its tag: without that byte, the tag is the last one. Saves the walk through
-    // the segments, where a reader would spend most of its time. What comes from elsewhere is checked by `is_sound`.
-    let (tag, path) = key.split_last()?;
-    if matches!(*tag, REGISTER | MARKER | ACCUMULATOR) && !path.contains(&MEMBER) {
-        return Some(path.len());
+/// The records before the first whose key is not below `key`, and the others.
+pub(crate) fn split_before<'a>(records: &'a [u8], key: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let mut rest = records;
+    while let Some(after) = skip_below(rest, key) {
+        rest = after;
     }
+    records.split_at(records.len() - rest.len())
+}
+
+/// What follows the first record, if its key is below `key`. Reads no more of it than that takes.
+fn skip_below<'a>(records: &'a [u8], below: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = records;
+    let key_len = usize::try_from(take_varint(&mut rest)?).ok()?;
+    let key = take(&mut rest, key_len)?;
+    if key >= below {
+        return None;
+    }
+    let (&flags, tail) = rest.split_first()?;
+    rest = tail;
+    if flags & BORN == 0 {
+        take(&mut rest, 8)?;
+        take_varint(&mut rest)?;
+        take(&mut rest, 8)?;
+    }
+    match *key.last()? {
+        _ if flags & HAS_MEMBER != 0 => {}
+        REGISTER => {
+            let len = usize::try_from(take_varint(&mut rest)?).ok()?;
+            take(&mut rest, len)?;
+        }
+        ACCUMULATOR => {
+            for _ in 0..4 {
+                take_varint(&mut rest)?;
+            }
+            if flags & HAS_COVER != 0 {
+                take_dot(&mut rest)?;
+            }
+        }
+        _ => {}
+    }
+    Some(rest)
+}
+
+fn path_len(key: &[u8]) -> Option<usize> {
     let mut rest = key;
     while *rest.first()? >= 0x10 {
         rest = split_segment(rest)?.1;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Dot, UNLEASED};
 use super::path::Path;
-use super::record::{ACCUMULATOR, Accumulator, Body, NewRecord, Origin, Record, decode, is_sound};
+use super::record::{
+    ACCUMULATOR, Accumulator, Body, NewRecord, Origin, Record, decode, is_sound, split_before,
+};
 use super::time::Hlc;
 
 /// A run is split when it grows beyond twice this.
@@ -71,8 +73,7 @@ impl Records {
         let start = self.run_of(origin, |record| record.key.cmp(prefix));
         self.runs()[start..]
             .iter()
-            .flat_map(move |run| RunIter { origin, rest: run })
-            .skip_while(move |record| record.key < prefix)
+            .flat_map(move |run| RunIter { origin, rest: split_before(run, prefix).1 })
             .take_while(move |record| record.key.starts_with(prefix))
     }
 
@@ -106,17 +107,17 @@ impl Records {
         let mut replaced: Vec<(usize, Vec<u8>)> = Vec::new();
         'runs: for (index, run) in self.runs().iter().enumerate().skip(start) {
             let mut kept: Option<Vec<u8>> = None;
-            let mut at = 0;
-            for record in (RunIter { origin, rest: run }) {
-                let in_scope = record.key.starts_with(prefix);
-                if !in_scope && record.key > prefix {
+            let (below, rest) = split_before(run, prefix);
+            let mut at = below.len();
+            for record in (RunIter { origin, rest }) {
+                if !record.key.starts_with(prefix) {
                     if let Some(mut kept) = kept.take() {
                         kept.extend_from_slice(&run[at..]);
                         replaced.push((index, kept));
                     }
                     break 'runs;
                 }
-                if in_scope && gone(&record) {
+                if gone(&record) {
                     removed(&record);
                     kept.get_or_insert_with(|| run[..at].to_vec());
                 } else if let Some(kept) = &mut kept {
@@ -248,22 +249,29 @@ fn merge_run(
     new: &[NewRecord],
     replaced: &mut impl FnMut(&Record<'_>),
 ) -> Vec<Box<[u8]>> {
-    let mut split = Splitter::default();
-    split.reserve(run.len() + new.iter().map(|record| record.bytes.len()).sum::<usize>());
-    let mut new = new.iter().peekable();
-    for old in (RunIter { origin, rest: run }) {
-        while let Some(record) = new.next_if(|record| record.order() < old.order()) {
-            split.push(&record.bytes);
-        }
-        match new.next_if(|record| record.order() == old.order()) {
-            Some(record) => {
+    let bytes = run.len() + new.iter().map(|record| record.bytes.len()).sum::<usize>();
+    let mut merged = Vec::with_capacity(bytes);
+    let mut rest = run;
+    for record in new {
+        let (below, from) = split_before(rest, &record.key);
+        merged.extend_from_slice(below);
+        rest = from;
+        while let Some((old, after)) = decode(origin, rest).filter(|(old, _)| old.order() <= record.order()) {
+            if old.order() == record.order() {
                 replaced(&old);
-                split.push(&record.bytes);
+            } else {
+                merged.extend_from_slice(old.bytes);
             }
-            None => split.push(old.bytes),
+            rest = after;
         }
+        merged.extend_from_slice(&record.bytes);
     }
-    new.for_each(|record| split.push(&record.bytes));
+    merged.extend_from_slice(rest);
+    if merged.len() <= 2 * RUN_BYTES {
+        return vec![merged.into_boxed_slice()];
+    }
+    let mut split = Splitter::default();
+    RunIter { origin, rest: &merged }.for_each(|record| split.push(record.bytes));
     split.finish()
 }
 
@@ -276,10 +284,6 @@ struct Splitter {
 }
 
 impl Splitter {
-    fn reserve(&mut self, bytes: usize) {
-        self.current.reserve_exact(bytes.min(2 * RUN_BYTES));
-    }
-
     fn push(&mut self, record: &[u8]) {
         if self.current.len() + record.len() > 2 * RUN_BYTES && self.boundary > 0 {
             let tail = self.current.split_off(self.boundary);

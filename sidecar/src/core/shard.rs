@@ -6,6 +6,7 @@
 
 mod ended;
 mod retire;
+mod revisions;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
 mod tampered;
@@ -18,10 +19,11 @@ use crdts::CmRDT;
 
 use self::ended::EndedLately;
 pub(crate) use self::retire::without_dep;
+use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
 use super::author::{Author, Composed};
-use super::command::{Lookup, Refusal, Write};
+use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
 use super::log::Log;
@@ -58,6 +60,7 @@ pub struct Shard {
     latest: Hlc,
     /// Objects that hold covered accumulators, waiting to be collected.
     residue: BTreeSet<ObjectId>,
+    revisions: Revisions,
     #[cfg(any(test, feature = "mutants"))]
     rebuilt: BTreeMap<ReplicaId, BTreeMap<ReplicaId, u64>>,
 }
@@ -101,6 +104,7 @@ impl Shard {
             objects_by_kind: [0; Kind::ALL.len()],
             latest: Hlc::default(),
             residue: BTreeSet::new(),
+            revisions: Revisions::default(),
             #[cfg(any(test, feature = "mutants"))]
             rebuilt: BTreeMap::new(),
         }
@@ -230,6 +234,12 @@ impl Shard {
         }
     }
 
+    /// The state that a reader of this object finds now.
+    #[must_use]
+    pub fn revision(&self, id: &ObjectId) -> Revision {
+        self.revisions.of(id.hash())
+    }
+
     /// Turns a write into the one operation that does it; `None` inside where there is nothing to do.
     pub(crate) fn compose(
         &self,
@@ -352,6 +362,7 @@ impl Shard {
     /// Changes one object, and keeps the count of objects right.
     pub(crate) fn change<R>(&mut self, id: &ObjectId, change: impl FnOnce(&mut Object, Mutants) -> R) -> R {
         let kind = id.kind as usize;
+        self.revisions.changed(id.hash());
         if let Some(object) = self.objects.get_mut(id) {
             let result = change(object, self.mutants);
             if object.is_vacant() {

@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use super::service::Service;
 use crate::api::port::{Chaos, Port, Waiting};
 use crate::core::command::{
-    Changes, Conflict, Explanation, Lookup, MemberStatus, NodeStatus, Page, Refusal, Wait, Write, Written,
+    Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
+    Write, Written,
 };
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::time::UnixMillis;
@@ -17,9 +18,8 @@ impl Port for Service {
         self.driver.read(|node, _| node.is_ready())
     }
 
-    fn read(&self, object: &ObjectId) -> Option<(Lookup, Token)> {
-        self.driver
-            .read(|node, now| node.is_ready().then(|| (node.look_up(now, object), node.read_token(object))))
+    fn read(&self, object: &ObjectId, known: Option<&Known>) -> Option<Reading> {
+        self.driver.read(|node, now| node.read(now, object, known))
     }
 
     fn look_up(&self, object: &ObjectId) -> Lookup {

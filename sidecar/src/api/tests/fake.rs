@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::api::port::{Chaos, Fault, Port, Waiting};
 use crate::core::command::{
     Acks, Changed, Changes, Conflict, ContentExplained, EntityTag, EntryExplained, Explanation, Figures,
-    LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Refusal,
-    Sibling, View, Wait, Waited, Write, Written,
+    Known, LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Reading,
+    Refusal, Revision, Sibling, View, Wait, Waited, Write, Written,
 };
 use crate::core::identity::{Dot, Kind, LifeId, ObjectId, Replica, ReplicaId};
 use crate::core::path::Path;
@@ -135,6 +135,15 @@ pub(super) fn token_at(object: &ObjectId, clock: u64) -> Token {
 impl Port for Fake {
     fn ready(&self) -> bool {
         self.state.lock().readiness == Readiness::Ready
+    }
+
+    fn read(&self, object: &ObjectId, _: Option<&Known>) -> Option<Reading> {
+        self.ready().then(|| Reading {
+            lookup: Some(self.look_up(object)),
+            token: Some(self.read_token(object)),
+            revision: Revision::default(),
+            time: self.now(),
+        })
     }
 
     fn look_up(&self, object: &ObjectId) -> Lookup {
@@ -336,7 +345,9 @@ pub(super) fn look_up(state: &State, object: &ObjectId) -> Lookup {
         Some(Stored::Live { content, life, expires_in_millis }) => {
             let body = content.to_string().into_bytes();
             let tag = EntityTag(xxhash_rust::xxh3::xxh3_64(&body));
-            Lookup::Found(View { body, tag, life: *life, expires_in_millis: *expires_in_millis })
+            let stands = UnixMillis(0)..UnixMillis(u64::MAX);
+            let expires_in_millis = *expires_in_millis;
+            Lookup::Found(View { body: body.into(), tag, life: *life, expires_in_millis, stands })
         }
         Some(Stored::Ended) => Lookup::Ended,
         None => Lookup::Unknown,

@@ -4,7 +4,7 @@
 //! them: the latest report of each name is not enough (semantics finding 22). Everything that leaves the store
 //! leaves it by an operation; only residue and the log, which no digest counts, go silently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
 use super::peer::Report;
@@ -87,6 +87,7 @@ impl Node {
         let peers = &self.peers;
         let roster = &self.roster;
         let ours = self.shards[shard.index()].clock().clone();
+        let retired: BTreeSet<ReplicaId> = self.shard(shard).retired().map(|dot| dot.actor).collect();
         self.shards[shard.index()].collect_residue(|owner, cover| {
             // What is retired has nothing to go on with, and all of it is here.
             if owner == me || roster.get(owner).is_none() {
@@ -98,7 +99,7 @@ impl Node {
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
                 cover.is_some_and(|cover| {
-                    let dropped = roster.get(cover.actor).is_none() && !roster.is_retired(cover.actor);
+                    let dropped = roster.get(cover.actor).is_none() && !retired.contains(&cover.actor);
                     dropped || report.has(shard, cover)
                 }) && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })

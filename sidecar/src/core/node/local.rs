@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use crate::core::command::{
-    Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, LifeExplained, LifeState,
-    Lookup, MemberState, MemberStatus, NodeStatus, Page, Refusal, Write, Written,
+    Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
+    LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ShardId};
 use crate::core::object::{Life, Object};
@@ -22,6 +22,23 @@ impl Node {
     #[must_use]
     pub fn look_up(&self, now: Now, object: &ObjectId) -> Lookup {
         self.shard(object.shard()).look_up(object, self.clock.time(now))
+    }
+
+    /// Reads an object, where the reader does not know it already; what is read comes with its token. `None` while reads may not be served.
+    #[must_use]
+    pub fn read(&self, now: Now, object: &ObjectId, known: Option<&Known>) -> Option<Reading> {
+        if !self.serves() {
+            return None;
+        }
+        let time = self.clock.time(now);
+        let shard = self.shard(object.shard());
+        let revision = shard.revision(object);
+        let content =
+            known.filter(|known| known.revision.object == revision.object && known.stands.contains(&time));
+        let lookup = content.is_none().then(|| shard.look_up(object, time));
+        let seen = content.is_some_and(|known| known.revision.shard == revision.shard);
+        let token = (!seen).then(|| self.read_token(object));
+        Some(Reading { lookup, token, revision, time })
     }
 
     /// The token of what a read of this object has seen.

@@ -233,8 +233,7 @@ impl Node {
     fn drop_strays(&mut self, shard: ShardId) {
         let strays: Vec<ReplicaId> = self.shard(shard).retired().map(|dot| dot.actor).collect();
         for id in strays {
-            let told = self.peers.values().any(|peer| peer.retired.contains_key(&id));
-            if self.traces.dropped.contains(&id) || !told && !self.roster.is_retired(id) {
+            if self.traces.dropped.contains(&id) {
                 self.shard_mut(shard).drop_retired(id);
             }
         }

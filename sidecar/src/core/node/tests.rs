@@ -159,7 +159,7 @@ impl Net {
 
     fn read(&self, index: usize, object: &ObjectId) -> String {
         match self.nodes[index].look_up(self.now(index), object) {
-            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            Lookup::Found(view) => String::from_utf8(view.body.into()).unwrap(),
             other => format!("{other:?}"),
         }
     }

@@ -129,6 +129,7 @@ impl Shard {
         they_have: &dyn Fn(&Dot) -> bool,
         merged: &mut Merged,
     ) {
+        self.revisions.all_changed();
         let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
         let ours = std::mem::take(&mut self.objects);
         self.objects_by_kind = [0; Kind::ALL.len()];

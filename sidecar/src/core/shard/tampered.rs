@@ -13,6 +13,7 @@ impl Shard {
     /// Everything semantic that is stored, changed behind the operations' back: what a bad disk or a bug would do.
     pub fn corrupt(&mut self, id: &ObjectId) {
         let mut lost = Ledger::default();
+        self.revisions.all_changed();
         if let Some(object) = self.objects.remove(id) {
             lost = object.sums(id.hash());
             self.objects_by_kind[id.kind as usize] -= 1;

@@ -1,7 +1,7 @@
 //! One shard by hand: the plainest histories. Random ones stand in `check`.
 
 use super::*;
-use crate::core::command::{Change, PathOp};
+use crate::core::command::{Change, PathOp, Precondition};
 use crate::core::identity::ShardId;
 use crate::core::limits::DEPTH_MAX;
 use crate::core::path::Path;
@@ -36,7 +36,7 @@ impl Replica {
 
     fn read(&self, id: &ObjectId) -> String {
         match self.shard.look_up(id, NOW) {
-            Lookup::Found(view) => String::from_utf8(view.body).unwrap(),
+            Lookup::Found(view) => String::from_utf8(view.body.into()).unwrap(),
             other => format!("{other:?}"),
         }
     }
@@ -97,6 +97,23 @@ fn operations_of_one_patch_take_effect_one_after_the_other() {
     assert_eq!(b.shard.digest(), a.shard.digest());
     let wrong = Write::new(id, Change::Ops(vec![PathOp::Increment { path: Path::of(["deep"]), by: 1 }]));
     assert!(matches!(a.try_write(&wrong), Err(Refusal::WrongShape { at: 0, .. })));
+}
+
+#[test]
+fn only_the_id_of_a_session_is_never_used_again() {
+    for (kind, again) in [(Kind::Session, Err(Refusal::Ended)), (Kind::Document, Ok(()))] {
+        let id = ObjectId::new(kind, "x");
+        let mut a = Replica::new(1, &id);
+        let create = Write {
+            precondition: Precondition::Absent,
+            ttl_millis: Some(60_000),
+            ..Write::new(id.clone(), Change::Put(tree("{}")))
+        };
+        assert!(a.try_write(&create).is_ok());
+        assert_eq!(a.try_write(&create).unwrap_err(), Refusal::PreconditionFailed);
+        a.write(&id, Change::Destroy);
+        assert_eq!(a.try_write(&create).map(drop), again);
+    }
 }
 
 #[test]

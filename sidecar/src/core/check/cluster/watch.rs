@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Cluster, Violation, objects};
-use crate::core::command::{Changes, Page};
+use crate::core::command::{Changes, Known, Lookup, Page, View};
 use crate::core::identity::{Kind, ObjectId};
+use crate::core::node::Node;
 
 /// What a watcher has seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watcher {
     cursor: u64,
     seen: BTreeMap<ObjectId, Value>,
+    /// What it has read and believes to hold until it is told otherwise.
+    read: BTreeMap<ObjectId, (View, Known)>,
 }
 
 impl Cluster {
@@ -58,8 +61,45 @@ impl Cluster {
                 return Err(Violation(format!("n{seat} lists {page:?}, and {found:?} can be read")));
             }
         }
-        watcher = Watcher { cursor, seen };
+        let mut read = watcher.read;
+        for id in Kind::ALL.into_iter().flat_map(objects) {
+            self.read_again(seat, node, &id, &mut read)?;
+        }
+        watcher = Watcher { cursor, seen, read };
         self.watchers.insert(node.id(), watcher);
+        Ok(())
+    }
+
+    /// Reads as one who asks only for what is new: it must come to what a stranger reads.
+    fn read_again(
+        &self,
+        seat: usize,
+        node: &Node,
+        id: &ObjectId,
+        read: &mut BTreeMap<ObjectId, (View, Known)>,
+    ) -> Result<(), Violation> {
+        let now = self.now(seat);
+        let kept = read.remove(id);
+        let Some(reading) = node.read(now, id, kept.as_ref().map(|(_, known)| known)) else { return Ok(()) };
+        let kept = match (reading.lookup, kept) {
+            (None, kept) => kept,
+            (Some(Lookup::Found(view)), _) => {
+                let known = Known { revision: reading.revision, stands: view.stands.clone() };
+                Some((view, known))
+            }
+            (Some(Lookup::Ended | Lookup::Unknown), _) => None,
+        };
+        let content = |view: &View| (view.body.clone(), view.tag, view.life);
+        let anew = match node.look_up(now, id) {
+            Lookup::Found(view) => Some(content(&view)),
+            Lookup::Ended | Lookup::Unknown => None,
+        };
+        if kept.as_ref().map(|(view, _)| content(view)) != anew {
+            return Err(Violation(format!(
+                "n{seat} lets its reader believe that {id} is {kept:?}: it is {anew:?}"
+            )));
+        }
+        read.extend(kept.map(|kept| (id.clone(), kept)));
         Ok(())
     }
 }

@@ -74,6 +74,12 @@ fn processes_that_die_and_come_back_are_forgotten() {
     seeds(Theme::Forgetting, 0..8, &must_happen);
 }
 
+/// A sponsor dies before it has told whom it has forgotten: its states have told it.
+#[test]
+fn seed_78_a_sponsor_dies_before_it_tells_whom_it_has_forgotten() {
+    check_seed(78, Theme::Forgetting, 150, Mutants::NONE, through_bytes).unwrap();
+}
+
 #[test]
 #[ignore = "forgetting by time is not ready: see docs/decisions/0011-forgetting.md"]
 fn who_is_away_for_too_long_starts_over() {

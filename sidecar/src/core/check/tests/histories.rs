@@ -441,7 +441,7 @@ fn a_count_is_refused_before_it_overflows() {
     let Lookup::Found(view) = h.0.replicas[A].shard.look_up(&object(Kind::Counter), h.0.now) else {
         panic!()
     };
-    assert_eq!(String::from_utf8(view.body).unwrap(), (2 * i128::from(i64::MAX) - 5).to_string());
+    assert_eq!(String::from_utf8(view.body.into()).unwrap(), (2 * i128::from(i64::MAX) - 5).to_string());
     h.destroy(A, Kind::Counter);
     assert_eq!(h.heal(Kind::Counter), None);
     h.count(B, 1);
