@@ -31,15 +31,7 @@ const NOW: Now = Now { mono: MonoMicros(1), wall: UnixMillis(1_790_000_000_000) 
 
 fn node(id: u64) -> Node {
     let replica = Replica { node: format!("n{id}"), started: NOW.wall, id: ReplicaId(id) };
-    let config = NodeConfig {
-        replica,
-        cluster: "bench".into(),
-        joins: false,
-        bootstrap_millis: 0,
-        lineage: 7,
-        log_bytes_max: 64 << 20,
-        session_lifetime_millis: None,
-    };
+    let config = NodeConfig { bootstrap_millis: 0, lineage: 7, ..NodeConfig::new(replica, "bench") };
     Node::new(config, NOW)
 }
 

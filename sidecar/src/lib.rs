@@ -14,6 +14,8 @@ pub mod cli;
 #[cfg(feature = "node")]
 pub mod config;
 #[cfg(feature = "node")]
+pub mod keyring;
+#[cfg(feature = "node")]
 pub mod membership;
 #[cfg(feature = "node")]
 pub mod net;

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Where cargo has put it: beside the directory of this test program.
+/// Where cargo has put it: beside this program, or beside the directory of this test program.
 ///
 /// # Panics
 /// It has not been built.
 #[must_use]
 pub fn sidetalk_binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let directory = test.parent().and_then(|deps| deps.parent()).expect("tests stand in target/PROFILE/deps");
-    let binary = directory.join("sidetalk");
+    let this = std::env::current_exe().expect("a program knows its own path");
+    let directory = this.parent().expect("a program stands in a directory");
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    let binary = profile.expect("tests stand in target/PROFILE/deps").join("sidetalk");
     assert!(
         binary.is_file(),
         "{} is missing: run `cargo build -p sidetalk`, or the tests with `tests/run`",
@@ -38,7 +39,12 @@ pub struct Output {
 #[must_use]
 pub fn sidetalk(arguments: &[&str]) -> Output {
     let mut command = Command::new(sidetalk_binary());
-    let output = command.args(arguments).env_remove("SIDETALK_API").stdin(Stdio::null()).output();
+    let output = command
+        .args(arguments)
+        .env_remove("SIDETALK_API")
+        .env_remove("SIDETALK_API_TOKEN_FILE")
+        .stdin(Stdio::null())
+        .output();
     let output = output.expect("the binary can be started");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is text");
     Output {

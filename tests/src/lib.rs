@@ -10,9 +10,13 @@
 mod binary;
 mod cluster;
 mod node;
+mod secret;
+mod tap;
 mod wait;
 
 pub use binary::{Output, sidetalk, sidetalk_binary};
 pub use cluster::{Cluster, Options};
 pub use node::Node;
+pub use secret::SecretFile;
+pub use tap::Tap;
 pub use wait::{WAIT_MAX, eventually, within};

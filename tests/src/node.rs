@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use sidetalk_client::Client;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::binary::sidetalk_binary;
@@ -85,6 +87,27 @@ impl Node {
         self.client.clone()
     }
 
+    /// A figure of its metrics, by name and labels as they stand there; 0 when there is none.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let page = plain_get(&self.api, "/metrics").await;
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// The memory that its process has, in bytes.
+    ///
+    /// # Panics
+    /// It has ended.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        kibibytes.and_then(|text| text.trim().parse::<u64>().ok()).expect("the system tells") << 10
+    }
+
     /// Its log lines so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
@@ -161,4 +184,15 @@ async fn ready_line(pipe: impl Read + Send + 'static) -> Option<(String, String)
         line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     };
     Some((field("api")?, field("gossip")?))
+}
+
+/// The body of a plain request, whatever it is.
+async fn plain_get(api: &str, path: &str) -> String {
+    let address = api.strip_prefix("http://").unwrap_or(api);
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
 }

@@ -200,6 +200,9 @@ impl<T> Call<T> {
     pub(crate) fn into_request(self) -> Result<(Client, Request<Full<Bytes>>), Error> {
         let uri = format!("{}{}", self.client.base(), self.target());
         let mut request = Request::builder().method(self.method).uri(uri);
+        if let Some(authorization) = self.client.authorization() {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         for (name, value) in self.headers {
             request = request.header(name, value);
         }

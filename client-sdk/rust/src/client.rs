@@ -1,10 +1,11 @@
 //! One node, and the connections to it.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -12,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::call::Call;
+use crate::connect::Connector;
 use crate::error::Error;
 use crate::name::{Kind, ObjectName};
 use crate::object::{Counter, Object, Set};
@@ -23,31 +25,42 @@ const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// A node's API. Clones share connections.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
+    /// What requests are sent to: a URL, also where the connection is a socket file's.
     base: String,
+    /// The node's address as people write it.
+    api: String,
     timeout: Duration,
+    authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base", &self.base).field("timeout", &self.timeout).finish()
+        f.debug_struct("Client").field("api", &self.api).field("timeout", &self.timeout).finish()
     }
 }
 
 impl Client {
-    /// A client of the node at `api`: `HOST:PORT` or `http://HOST:PORT`. Connects when it is first used.
+    /// A client of the node at `api`: `HOST:PORT`, `http://HOST:PORT` or `unix:PATH`. Connects when it is first used.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `api` is neither.
+    /// [`Error::Invalid`] when `api` is none of these.
     pub fn new(api: &str) -> Result<Self, Error> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let (connector, base) = match api.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            Some(path) => (Connector::Unix(PathBuf::from(path).into()), "http://localhost".to_owned()),
+            None => {
+                let mut connector = HttpConnector::new();
+                connector.set_nodelay(true);
+                connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+                (Connector::Tcp(connector), base(api)?)
+            }
+        };
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION_MAX)
             .build(connector);
-        Ok(Self { http, base: base(api)?, timeout: TIMEOUT_DEFAULT })
+        let api = if api.starts_with("unix:") { api.to_owned() } else { base.clone() };
+        Ok(Self { http, base, api, timeout: TIMEOUT_DEFAULT, authorization: None })
     }
 
     /// The same node with another time limit for calls. What a call itself waits for comes on top.
@@ -55,6 +68,37 @@ impl Client {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// The same node, shown this token with each call: one of those in the file that its operator named by
+    /// `--api-token-file`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it holds what no header can.
+    pub fn with_token(mut self, token: &str) -> Result<Self, Error> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| Error::Invalid("the token holds what a header cannot".to_owned()))?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
+    }
+
+    /// The same node, shown the first token of a file.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the file cannot be read or holds none.
+    pub fn with_token_file(self, path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::Invalid(format!("{}: {error}", path.display())))?;
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        match lines.next() {
+            Some(token) => self.with_token(token),
+            None => Err(Error::Invalid(format!("{} holds no token", path.display()))),
+        }
+    }
+
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
     }
 
     /// The node's base URL, without a slash at its end.
@@ -106,7 +150,7 @@ impl Client {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         self.http.request(request).await.map_err(|error| {
             if error.is_connect() {
-                Error::Unreachable { api: self.base.clone(), source: deepest(&error).into() }
+                Error::Unreachable { api: self.api.clone(), source: deepest(&error).into() }
             } else {
                 Error::Broken(deepest(&error).into())
             }
@@ -129,8 +173,8 @@ fn base(api: &str) -> Result<String, Error> {
         authority.parse::<http::uri::Authority>().ok().filter(|authority| authority.port_u16().is_some());
     match valid {
         Some(authority) => Ok(format!("http://{authority}")),
-        None => {
-            Err(Error::Invalid(format!("{api:?} is no API address; write HOST:PORT or http://HOST:PORT")))
-        }
+        None => Err(Error::Invalid(format!(
+            "{api:?} is no API address; write HOST:PORT, http://HOST:PORT or unix:PATH"
+        ))),
     }
 }

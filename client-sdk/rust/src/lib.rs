@@ -28,6 +28,7 @@ mod admin;
 mod batch;
 mod call;
 mod client;
+mod connect;
 mod error;
 mod name;
 mod object;

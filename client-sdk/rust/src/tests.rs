@@ -17,6 +17,9 @@ use tokio::net::TcpListener;
 
 use crate::*;
 
+#[path = "vectors.rs"]
+mod vectors;
+
 #[derive(Debug)]
 struct Asked {
     line: String,

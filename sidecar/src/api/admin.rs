@@ -63,6 +63,11 @@ pub(super) struct StatusFigures {
     log_ops: u64,
     log_bytes: u64,
     pending_ops: u64,
+    /// Estimated memory of the state.
+    memory_bytes: u64,
+    /// Its limit; 0: none.
+    memory_bytes_max: u64,
+    memory_refusals: u64,
     ops_authored: u64,
     ops_applied: u64,
     ops_duplicate: u64,
@@ -207,7 +212,7 @@ fn openapi(api: &Api) -> Outcome {
 }
 
 fn metrics(api: &Api) -> Outcome {
-    let mut answer: Answer = json(StatusCode::OK, api.port.metrics());
+    let mut answer: Answer = json(StatusCode::OK, api.port.metrics(&api.figures()));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
     Ok(answer)
 }
@@ -289,6 +294,9 @@ fn figures_of(figures: &Figures) -> StatusFigures {
         log_ops: figures.log_ops,
         log_bytes: figures.log_bytes,
         pending_ops: figures.pending_ops,
+        memory_bytes: figures.memory_bytes,
+        memory_bytes_max: figures.memory_bytes_max,
+        memory_refusals: figures.memory_refusals,
         ops_authored: figures.ops_authored,
         ops_applied: figures.ops_applied,
         ops_duplicate: figures.ops_duplicate,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::errors::{Code, Problem};
 use super::headers;
+use super::load::{LARGE_BYTES, Room};
 use crate::core::command::{EntityTag, View};
 use crate::core::identity::LifeId;
 use crate::core::token::Token;
@@ -27,6 +28,8 @@ pub(super) type Outcome = Result<Answer, Problem>;
 pub(super) enum ApiBody {
     /// All at once.
     Full(Bytes),
+    /// All at once, and large: it goes in pieces, so that its room is held until nearly all of it is gone.
+    Large { bytes: Bytes, _room: Room },
     /// As it comes: what a watch sends.
     Events(mpsc::Receiver<Bytes>),
     /// What came through the router.
@@ -50,6 +53,11 @@ impl Body for ApiBody {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Large { bytes, .. } if bytes.is_empty() => Poll::Ready(None),
+            Self::Large { bytes, .. } => {
+                let piece = bytes.split_to(bytes.len().min(LARGE_BYTES));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Self::Events(events) => {
                 events.poll_recv(context).map(|page| page.map(|page| Ok(Frame::data(page))))
             }
@@ -59,7 +67,7 @@ impl Body for ApiBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_empty(),
+            Self::Full(bytes) | Self::Large { bytes, .. } => bytes.is_empty(),
             Self::Events(_) => false,
             Self::Routed(body) => body.is_end_stream(),
         }
@@ -67,7 +75,7 @@ impl Body for ApiBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Full(bytes) | Self::Large { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Self::Events(_) => SizeHint::new(),
             Self::Routed(body) => body.size_hint(),
         }
@@ -83,6 +91,11 @@ pub(super) async fn whole(answer: Answer) -> (http::response::Parts, Bytes) {
         streamed => streamed.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
     };
     (head, bytes)
+}
+
+/// Whether an answer goes on as a stream.
+pub(super) fn streams(answer: &Answer) -> bool {
+    answer.body().size_hint().exact().is_none()
 }
 
 /// An answer without a body.

@@ -8,11 +8,13 @@ use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::value::RawValue;
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::call::Call;
 use super::errors::{Code, Problem};
 use super::headers::media_type;
+use super::load::{LARGE_BYTES, Load, Room};
+use super::settings::ApiSettings;
 use crate::core::limits::{BODY_BYTES_MAX, DEPTH_MAX};
 use crate::core::value::{BadJson, JsonText, Tree};
 
@@ -26,25 +28,35 @@ pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// A list of path operations.
 pub(super) const OPS: &str = "application/vnd.sidetalk.ops+json";
 
-/// Reads a body whole.
+/// Reads a body whole. The room that a large one takes comes with it.
 ///
 /// # Errors
-/// `too_large`, `incomplete_body`.
-pub(super) async fn collect(headers: &HeaderMap, body: Incoming, limit: Duration) -> Result<Bytes, Problem> {
+/// `too_large`, `incomplete_body`, `too_busy`.
+pub(super) async fn collect(
+    settings: &ApiSettings,
+    load: &Arc<Load>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<(Bytes, Option<Room>), Problem> {
     let declared = body.size_hint().lower();
     if declared > BODY_BYTES_MAX as u64 && headers.contains_key(EXPECT) {
         return Err(too_large());
     }
-    match tokio::time::timeout(limit, collect_bounded(body)).await {
+    match tokio::time::timeout(settings.body_timeout, collect_bounded(settings, load, body)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Problem::new(Code::IncompleteBody, "the body took too long to arrive")),
     }
 }
 
-async fn collect_bounded(mut body: Incoming) -> Result<Bytes, Problem> {
+async fn collect_bounded(
+    settings: &ApiSettings,
+    load: &Arc<Load>,
+    mut body: Incoming,
+) -> Result<(Bytes, Option<Room>), Problem> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut total = 0;
+    let mut room: Option<Room> = None;
+    let (mut total, mut counted) = (0, 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Problem::new(Code::IncompleteBody, format!("the body ends before it should: {error}"))
@@ -55,7 +67,15 @@ async fn collect_bounded(mut body: Incoming) -> Result<Bytes, Problem> {
             return Err(too_large());
         }
         if total > BODY_BYTES_MAX {
+            (first, rest, room) = (Bytes::new(), BytesMut::new(), None);
             continue;
+        }
+        if total > LARGE_BYTES {
+            let room = room.get_or_insert_with(|| Room::none(load));
+            if !room.grow(total - counted, settings.body_bytes_max) {
+                return Err(Problem::too_busy("as many bytes as this node takes are on their way"));
+            }
+            counted = total;
         }
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -68,8 +88,8 @@ async fn collect_bounded(mut body: Incoming) -> Result<Bytes, Problem> {
     }
     match total {
         _ if total > BODY_BYTES_MAX => Err(too_large()),
-        _ if rest.is_empty() => Ok(first),
-        _ => Ok(rest.freeze()),
+        _ if rest.is_empty() => Ok((first, room)),
+        _ => Ok((rest.freeze(), room)),
     }
 }
 

@@ -6,17 +6,20 @@ use bytes::Bytes;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::operation::Operation;
 use super::query::Query;
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::limits::{KEY_BYTES_MAX, MEMBER_BYTES_MAX};
+use crate::keyring::SessionIdHash;
 
 /// A request for an operation.
 pub(super) struct Call {
     pub parts: Parts,
     pub body: Bytes,
     pub query: Query,
+    session_ids: Option<SessionIdHash>,
 }
 
 impl Call {
@@ -24,9 +27,9 @@ impl Call {
     ///
     /// # Errors
     /// `unknown_query_parameter`, `bad_query_value`.
-    pub(super) fn new(operation: &Operation, parts: Parts, body: Bytes) -> Result<Self, Problem> {
+    pub(super) fn new(api: &Api, operation: &Operation, parts: Parts, body: Bytes) -> Result<Self, Problem> {
         let query = Query::parse(parts.uri.query(), operation.query)?;
-        Ok(Self { parts, body, query })
+        Ok(Self { parts, body, query, session_ids: api.settings.session_ids.clone() })
     }
 
     /// A segment of the path after `/v1/`, as it was sent.
@@ -60,7 +63,10 @@ impl Call {
     fn object_at(&self, kind: Kind, index: usize) -> Result<ObjectId, Problem> {
         let key = decode(self.segment(index)).map_err(bad_key)?;
         match key.len() {
-            1..=KEY_BYTES_MAX => Ok(ObjectId::new(kind, &key)),
+            1..=KEY_BYTES_MAX => match &self.session_ids {
+                Some(hash) if kind == Kind::Session => Ok(ObjectId::new(kind, &hash.hash(&key))),
+                _ => Ok(ObjectId::new(kind, &key)),
+            },
             length => Err(bad_key(&format!("the key has {length} bytes"))),
         }
     }

@@ -182,6 +182,10 @@ pub(super) fn refused(api: &Api, object: &ObjectId, refusal: &Refusal, behind: b
             let detail = format!("one of the {} does not take this change", object.kind.plural());
             Problem::new(Code::WrongKind, detail)
         }
+        Refusal::OutOfMemory => Problem::new(
+            Code::OutOfMemory,
+            "this node's state has reached --max-memory: destroy what is not needed, or raise the limit on every node",
+        ),
         Refusal::TooLarge => Problem::new(Code::TooLarge, format!("{object} would be too large")),
     };
     About::nothing(api.port.read_token(object), behind).on_problem(problem)

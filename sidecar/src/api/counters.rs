@@ -61,7 +61,7 @@ pub(super) static POST: Operation = Operation {
     takes: Some(Takes { media_types: &[JSON], schema: of::<CounterAdd> }),
     about: About::Object,
     given: &[Given::json(200, "The counter now.", of::<CounterValue>)],
-    codes: &[CHANGE, BODY, &[Code::BadBody, Code::Overflow]],
+    codes: &[CHANGE, BODY, &[Code::BadBody, Code::Overflow, Code::OutOfMemory]],
     run: |api, call| Box::pin(post(api, call)),
 };
 

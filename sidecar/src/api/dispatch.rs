@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -15,7 +15,9 @@ use super::answer::{Answer, ApiBody};
 use super::call::Call;
 use super::errors::{Code, Problem};
 use super::idempotency::Idempotency;
-use super::port::Port;
+use super::load::Load;
+use super::pace::Paces;
+use super::port::{ApiFigures, Port};
 use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
 use super::{admin, documents, headers, idempotency, object, sessions};
@@ -27,6 +29,8 @@ use crate::core::token::Token;
 pub(super) struct Api {
     pub port: Arc<dyn Port>,
     pub settings: ApiSettings,
+    pub load: Arc<Load>,
+    pub paces: Arc<Paces>,
     pub router: axum::Router,
     pub openapi: Bytes,
     pub read_lately: ReadLately,
@@ -57,6 +61,24 @@ impl Api {
         reading.lookup.zip(reading.token).ok_or_else(|| bug("a reader that knew nothing was told nothing"))
     }
 
+    /// What is asked of the API at this moment.
+    pub(super) fn figures(&self) -> ApiFigures {
+        let settings = &self.settings;
+        let (answers, bytes) = self.idempotency.size();
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        ApiFigures {
+            connections: (self.paces.len(), settings.connections_max),
+            requests: (self.load.requests(), settings.requests_max),
+            body_bytes: (self.load.body_bytes(), settings.body_bytes_max),
+            watchers: (settings.watchers_max - self.watchers.available_permits(), settings.watchers_max),
+            idempotency_answers: (answers, settings.idempotency.answers_max),
+            idempotency_bytes: (bytes, settings.idempotency.bytes_max),
+            refused: load(&self.load.refused),
+            unauthorized: load(&self.load.unauthorized),
+            closed_slow: load(&self.load.closed_slow),
+        }
+    }
+
     /// Why the node does not serve.
     pub(super) fn not_ready(&self) -> Problem {
         admin::not_ready(self)
@@ -75,19 +97,19 @@ pub(super) async fn dispatch(api: &Arc<Api>, parts: Parts, body: Bytes) -> Answe
 /// Answers a request without a look at its `Idempotency-Key`.
 pub(super) async fn route(api: &Arc<Api>, parts: Parts, body: Bytes) -> Answer {
     let outcome = match shortcut(&parts) {
-        Some(Shortcut::GetSession) => match Call::new(&sessions::GET, parts, body) {
+        Some(Shortcut::GetSession) => match Call::new(api, &sessions::GET, parts, body) {
             Ok(call) => object::get(api, &call, Kind::Session).await,
             Err(problem) => Err(problem),
         },
-        Some(Shortcut::PatchSession) => match Call::new(&sessions::PATCH, parts, body) {
+        Some(Shortcut::PatchSession) => match Call::new(api, &sessions::PATCH, parts, body) {
             Ok(call) => object::patch(api, &call, Kind::Session).await,
             Err(problem) => Err(problem),
         },
-        Some(Shortcut::GetDocument) => match Call::new(&documents::GET, parts, body) {
+        Some(Shortcut::GetDocument) => match Call::new(api, &documents::GET, parts, body) {
             Ok(call) => documents::get(api, &call).await,
             Err(problem) => Err(problem),
         },
-        Some(Shortcut::PatchDocument) => match Call::new(&documents::PATCH, parts, body) {
+        Some(Shortcut::PatchDocument) => match Call::new(api, &documents::PATCH, parts, body) {
             Ok(call) => object::patch(api, &call, Kind::Document).await,
             Err(problem) => Err(problem),
         },

@@ -97,7 +97,7 @@ pub(super) static PUT: Operation = Operation {
         Given::json(201, "It was created: the document now.", of::<AnyObject>),
         Given::empty(204, "It was replaced, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, BODY, &[Code::NotAnObject]],
+    codes: &[CHANGE, BODY, &[Code::NotAnObject, Code::OutOfMemory]],
     run: |api, call| Box::pin(object::put(api, call, Kind::Document)),
 };
 

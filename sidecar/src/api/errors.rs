@@ -3,7 +3,7 @@
 //! An answer with one of these codes has changed nothing, except [`Code::NotEnoughAcks`] (the write stays) and
 //! [`Code::Internal`] (nobody knows). Each body says so itself.
 
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use super::answer::{Answer, ApiBody};
 pub(super) enum Code {
     HostNotLocal,
     ForeignOrigin,
+    Unauthorized,
     NoSuchPath,
     MethodNotAllowed,
     BadKey,
@@ -45,6 +46,8 @@ pub(super) enum Code {
     NotInBatch,
     AnswerTooLarge,
     TooManyWatchers,
+    TooBusy,
+    OutOfMemory,
     NotReady,
     NotEnoughAcks,
     Internal,
@@ -89,9 +92,10 @@ impl Facts {
 
 impl Code {
     /// Every code.
-    pub(super) const ALL: [Self; 36] = [
+    pub(super) const ALL: [Self; 39] = [
         Self::HostNotLocal,
         Self::ForeignOrigin,
+        Self::Unauthorized,
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::BadKey,
@@ -123,6 +127,8 @@ impl Code {
         Self::NotInBatch,
         Self::AnswerTooLarge,
         Self::TooManyWatchers,
+        Self::TooBusy,
+        Self::OutOfMemory,
         Self::NotReady,
         Self::NotEnoughAcks,
         Self::Internal,
@@ -136,6 +142,8 @@ impl Code {
                 .allows("Host: localhost, 127.0.0.0/8 or [::1], with any port, or a host name that the operator allowed"),
             Self::ForeignOrigin => caller(S::FORBIDDEN, "foreign_origin", "A web page may not call this")
                 .allows("no Origin header, the API's own origin, or an origin that the operator allowed"),
+            Self::Unauthorized => caller(S::UNAUTHORIZED, "unauthorized", "A token is needed")
+                .allows("Authorization: Bearer and a token of the file that the operator named by --api-token-file"),
             Self::NoSuchPath => caller(S::NOT_FOUND, "no_such_path", "No such path").allows("the paths in /openapi.json"),
             Self::MethodNotAllowed => {
                 caller(S::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
@@ -202,6 +210,13 @@ impl Code {
                     .allows("answers of up to 33554432 bytes in one batch")
             }
             Self::TooManyWatchers => node(S::SERVICE_UNAVAILABLE, "too_many_watchers", "Too many watchers"),
+            Self::TooBusy => node(S::SERVICE_UNAVAILABLE, "too_busy", "Too many requests at once"),
+            Self::OutOfMemory => node(
+                S::INSUFFICIENT_STORAGE,
+                "out_of_memory",
+                "The state has reached the limit on memory; this write would make it grow",
+            )
+            .allows("reads, deletes, resets and changes that add nothing; raise --max-memory on every node, or destroy what is not needed"),
             Self::NotReady => node(S::SERVICE_UNAVAILABLE, "not_ready", "This node is not ready"),
             Self::NotEnoughAcks => Facts {
                 fault: Fault::Cluster,
@@ -238,6 +253,11 @@ impl Problem {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self(Box::new(Inner { code, detail, members: Map::new(), headers: HeaderMap::new() }))
+    }
+
+    /// The problem of a request that there is no room for now.
+    pub(super) fn too_busy(detail: &str) -> Self {
+        Self::new(Code::TooBusy, detail).header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// Which kind of problem.

@@ -44,6 +44,11 @@ pub(super) fn check(settings: &ApiSettings, request: &Parts) -> Result<(), Probl
     }
 }
 
+/// Whether somebody only asks if the node lives: that needs no token and no place, and says nothing of what it holds.
+pub(super) fn is_probe(request: &Parts) -> bool {
+    matches!(request.uri.path(), "/livez" | "/readyz")
+}
+
 fn check_host<'a>(
     settings: &ApiSettings,
     request: &'a Parts,

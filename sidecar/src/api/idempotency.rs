@@ -151,6 +151,12 @@ impl Idempotency {
         Self { settings, slots: Mutex::default() }
     }
 
+    /// Answers that are kept, and their bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let slots = self.slots.lock();
+        (slots.order.len(), slots.bytes)
+    }
+
     fn turn(&self, api: &Arc<Api>, key: &str, request: u128) -> Turn {
         let mut slots = self.slots.lock();
         slots.forget(&self.settings, Instant::now());

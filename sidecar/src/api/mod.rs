@@ -26,9 +26,11 @@ mod guard;
 mod headers;
 mod idempotency;
 mod list;
+mod load;
 mod object;
 mod openapi;
 mod operation;
+mod pace;
 mod path_ops;
 mod query;
 mod read_lately;
@@ -37,11 +39,13 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod tokens;
 mod watch;
 mod watch_events;
 
 #[cfg(test)]
 mod tests;
 
-pub use serve::serve;
+pub use serve::{Listener, serve};
 pub use settings::{ApiSettings, IdempotencySettings};
+pub use tokens::ApiTokens;

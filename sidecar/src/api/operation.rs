@@ -165,7 +165,9 @@ pub(super) struct Operation {
 impl Operation {
     /// Every problem that the call may come to, sorted.
     pub(super) fn codes(&self) -> Vec<Code> {
-        let groups = [EVERYWHERE, self.verb.codes()].into_iter().chain(self.codes.iter().copied());
+        let probe = matches!(self.path, "/livez" | "/readyz");
+        let guarded: &[Code] = if probe { &[] } else { &[Code::Unauthorized, Code::TooBusy] };
+        let groups = [EVERYWHERE, guarded, self.verb.codes()].into_iter().chain(self.codes.iter().copied());
         let mut codes: Vec<Code> = groups.flatten().copied().collect();
         codes.sort_unstable();
         codes.dedup();

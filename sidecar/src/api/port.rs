@@ -52,7 +52,30 @@ pub trait Port: Send + Sync + 'static {
     /// Rehearses failures; `None` unless the node was started for that.
     fn chaos(&self) -> Option<&dyn Chaos>;
     /// Figures in the Prometheus text format.
-    fn metrics(&self) -> String;
+    fn metrics(&self, api: &ApiFigures) -> String;
+}
+
+/// What is asked of the API at this moment, and what may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiFigures {
+    /// Open connections, and how many may be.
+    pub connections: (usize, usize),
+    /// Requests under way, and how many may be.
+    pub requests: (usize, usize),
+    /// Bytes of large bodies, and how many may be.
+    pub body_bytes: (usize, usize),
+    /// Open watches, and how many may be.
+    pub watchers: (usize, usize),
+    /// Answers kept for `Idempotency-Key`, and how many may be.
+    pub idempotency_answers: (usize, usize),
+    /// Their bytes, and how many may be.
+    pub idempotency_bytes: (usize, usize),
+    /// Requests refused because of one of these limits.
+    pub refused: u64,
+    /// Requests that showed no token, or a wrong one.
+    pub unauthorized: u64,
+    /// Connections closed because their client was slow, or idle when places were short.
+    pub closed_slow: u64,
 }
 
 /// Rehearses failures between this node and its peers.

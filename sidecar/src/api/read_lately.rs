@@ -66,6 +66,7 @@ impl Place {
 }
 
 /// What is kept of one answer.
+#[derive(Clone)]
 struct Kept {
     object: ObjectId,
     known: Known,
@@ -142,16 +143,7 @@ impl Kept {
     }
 
     fn with_token(&self, token: &Token, known: Known) -> Self {
-        Self {
-            object: self.object.clone(),
-            known,
-            tag: self.tag,
-            tag_text: self.tag_text.clone(),
-            life: self.life.clone(),
-            expires: self.expires,
-            token: token_text(token),
-            body: self.body.clone(),
-        }
+        Self { known, token: token_text(token), ..self.clone() }
     }
 
     fn size(&self) -> usize {

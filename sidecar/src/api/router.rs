@@ -72,7 +72,7 @@ async fn run(api: Weak<Api>, operation: &'static Operation, request: Request) ->
         let Some(api): Option<Arc<Api>> = api.upgrade() else { return Err(bug("the API is gone")) };
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|error| bug(error.to_string()))?.to_bytes();
-        let call = Call::new(operation, parts, body)?;
+        let call = Call::new(&api, operation, parts, body)?;
         (operation.run)(&api, &call).await
     }
     .await;

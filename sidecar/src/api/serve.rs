@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +12,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::answer::Answer;
+use super::answer::{Answer, ApiBody, streams, whole};
 use super::dispatch::{Api, dispatch};
+use super::errors::Problem;
 use super::idempotency::Idempotency;
+use super::load::{LARGE_BYTES, Load, Room};
+use super::pace::{Paced, Paces, Tracked};
 use super::port::Port;
 use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
@@ -26,31 +30,76 @@ use super::{body, guard, openapi, router};
 /// How long to leave the listener alone when accepting fails, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes of a request's head: beyond them no more is read. Also what is read at once of a body.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A port.
+    Tcp(TcpListener),
+    /// A socket file.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
 /// Serves the API until `shutdown` comes: then takes no more connections, ends watches, lets requests finish within
 /// [`ApiSettings::drain`], and returns.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     port: Arc<dyn Port>,
     settings: ApiSettings,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let (close, closing) = watch::channel(false);
     let drain = settings.drain;
     let places = Arc::new(Semaphore::new(settings.connections_max));
     let api = api(port, settings, closing);
     let graceful = GracefulShutdown::new();
+    let paces = tokio::spawn({
+        let api = Arc::clone(&api);
+        async move { api.paces.watch(&api.settings, &api.load).await }
+    });
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             accepted = accept(&listener, &places) => {
                 if let Some((stream, place)) = accepted {
-                    tokio::spawn(connection(stream, Arc::clone(&api), graceful.watcher(), place));
+                    let tracked = Paces::open(&api.paces);
+                    tokio::spawn(connection(stream, Arc::clone(&api), graceful.watcher(), place, tracked));
                 }
             }
         }
     }
     drop(listener);
+    paces.abort();
     // Nobody listens when there is no watch.
     let _ = close.send(true);
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
@@ -66,6 +115,8 @@ fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool
     let openapi = openapi::document(&operations);
     let replica = port.status().replica.id;
     Arc::new_cyclic(|api| Api {
+        load: Arc::new(Load::default()),
+        paces: Arc::new(Paces::default()),
         router: router::router(&operations, api),
         openapi,
         read_lately: ReadLately::default(),
@@ -80,13 +131,10 @@ fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok(stream) => Some((stream, place)),
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -95,21 +143,51 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<Api>, watcher: Watcher, place: OwnedSemaphorePermit) {
-    // Without it, an answer waits for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+async fn connection(
+    stream: Stream,
+    api: Arc<Api>,
+    watcher: Watcher,
+    place: OwnedSemaphorePermit,
+    tracked: Tracked,
+) {
+    match stream {
+        Stream::Tcp(stream) => {
+            // Without it, an answer waits for the acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+            speak(stream, api, watcher, &tracked).await;
+        }
+        Stream::Unix(stream) => speak(stream, api, watcher, &tracked).await,
+    }
+    drop(place);
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    api: Arc<Api>,
+    watcher: Watcher,
+    tracked: &Tracked,
+) {
+    let pace = Arc::clone(&tracked.pace);
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(&api, request).await) }
+        let (api, pace) = (Arc::clone(&api), Arc::clone(&pace));
+        async move {
+            pace.begin();
+            let answer = answer(&api, request).await;
+            pace.answered(streams(&answer));
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .pipeline_flush(true)
-        // Idle connections are cheap, and a timer for each request is not.
+        .max_buf_size(HEAD_BYTES_MAX)
+        // A timer for each request is costly: who is slow is found otherwise.
         .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service);
-    // Clients hang up whenever they like.
-    let _ = watcher.watch(connection).await;
-    drop(place);
+        .serve_connection(TokioIo::new(Paced::new(stream, &tracked.pace)), service);
+    tokio::select! {
+        // Clients hang up whenever they like.
+        _ = watcher.watch(connection) => {}
+        () = tracked.pace.ended() => {}
+    }
 }
 
 async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
@@ -117,14 +195,46 @@ async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
     if let Err(problem) = guard::check(&api.settings, &parts) {
         return problem.into();
     }
+    if let Some(tokens) = &api.settings.tokens
+        && let Err(problem) = tokens.check(&parts)
+    {
+        api.load.unauthorized.fetch_add(1, Ordering::Relaxed);
+        return problem.into();
+    }
+    let place = api.load.enter(api.settings.requests_max);
+    if place.is_none() && !guard::is_probe(&parts) {
+        return too_busy("as many requests as this node takes are under way");
+    }
+    let reads = parts.method.is_safe();
     let takes_body = matches!(parts.method, Method::PUT | Method::POST | Method::PATCH);
-    let body = if takes_body && !incoming.is_end_stream() {
-        match Box::pin(body::collect(&parts.headers, incoming, api.settings.body_timeout)).await {
+    let (body, room) = if takes_body && !incoming.is_end_stream() {
+        match Box::pin(body::collect(&api.settings, &api.load, &parts.headers, incoming)).await {
             Ok(body) => body,
             Err(problem) => return problem.into(),
         }
     } else {
-        Bytes::new()
+        (Bytes::new(), None)
     };
-    dispatch(api, parts, body).await
+    let answer = dispatch(api, parts, body).await;
+    drop(room);
+    match answer.body().size_hint().exact() {
+        Some(bytes) if bytes > LARGE_BYTES as u64 => large(api, answer, reads).await,
+        _ => answer,
+    }
+}
+
+/// Counts a large answer until its client has taken it. A read can be made again later; what was written is answered.
+async fn large(api: &Api, answer: Answer, reads: bool) -> Answer {
+    let (head, bytes) = whole(answer).await;
+    let mut room = Room::none(&api.load);
+    if !reads {
+        room.take(bytes.len());
+    } else if !room.grow(bytes.len(), api.settings.body_bytes_max) {
+        return too_busy("as many bytes as this node keeps for others are on their way");
+    }
+    Answer::from_parts(head, ApiBody::Large { bytes, _room: room })
+}
+
+fn too_busy(detail: &str) -> Answer {
+    Problem::too_busy(detail).into()
 }

@@ -42,7 +42,7 @@ pub(super) static PUT: Operation = Operation {
         Given::json(201, "It was created: the session now.", of::<AnyObject>),
         Given::empty(204, "It was replaced, and the client prefers a minimal answer."),
     ],
-    codes: &[CHANGE, BODY, &[Code::NotAnObject]],
+    codes: &[CHANGE, BODY, &[Code::NotAnObject, Code::OutOfMemory]],
     run: |api, call| Box::pin(object::put(api, call, Kind::Session)),
 };
 
@@ -72,6 +72,7 @@ pub(super) const PATCHED: &[Code] = &[
     Code::WrongKind,
     Code::Overflow,
     Code::TooLarge,
+    Code::OutOfMemory,
 ];
 
 pub(super) static TOUCH: Operation = Operation {

@@ -82,7 +82,7 @@ pub(super) static POST: Operation = Operation {
     takes: Some(Takes { media_types: &[JSON], schema: of::<SetChange> }),
     about: About::Object,
     given: &[Given::json(200, "How many members the request named.", of::<SetChanged>)],
-    codes: &[CHANGE, BODY, &[Code::BadBody, Code::BadMember]],
+    codes: &[CHANGE, BODY, &[Code::BadBody, Code::BadMember, Code::OutOfMemory]],
     run: |api, call| Box::pin(post(api, call)),
 };
 
@@ -127,7 +127,7 @@ pub(super) static PUT_MEMBER: Operation = Operation {
     takes: None,
     about: About::Object,
     given: &[Given::empty(204, "It is in.")],
-    codes: &[CHANGE, &[Code::BadMember]],
+    codes: &[CHANGE, &[Code::BadMember, Code::OutOfMemory]],
     run: |api, call| Box::pin(change_member(api, call, |path, member| PathOp::Add { path, member })),
 };
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::tokens::ApiTokens;
 use crate::core::limits;
+use crate::keyring::SessionIdHash;
 
 /// Bounds and permissions of the API. The defaults fit a sidecar on loopback.
 #[derive(Clone, Debug)]
@@ -12,6 +14,18 @@ pub struct ApiSettings {
     pub hosts: Vec<String>,
     /// Origins besides the API's own from which a web page may call, such as `https://admin.example.org`.
     pub origins: Vec<String>,
+    /// What a client must show; none: nothing.
+    pub tokens: Option<ApiTokens>,
+    /// Session ids are stored as these hashes; none: as they are.
+    pub session_ids: Option<SessionIdHash>,
+    /// Requests at once; further ones get 503. What lives in a batch or a watch does not count.
+    pub requests_max: usize,
+    /// Bytes of large bodies at once, of requests and of answers; further requests get 503.
+    pub body_bytes_max: usize,
+    /// How long the head of a request may take to arrive, and a client may take nothing of its answer.
+    pub slow_client_max: Duration,
+    /// How long a connection may do nothing while hardly any place is left for others.
+    pub idle_max: Duration,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// Watchers at once; further ones get 503.
@@ -32,6 +46,12 @@ impl Default for ApiSettings {
         Self {
             hosts: Vec::new(),
             origins: Vec::new(),
+            tokens: None,
+            session_ids: None,
+            requests_max: 4_096,
+            body_bytes_max: 128 << 20,
+            slow_client_max: Duration::from_secs(30),
+            idle_max: Duration::from_secs(30),
             connections_max: 16_384,
             watchers_max: 1_024,
             heartbeat: Duration::from_secs(15),

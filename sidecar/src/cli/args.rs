@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use sidetalk_client::{Acks, Kind, ObjectName};
+use sidetalk_client::{Acks, Client, Error, Kind, ObjectName};
 
 use crate::config::RunFlags;
 
@@ -80,6 +80,20 @@ pub(super) struct ApiArgs {
     /// The node's API
     #[arg(long, env = "SIDETALK_API", default_value = "127.0.0.1:7411", value_name = "URL", global = true)]
     pub(super) api: String,
+    /// A file whose first line is a token that the node accepts
+    #[arg(long, env = "SIDETALK_API_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub(super) api_token_file: Option<PathBuf>,
+}
+
+impl ApiArgs {
+    /// A client of the node.
+    pub(super) fn client(&self) -> Result<Client, Error> {
+        let client = Client::new(&self.api)?;
+        match self.api_token_file.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => client.with_token_file(path),
+            None => Ok(client),
+        }
+    }
 }
 
 /// How a call is refined.
@@ -196,6 +210,18 @@ pub(super) struct ReportArgs {
 pub(super) struct KeygenArgs {
     /// Write it here, readable by its owner only; to standard output when left out
     pub(super) file: Option<PathBuf>,
+    /// First step of a rotation: add a new key to the file, accepted and not used yet
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) add: bool,
+    /// Second step, once every node has read the first: use the newest key
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) promote: bool,
+    /// Third step, once every node has read the second: accept the key in use only
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) prune: bool,
+    /// Print the names of the keys, which tell nothing of them: to compare with the logs of the nodes
+    #[arg(long, requires = "file", group = "step")]
+    pub(super) ids: bool,
 }
 
 #[derive(Args, Debug)]
@@ -213,7 +239,7 @@ fn acks(text: &str) -> Result<Acks, String> {
 }
 
 fn tree(text: &str) -> Result<ObjectName, String> {
-    let name: ObjectName = text.parse().map_err(|error: sidetalk_client::Error| error.to_string())?;
+    let name: ObjectName = text.parse().map_err(|error: Error| error.to_string())?;
     match name.kind {
         Kind::Sessions | Kind::Documents => Ok(name),
         Kind::Counters => Err("a counter changes by incr, and goes back to 0 by destroy".to_owned()),

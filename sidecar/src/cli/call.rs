@@ -32,7 +32,7 @@ pub(super) async fn call(call: Call) -> Result<(), Failure> {
             write(connect(&args.call)?.object(object).destroy(), &args).await
         }
         Call::Explain(ExplainArgs { object, api }) => {
-            let answer = Client::new(&api.api)?.object(object).explain().typed::<Raw>().await?;
+            let answer = api.client()?.object(object).explain().typed::<Raw>().await?;
             show::json(answer.value.get())
         }
     }
@@ -90,7 +90,7 @@ pub(super) fn parse_pointer(pointer: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn connect(args: &CallArgs) -> Result<Client, Failure> {
-    Ok(Client::new(&args.api.api)?)
+    Ok(args.api.client()?)
 }
 
 fn tree(args: &BodyArgs) -> Result<(client::Object, Raw), Failure> {

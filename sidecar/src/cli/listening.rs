@@ -5,7 +5,7 @@
 pub(super) struct Listening {
     /// The node's name.
     pub(super) node: String,
-    /// Its API, as IP:PORT.
+    /// Its API, as IP:PORT or unix:PATH.
     pub(super) api: String,
     /// Where it gossips, as IP:PORT.
     pub(super) gossip: String,
@@ -14,8 +14,9 @@ pub(super) struct Listening {
 impl Listening {
     /// The line. Part of the contract: it may grow further fields, and changes in no other way.
     pub(super) fn line(&self) -> String {
+        let scheme = if self.api.starts_with("unix:") { "" } else { "http://" };
         format!(
-            "sidetalk ready-to-accept node={} api=http://{} gossip={}\n",
+            "sidetalk ready-to-accept node={} api={scheme}{} gossip={}\n",
             self.node, self.api, self.gossip
         )
     }
@@ -26,7 +27,8 @@ impl Listening {
         let field = |name: &str| {
             fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
         };
-        let api = field("api")?.strip_prefix("http://")?.to_owned();
+        let api = field("api")?;
+        let api = api.strip_prefix("http://").map_or_else(|| api.clone(), str::to_owned);
         Some(Self { node: field("node")?, api, gossip: field("gossip")? })
     }
 }

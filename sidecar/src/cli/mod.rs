@@ -39,7 +39,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Dev(args) => block_on(dev::dev(args)),
-        Command::Keygen(args) => keygen::keygen(args.file.as_deref()),
+        Command::Keygen(args) => keygen::keygen(&args),
         Command::Completions(args) => show::text(&completions(args.shell)),
         Command::Watch(args) => block_on(watch::watch(args)),
         Command::Status(args) => block_on(status::status(args)),

@@ -3,7 +3,6 @@
 //! The tables take their rows and columns from the answer, so that a newer node's figures are shown too.
 
 use serde_json::{Map, Value};
-use sidetalk_client::Client;
 
 use super::args::ReportArgs;
 use super::failure::Failure;
@@ -19,7 +18,7 @@ const MEMBERS_HIDDEN: [&str; 2] = ["replica", "started_unix_millis"];
 
 /// Prints how a node is.
 pub(super) async fn status(args: ReportArgs) -> Result<(), Failure> {
-    let answer = Client::new(&args.api.api)?.status().await?.value;
+    let answer = args.api.client()?.status().await?.value;
     if args.json {
         return show::json(&answer.to_string());
     }
@@ -32,7 +31,7 @@ pub(super) async fn status(args: ReportArgs) -> Result<(), Failure> {
 
 /// Prints the members as a node sees them.
 pub(super) async fn members(args: ReportArgs) -> Result<(), Failure> {
-    let call = Client::new(&args.api.api)?.cluster().typed::<Value>();
+    let call = args.api.client()?.cluster().typed::<Value>();
     let answer = call.await?.value;
     if args.json {
         return show::json(&answer.to_string());

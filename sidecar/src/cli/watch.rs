@@ -1,6 +1,6 @@
 //! `sidetalk watch`: changes as lines.
 
-use sidetalk_client::{Client, Event};
+use sidetalk_client::Event;
 
 use super::args::WatchArgs;
 use super::failure::Failure;
@@ -8,7 +8,7 @@ use super::show;
 
 /// Prints changes until the node ends the watch.
 pub(super) async fn watch(args: WatchArgs) -> Result<(), Failure> {
-    let mut call = Client::new(&args.api.api)?.watch();
+    let mut call = args.api.client()?.watch();
     if let Some(kind) = args.kind {
         call = call.kind(kind);
     }

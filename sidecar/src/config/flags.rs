@@ -17,12 +17,18 @@ pub struct RunFlags {
     /// The cluster's name [default: sidetalk]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Where the HTTP API listens [default: 127.0.0.1:7411]
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where the HTTP API listens: IP:PORT, or unix:PATH for a socket that only this user can open [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
     pub api: Option<String>,
-    /// Let the API listen beyond loopback. It asks nobody for a password
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub api_allow_remote: Option<String>,
+    /// What clients of the API must show as a bearer token, one a line; needed beyond loopback
+    #[arg(long, value_name = "FILE")]
+    pub api_token_file: Option<String>,
+    /// Connections to the API at once [default: 16384]
+    #[arg(long, value_name = "N")]
+    pub api_connections_max: Option<String>,
+    /// Requests to the API at once; more get 503 [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub api_requests_max: Option<String>,
     /// A host name that requests may use for the API besides localhost; repeatable
     #[arg(long, value_name = "NAME")]
     pub api_host: Vec<String>,
@@ -35,19 +41,28 @@ pub struct RunFlags {
     /// A member to join; repeatable
     #[arg(long, value_name = "HOST:PORT")]
     pub join: Vec<String>,
-    /// The key all nodes share: 32 bytes as base64 or hex, see `sidetalk keygen`
+    /// The keys all nodes share, one a line: the first is used, all are accepted; see `sidetalk keygen`
     #[arg(long, value_name = "FILE")]
     pub cluster_key_file: Option<String>,
     /// Gossip without a key on an address that others can reach
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub insecure_plaintext: Option<String>,
+    /// Store session ids as keyed hashes only; the same on all nodes, and needs --cluster-key-file
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub hash_session_ids: Option<String>,
+    /// Memory, such as 512MiB, above which writes that grow the state get 507 [default: no bound]
+    #[arg(long, value_name = "BYTES")]
+    pub max_memory: Option<String>,
     /// Open /v1/chaos, which rehearses partitions and slow links
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub chaos: Option<String>,
     /// Added to the wall clock, to rehearse skew; needs --chaos
     #[arg(long, value_name = "N", hide = true, allow_hyphen_values = true)]
     pub clock_offset_millis: Option<String>,
-    /// Bytes of log before the oldest operations go [default: 67108864]
+    /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub full_mesh_max: Option<String>,
+    /// Bytes of log before the oldest operations go [default: 64MiB, or an eighth of --max-memory]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
     /// No session lives longer than this [default: no bound]
@@ -84,15 +99,20 @@ impl RunFlags {
             ("node_id", one(&self.node_id)),
             ("cluster", one(&self.cluster)),
             ("api", one(&self.api)),
-            ("api_allow_remote", one(&self.api_allow_remote)),
+            ("api_token_file", one(&self.api_token_file)),
+            ("api_connections_max", one(&self.api_connections_max)),
+            ("api_requests_max", one(&self.api_requests_max)),
             ("api_host", self.api_host.clone()),
             ("gossip", one(&self.gossip)),
             ("advertise", one(&self.advertise)),
             ("join", self.join.clone()),
             ("cluster_key_file", one(&self.cluster_key_file)),
             ("insecure_plaintext", one(&self.insecure_plaintext)),
+            ("hash_session_ids", one(&self.hash_session_ids)),
+            ("max_memory", one(&self.max_memory)),
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
+            ("full_mesh_max", one(&self.full_mesh_max)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),

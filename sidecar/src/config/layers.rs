@@ -6,19 +6,24 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 21] = [
+const SETTINGS: [(&str, bool); 26] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
-    ("api_allow_remote", false),
+    ("api_token_file", false),
+    ("api_connections_max", false),
+    ("api_requests_max", false),
     ("api_host", true),
     ("gossip", false),
     ("advertise", false),
     ("join", true),
     ("cluster_key_file", false),
     ("insecure_plaintext", false),
+    ("hash_session_ids", false),
+    ("max_memory", false),
     ("chaos", false),
     ("clock_offset_millis", false),
+    ("full_mesh_max", false),
     ("log_bytes_max", false),
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),

@@ -5,7 +5,6 @@
 //! reads the environment and the files it is told of, and nothing else; it never opens a socket.
 
 mod flags;
-mod key;
 mod layers;
 mod mistake;
 mod resolve;
@@ -14,10 +13,13 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use flags::RunFlags;
-pub use key::ClusterKey;
 pub use mistake::{Mistake, Mistakes};
+
+use crate::api::ApiTokens;
+use crate::keyring::{KeyFile, SessionIdHash};
 
 /// How a node runs: everything is set, and everything fits together.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +28,8 @@ pub struct Config {
     pub node_id: String,
     /// The cluster's name: nodes of different clusters do not talk to each other. Default: `sidetalk`.
     pub cluster: String,
-    /// Where the HTTP API listens. Loopback unless the operator said otherwise. Port 0: any free one.
-    pub api: SocketAddr,
+    /// Where the HTTP API listens. Loopback or a socket file unless the operator said otherwise. Port 0: any free one.
+    pub api: ApiAddress,
     /// Names that a request's `Host` may bear besides the local ones.
     pub api_hosts: Vec<String>,
     /// Where gossip (UDP) and the streams between nodes (TCP, same port) listen. Port 0: any free one.
@@ -36,12 +38,29 @@ pub struct Config {
     pub advertise: Option<SocketAddr>,
     /// Members to look for at start. None: this node starts a cluster.
     pub join: Vec<HostPort>,
-    /// Authenticates and encrypts all traffic between nodes. None: plaintext.
-    pub cluster_key: Option<ClusterKey>,
+    /// Authenticate and encrypt all traffic between nodes. None: plaintext.
+    pub cluster_keys: Option<KeyFile>,
+    /// Where they come from: looked at again while the node runs.
+    pub cluster_key_file: Option<PathBuf>,
+    /// What clients of the API must show. None: nothing, which loopback alone allows.
+    pub api_tokens: Option<ApiTokens>,
+    /// Where they come from: looked at again while the node runs.
+    pub api_token_file: Option<PathBuf>,
+    /// Connections to the API at once.
+    pub api_connections_max: usize,
+    /// Requests to the API at once.
+    pub api_requests_max: usize,
+    /// Session ids are stored as keyed hashes. Needs keys.
+    pub hash_session_ids: bool,
+    /// Estimated memory above which local writes that grow the state are refused.
+    pub memory_bytes_max: Option<u64>,
     /// Opens `/v1/chaos`, which rehearses failures.
     pub chaos: bool,
     /// Added to the wall clock, to rehearse skew. 0 unless [`chaos`](Self::chaos).
     pub clock_offset_millis: i64,
+    /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
+    /// [`chaos`](Self::chaos).
+    pub full_mesh_max: usize,
     /// Bytes of log over all shards before the oldest operations go.
     pub log_bytes_max: u64,
     /// No session lives longer than this, whatever its lease says.
@@ -51,7 +70,7 @@ pub struct Config {
     /// How long a forgotten process is remembered at least.
     pub forget_after_millis: u64,
     /// Where a process that was forgotten saves what it drops.
-    pub rescue_dir: std::path::PathBuf,
+    pub rescue_dir: PathBuf,
     /// How long a leaving node may take to finish requests and to hand over what its peers lack.
     pub drain_millis: u64,
     /// Threads that serve requests and peers.
@@ -61,6 +80,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// How session ids are hashed, where they are.
+    #[must_use]
+    pub fn session_id_hash(&self) -> Option<SessionIdHash> {
+        self.cluster_keys.as_ref().filter(|_| self.hash_session_ids).map(KeyFile::session_id_hash)
+    }
+
     /// Reads all sources: a flag wins over the environment, that over the file, that over the default.
     ///
     /// # Errors
@@ -68,6 +93,24 @@ impl Config {
     pub fn load(flags: &RunFlags) -> Result<Self, Mistakes> {
         let environment = |name: &str| std::env::var(name).ok();
         layers::read(flags, &environment).and_then(|(settings, read)| resolve::resolve(settings, read))
+    }
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiAddress {
+    /// On a port.
+    Tcp(SocketAddr),
+    /// On a Unix socket, which only the node's own user can open. The path holds no white space.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ApiAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

@@ -1,22 +1,35 @@
 //! From text to values, and the rules between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layers::Layer;
 use super::mistake::{Mistake, Mistakes};
-use super::{ClusterKey, Config, HostPort, LogConfig, LogFormat};
+use super::{ApiAddress, Config, HostPort, LogConfig, LogFormat};
+use crate::api::ApiTokens;
+use crate::core::node::FULL_MESH_MAX;
+use crate::keyring::KeyFile;
 
-const API_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
+const API_DEFAULT: ApiAddress =
+    ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
 const GOSSIP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
 const LOG_BYTES_MIN: u64 = 4096;
 const LOG_BYTES_DEFAULT: u64 = 64 << 20;
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// The log's share of a bound on memory.
+const LOG_SHARE: u64 = 8;
+const API_CONNECTIONS_DEFAULT: u64 = 16_384;
+const API_REQUESTS_DEFAULT: u64 = 4_096;
+const MANY: u64 = 1 << 20;
 const HOUR_MILLIS: u64 = 3_600_000;
 const THREADS_MAX: u64 = 1_024;
 const CLOCK_OFFSET_MILLIS_MAX: i64 = 366 * 24 * 3_600_000;
 const YEARS_10_SECONDS: u64 = 10 * 366 * 24 * 3_600;
 
 const IP_PORT: &str = "must be IP:PORT, such as 127.0.0.1:7411";
+const API: &str = "must be IP:PORT, such as 127.0.0.1:7411, or unix:PATH";
+/// What the system takes as the path of a socket.
+const SOCKET_PATH_BYTES_MAX: usize = 100;
 const NAME: &str = "must be 1 to 64 letters, digits, '.', '-' or '_'";
 
 /// Judges every setting, then how they fit together.
@@ -37,12 +50,15 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self) -> Config {
-        let api = self.one("api", API_DEFAULT, IP_PORT, address);
+        let api = self.one("api", API_DEFAULT, API, api_address);
         let gossip = self.one("gossip", GOSSIP_DEFAULT, IP_PORT, address);
         let advertise = self.one("advertise", None, "must be IP:PORT, neither of them 0", |text| {
             address(text).filter(|at| at.port() != 0 && !at.ip().is_unspecified()).map(Some)
         });
         let chaos = self.switch("chaos");
+        let memory_bytes_max = self.size("max_memory", MEMORY_BYTES_MIN);
+        let log_default =
+            memory_bytes_max.map_or(LOG_BYTES_DEFAULT, |max| LOG_BYTES_DEFAULT.min(max / LOG_SHARE));
         let config = Config {
             node_id: self.node_id(),
             cluster: self.one("cluster", "sidetalk".to_owned(), NAME, name),
@@ -51,10 +67,18 @@ impl Reader {
             gossip,
             advertise,
             join: self.list("join", "must be HOST:PORT, such as 10.0.0.2:7412", host_port),
-            cluster_key: self.cluster_key(),
+            cluster_keys: self.secret("cluster_key_file", KeyFile::read),
+            cluster_key_file: self.path("cluster_key_file"),
+            api_tokens: self.secret("api_token_file", ApiTokens::read),
+            api_token_file: self.path("api_token_file"),
+            api_connections_max: self.count("api_connections_max", API_CONNECTIONS_DEFAULT),
+            api_requests_max: self.count("api_requests_max", API_REQUESTS_DEFAULT),
+            hash_session_ids: self.switch("hash_session_ids"),
+            memory_bytes_max,
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
-            log_bytes_max: self.number("log_bytes_max", LOG_BYTES_DEFAULT, LOG_BYTES_MIN, u64::MAX),
+            full_mesh_max: self.full_mesh_max(chaos),
+            log_bytes_max: self.size("log_bytes_max", LOG_BYTES_MIN).unwrap_or(log_default),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
                 .map(|seconds| seconds * 1_000),
@@ -67,8 +91,12 @@ impl Reader {
             threads: self.threads(),
             log: self.log(),
         };
-        self.check_api(api);
+        self.check_api(&config.api);
         self.check_gossip(&config);
+        if config.hash_session_ids && !self.settings.contains_key("cluster_key_file") {
+            let origin = self.origin("hash_session_ids");
+            self.blame(&origin, "hashes with a key of the cluster's: add --cluster-key-file FILE".to_owned());
+        }
         config
     }
 
@@ -109,11 +137,24 @@ impl Reader {
         }
     }
 
-    fn cluster_key(&mut self) -> Option<ClusterKey> {
-        let given = self.settings.get("cluster_key_file")?;
-        let path = given.values.first()?;
-        let origin = format!("{}: {path}", given.origin);
-        ClusterKey::read(Path::new(path)).map_err(|message| self.blame(&origin, message)).ok()
+    fn path(&self, setting: &str) -> Option<PathBuf> {
+        self.settings.get(setting)?.values.first().map(PathBuf::from)
+    }
+
+    fn secret<T, E: ToString>(&mut self, setting: &str, read: impl Fn(&Path) -> Result<T, E>) -> Option<T> {
+        let path = self.path(setting)?;
+        let origin = format!("{}: {}", self.origin(setting), path.display());
+        read(&path).map_err(|error| self.blame(&origin, error.to_string())).ok()
+    }
+
+    fn count(&mut self, setting: &'static str, default: u64) -> usize {
+        usize::try_from(self.number(setting, default, 1, MANY)).unwrap_or(usize::MAX)
+    }
+
+    /// A number of bytes, with a unit or without.
+    fn size(&mut self, setting: &'static str, min: u64) -> Option<u64> {
+        let allowed = format!("must be a number of bytes from {min} up, such as 536870912, 512MiB or 2GiB");
+        self.one(setting, None, &allowed, |text| bytes(text).filter(|bytes| *bytes >= min).map(Some))
     }
 
     fn clock_offset(&mut self, chaos: bool) -> i64 {
@@ -127,14 +168,27 @@ impl Reader {
         millis
     }
 
-    fn check_api(&mut self, api: SocketAddr) {
-        if !self.switch("api_allow_remote") && !api.ip().is_loopback() {
+    fn full_mesh_max(&mut self, chaos: bool) -> usize {
+        let members = self.number("full_mesh_max", FULL_MESH_MAX as u64, 2, 1_000);
+        if members != FULL_MESH_MAX as u64 && !chaos {
+            let origin = self.origin("full_mesh_max");
+            self.blame(
+                &origin,
+                "must be the same on all nodes, and is only for rehearsals: it takes --chaos".to_owned(),
+            );
+        }
+        usize::try_from(members).unwrap_or(FULL_MESH_MAX)
+    }
+
+    fn check_api(&mut self, api: &ApiAddress) {
+        let ApiAddress::Tcp(api) = api else { return };
+        if !self.settings.contains_key("api_token_file") && !api.ip().is_loopback() {
             let origin = self.origin("api");
             self.blame(
                 &origin,
                 format!(
-                    "{api} can be reached from other machines, and the API asks nobody for a password; listen on \
-                     127.0.0.1, or add --api-allow-remote if a firewall or proxy guards it"
+                    "{api} can be reached from other machines, and without a token anyone there can read and change \
+                     all data; listen on 127.0.0.1, or add --api-token-file FILE (`sidetalk keygen FILE` writes one)"
                 ),
             );
         }
@@ -229,9 +283,29 @@ impl Reader {
     }
 }
 
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 fn name(text: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     ((1..=64).contains(&text.len()) && text.bytes().all(fits)).then(|| text.to_owned())
+}
+
+fn api_address(text: &str) -> Option<ApiAddress> {
+    let Some(path) = text.strip_prefix("unix:") else { return address(text).map(ApiAddress::Tcp) };
+    let fits = !path.is_empty()
+        && path.len() <= SOCKET_PATH_BYTES_MAX
+        && !path.contains(|c: char| c.is_whitespace() || c == '\0');
+    fits.then(|| ApiAddress::Unix(path.into()))
 }
 
 // `SIDETALK_API` is shared with the commands that call a node, where it may be a URL.

@@ -5,6 +5,7 @@ use clap::Parser;
 
 use super::layers;
 use super::*;
+use crate::keyring::ClusterKey;
 
 #[derive(Parser)]
 struct Line {
@@ -91,7 +92,7 @@ fn all_mistakes_are_told_at_once_and_each_says_where_and_what() {
         "bad.toml: nodeid: is no setting; allowed are node_id, cluster",
         "bad.toml: gossip: must be one text",
         "bad.toml: log_format: \"xml\" must be text or json",
-        "SIDETALK_API: \"7411\" must be IP:PORT",
+        "SIDETALK_API: \"7411\" must be IP:PORT, such as 127.0.0.1:7411, or unix:PATH",
         "--node-id: \"a/b\" must be 1 to 64 letters",
         "--bootstrap-millis: \"soon\" must be a number from 0 to 3600000",
     ] {
@@ -107,11 +108,27 @@ fn a_file_that_is_missing_or_no_toml_is_named() {
 }
 
 #[test]
-fn the_api_leaves_loopback_only_when_told_to() {
-    assert!(mistake("--api 0.0.0.0:7411").contains("add --api-allow-remote"));
-    assert!(load("--api 0.0.0.0:7411 --api-allow-remote --api-host Web.internal").is_ok());
-    assert!(mistake("--api 0.0.0.0:7411 --api-allow-remote=false").contains("--api-allow-remote"));
+fn the_api_leaves_loopback_only_with_a_token() {
+    assert!(mistake("--api 0.0.0.0:7411").contains("add --api-token-file"));
+    let token = Scratch::file("api.token", "not-a-secret-but-long\n", 0o600);
+    let line = format!("--api 0.0.0.0:7411 --api-host Web.internal --api-token-file {}", token.path());
+    assert!(load(&line).unwrap().api_tokens.is_some());
     assert!(load("--api [::1]:7411").is_ok());
+    for (name, text, mode) in
+        [("open", "not-a-secret-but-long", 0o640), ("short", "short", 0o600), ("no", "\n", 0o600)]
+    {
+        let bad = Scratch::file(name, text, mode);
+        assert!(!mistake(&format!("--api-token-file {}", bad.path())).contains("not-a-secret"), "{name}");
+    }
+}
+
+#[test]
+fn the_api_may_be_a_socket_file() {
+    let config = load("--api unix:/run/sidetalk.sock").unwrap();
+    assert_eq!(config.api, ApiAddress::Unix("/run/sidetalk.sock".into()));
+    assert_eq!(config.api.to_string(), "unix:/run/sidetalk.sock");
+    assert!(mistake("--api unix:").contains("or unix:PATH"));
+    assert!(mistake(&format!("--api unix:/{}", "x".repeat(100))).contains("or unix:PATH"));
 }
 
 #[test]
@@ -121,7 +138,7 @@ fn gossip_leaves_loopback_only_with_a_key_or_in_the_open() {
     assert!(mistake("--gossip 0.0.0.0:7412 --insecure-plaintext").contains("--advertise"));
     let key = Scratch::file("gossip.key", &ClusterKey::new([7; 32]).to_text(), 0o600);
     let line = format!("--gossip 0.0.0.0:7412 --advertise 10.0.0.1:7412 --cluster-key-file {}", key.path());
-    assert_eq!(load(&line).unwrap().cluster_key, Some(ClusterKey::new([7; 32])));
+    assert_eq!(load(&line).unwrap().cluster_keys.unwrap().keys, [ClusterKey::new([7; 32])]);
     assert!(mistake(&format!("{line} --insecure-plaintext")).contains("contradicts"));
 }
 
@@ -130,9 +147,12 @@ fn a_key_file_is_refused_when_others_can_read_it_and_never_shown() {
     let hex = "00ff".repeat(16);
     let open = Scratch::file("open.key", &hex, 0o644);
     assert!(mistake(&format!("--cluster-key-file {}", open.path())).contains("chmod 600"));
-    let closed = Scratch::file("closed.key", &format!("{hex}\n"), 0o640);
+    let group = Scratch::file("group.key", &hex, 0o640);
+    assert!(mistake(&format!("--cluster-key-file {}", group.path())).contains("chmod 600"));
+    let closed = Scratch::file("closed.key", &format!("{hex}\n"), 0o400);
     let config = load(&format!("--cluster-key-file {}", closed.path())).unwrap();
-    assert_eq!(config.cluster_key.as_ref().unwrap().bytes()[..2], [0, 255]);
+    let key = ClusterKey::from_text(&hex).unwrap();
+    assert_eq!(config.cluster_keys.as_ref().unwrap().keys, [key]);
     assert!(!format!("{config:?}").contains("255"));
     for text in ["", "c2hvcnQ=", &"zz".repeat(32), &"A".repeat(2000)] {
         let bad = Scratch::file("bad.key", text, 0o600);
@@ -146,6 +166,14 @@ fn skew_is_rehearsed_only_with_chaos() {
     assert!(mistake("--clock-offset-millis -5000").contains("takes --chaos"));
     assert_eq!(load("--chaos --clock-offset-millis -5000").unwrap().clock_offset_millis, -5000);
     assert!(mistake("--chaos --clock-offset-millis x").contains("milliseconds"));
+}
+
+#[test]
+fn a_large_cluster_is_rehearsed_only_with_chaos() {
+    assert!(mistake("--full-mesh-max 3").contains("takes --chaos"));
+    assert_eq!(load("--chaos --full-mesh-max 3").unwrap().full_mesh_max, 3);
+    assert_eq!(load("").unwrap().full_mesh_max, 32);
+    assert!(mistake("--chaos --full-mesh-max 1").contains("from 2"));
 }
 
 #[test]
@@ -167,4 +195,20 @@ fn addresses_that_cannot_work_are_refused() {
     }
     assert!(mistake("--advertise 0.0.0.0:1").contains("neither of them 0"));
     assert!(mistake("--log-bytes-max 5").contains("from 4096 up"));
+}
+
+#[test]
+fn sizes_have_units_and_the_log_takes_its_share_of_the_memory() {
+    let config = load("--max-memory 512MiB").unwrap();
+    assert_eq!((config.memory_bytes_max, config.log_bytes_max), (Some(512 << 20), 64 << 20));
+    assert_eq!(load("--max-memory 16777216").unwrap().log_bytes_max, 2 << 20);
+    assert_eq!(load("--max-memory 2GiB --log-bytes-max 8KiB").unwrap().log_bytes_max, 8 << 10);
+    for bad in ["512MB", "lots", "1KiB", "-1", "99999999999GiB"] {
+        assert!(mistake(&format!("--max-memory={bad}")).contains("512MiB"), "{bad}");
+    }
+}
+
+#[test]
+fn session_ids_are_hashed_only_with_a_key() {
+    assert!(mistake("--hash-session-ids").contains("--cluster-key-file"));
 }

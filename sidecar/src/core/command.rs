@@ -209,6 +209,8 @@ pub enum Refusal {
     TooLarge,
     /// This node has not caught up with the cluster yet.
     NotReady,
+    /// The state has reached its limit, and the write would make it grow.
+    OutOfMemory,
 }
 
 /// What a reader sees at a path.
@@ -457,6 +459,16 @@ pub struct Figures {
     pub log_bytes: u64,
     /// Operations that wait for others.
     pub pending_ops: u64,
+    /// What they may be at most.
+    pub pending_ops_max: u64,
+    /// What the logs may take.
+    pub log_bytes_max: u64,
+    /// Estimated memory of the state.
+    pub memory_bytes: u64,
+    /// Its limit; 0: none.
+    pub memory_bytes_max: u64,
+    /// Writes refused at the limit.
+    pub memory_refusals: u64,
     /// Operations written here.
     pub ops_authored: u64,
     /// Operations applied from peers.

@@ -11,6 +11,7 @@ use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, ShardId};
 use super::op::Op;
 use super::shard::ShardState;
 use super::time::{MonoMicros, UnixMillis};
+use super::wave::{Echo, Question, Reach, Settled, WaveId};
 
 /// One message from a peer to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +81,37 @@ pub enum Message {
     },
     /// The sender stops: it has said all it had to say, and will not say more.
     Leave,
+    /// Operations to apply, and to pass on to those between the receiver and this place in the ring.
+    Relay {
+        /// The operations.
+        ops: Vec<Arc<Op>>,
+        /// Up to where.
+        until: u64,
+    },
+    /// What is new in the sender's roster.
+    Members(Vec<RosterEntry>),
+    /// A question for the receiver and for others behind it.
+    Wave {
+        /// Which one.
+        wave: WaveId,
+        /// For whom.
+        reach: Reach,
+        /// What is asked.
+        question: Question,
+    },
+    /// An answer to a question of the receiver's, or one that it has passed on.
+    Echo {
+        /// Which one.
+        wave: WaveId,
+        /// The answer.
+        echo: Echo,
+    },
+    /// What came of a survey.
+    Settled(Box<Settled>),
     /// What would be refused without the sender's word that it takes nothing more from those who are over.
     Sealed {
-        /// The sender's roster as it sent this: tells whom it has sealed.
+        /// Of the sender's roster as it sent this, the names of the dead whose operations it contains: tells that it
+        /// has sealed them.
         roster: Vec<RosterEntry>,
         /// What it sends.
         content: Sealed,
@@ -107,32 +136,67 @@ pub enum Sealed {
         /// The answerer remembers that a life of this object ended here.
         ended: bool,
     },
+    /// As [`Message::Relay`].
+    Relay {
+        /// The operations.
+        ops: Vec<Arc<Op>>,
+        /// Up to where.
+        until: u64,
+    },
+    /// As [`Message::Echo`], with operations.
+    Echo {
+        /// Which one.
+        wave: WaveId,
+        /// The answer.
+        echo: Echo,
+    },
+}
+
+fn bytes_of(ops: &[Arc<Op>]) -> usize {
+    ops.iter().map(|op| op.estimated_bytes() as usize).sum()
+}
+
+impl Missing {
+    fn estimated_bytes(&self) -> usize {
+        match self {
+            Self::Ops(ops) => bytes_of(ops),
+            Self::State(state) => state.estimated_bytes(),
+        }
+    }
+}
+
+impl Sealed {
+    fn estimated_bytes(&self) -> usize {
+        match self {
+            Self::Ops(list) | Self::Relay { ops: list, .. } => bytes_of(list),
+            Self::State(state) => state.estimated_bytes(),
+            Self::Answer { missing, .. } | Self::Echo { echo: Echo::Object { missing, .. }, .. } => {
+                missing.estimated_bytes()
+            }
+            Self::Echo { .. } => 64,
+        }
+    }
 }
 
 impl Message {
     /// Memory it takes while it waits to be sent, roughly.
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
-        let ops = |ops: &[Arc<Op>]| ops.iter().map(|op| op.estimated_bytes() as usize).sum::<usize>();
         64 + match self {
-            Self::Ops(list) | Self::Answer { missing: Missing::Ops(list), .. } => ops(list),
-            Self::State(state) | Self::Answer { missing: Missing::State(state), .. } => {
-                state.estimated_bytes()
+            Self::Ops(list) | Self::Relay { ops: list, .. } => bytes_of(list),
+            Self::State(state) => state.estimated_bytes(),
+            Self::Answer { missing, .. } | Self::Echo { echo: Echo::Object { missing, .. }, .. } => {
+                missing.estimated_bytes()
             }
-            Self::Sealed { roster, content } => {
-                96 * roster.len()
-                    + match content {
-                        Sealed::Ops(list) | Sealed::Answer { missing: Missing::Ops(list), .. } => ops(list),
-                        Sealed::State(state) | Sealed::Answer { missing: Missing::State(state), .. } => {
-                            state.estimated_bytes()
-                        }
-                    }
-            }
+            Self::Echo { echo: Echo::Survey(survey), .. } => 32 * survey.unsettled.len(),
+            Self::Settled(settled) => 32 * settled.unsettled.len(),
+            Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
+            Self::Sealed { roster, content } => 96 * roster.len() + content.estimated_bytes(),
             Self::Retired(entries) => 96 * entries.len(),
             Self::Applied(progress) => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
-            Self::Roster(entries) => 96 * entries.len(),
+            Self::Roster(entries) | Self::Members(entries) => 96 * entries.len(),
             Self::WantStates(shards) => shards.len(),
             Self::Ask { clock, .. } => 64 + 32 * clock.dots.len(),
             _ => 64,

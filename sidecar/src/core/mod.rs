@@ -33,3 +33,4 @@ pub mod shard;
 pub mod time;
 pub mod token;
 pub mod value;
+pub mod wave;

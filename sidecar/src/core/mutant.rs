@@ -40,6 +40,12 @@ pub enum Rule {
     NoCausality,
     /// After a jump the log goes on as if it had no hole.
     LogKeepsHole,
+    /// A survey counts although not everyone has answered it.
+    PartialSurvey,
+    /// A survey counts although it is not known exactly how far a neighbour was.
+    HazySurvey,
+    /// Who was asked counts as everyone.
+    PartialAnswer,
     /// Sealing a dead id leaves its operations that wait for others.
     SealKeepsPending,
     /// What dead processes have sent is taken when it comes late.

@@ -5,6 +5,7 @@
 //! unnecessary, and it is why nothing may ever leave the store except by an operation (semantics finding 8).
 
 mod ended;
+mod memory;
 mod retire;
 mod revisions;
 mod state;
@@ -35,7 +36,7 @@ use super::read;
 use super::time::{Hlc, UnixMillis};
 
 /// Operations that may wait for others, per shard. More are dropped: comparison brings them again.
-const PENDING_MAX: usize = 4_096;
+pub(crate) const PENDING_MAX: usize = 4_096;
 
 /// One shard of one node.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ pub struct Shard {
     content_sum: u128,
     clock_sum: u64,
     content_bytes: u64,
+    key_bytes: u64,
     objects_by_kind: [u64; Kind::ALL.len()],
     /// The latest stamp of any operation applied here.
     latest: Hlc,
@@ -101,6 +103,7 @@ impl Shard {
             content_sum: 0,
             clock_sum: 0,
             content_bytes: 0,
+            key_bytes: 0,
             objects_by_kind: [0; Kind::ALL.len()],
             latest: Hlc::default(),
             residue: BTreeSet::new(),
@@ -368,6 +371,7 @@ impl Shard {
             if object.is_vacant() {
                 self.objects.remove(id);
                 self.objects_by_kind[kind] -= 1;
+                self.key_bytes -= id.key.len() as u64;
             }
             return result;
         }
@@ -376,6 +380,7 @@ impl Shard {
         if !object.is_vacant() {
             self.objects.insert(id.clone(), object);
             self.objects_by_kind[kind] += 1;
+            self.key_bytes += id.key.len() as u64;
         }
         result
     }

@@ -21,10 +21,12 @@ pub(super) enum Reason {
     Unsent,
     Overdue,
     Crowded,
+    Replayed,
+    Unaddressed,
 }
 
 impl Reason {
-    const COUNT: usize = Self::Crowded as usize + 1;
+    const COUNT: usize = Self::Unaddressed as usize + 1;
 
     fn meaning(self) -> &'static str {
         match self {
@@ -36,6 +38,8 @@ impl Reason {
             Self::Unsent => "a datagram could not be sent",
             Self::Overdue => "too many delayed datagrams",
             Self::Crowded => "too many members: newcomers are turned away",
+            Self::Replayed => "a datagram came a second time: the network repeats it, or somebody does",
+            Self::Unaddressed => "a datagram for nobody",
         }
     }
 }
@@ -60,6 +64,10 @@ pub struct DroppedDatagrams {
     pub overdue: u64,
     /// Received datagrams with members that were turned away, because the list would not fit into a datagram.
     pub crowded: u64,
+    /// Heard before.
+    pub replayed: u64,
+    /// For no mailbox, as a newcomer's first, or for that of an earlier process. Its sender is told the mailbox.
+    pub unaddressed: u64,
 }
 
 /// What was sent and received, without the headers of UDP and IP.
@@ -87,6 +95,11 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn drop(&self, reason: Reason, peer: SocketAddr) {
+        if matches!(reason, Reason::Unaddressed) {
+            // Every newcomer's first: no news.
+            self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let total = self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed) + 1;
         let now = Instant::now();
         {
@@ -121,6 +134,8 @@ impl Counts {
             unsent: of(Reason::Unsent),
             overdue: of(Reason::Overdue),
             crowded: of(Reason::Crowded),
+            replayed: of(Reason::Replayed),
+            unaddressed: of(Reason::Unaddressed),
         }
     }
 

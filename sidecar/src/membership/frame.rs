@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NAME_BYTES_MAX;
 use super::counts::Reason;
+use super::replay::Mailbox;
 use crate::core::identity::{Replica, ReplicaId};
 
 /// The longest UDP payload that IPv4 can carry.
@@ -19,6 +20,12 @@ pub(super) struct Frame {
     /// The cluster's name, hashed.
     pub(super) cluster: [u8; 8],
     pub(super) from: ReplicaId,
+    /// Where the answer goes.
+    pub(super) mailbox: Mailbox,
+    /// Whom it is for.
+    pub(super) to: Mailbox,
+    /// Counts the sender's datagrams: none is heard twice.
+    pub(super) number: u64,
     pub(super) body: Body,
 }
 
@@ -30,6 +37,8 @@ pub(super) enum Body {
     Answer(Vec<Entry>),
     /// This process stops now.
     Goodbye(Replica),
+    /// The last one was not for this process: this is its mailbox, say it again.
+    Who,
 }
 
 /// What is known of one process.
@@ -42,7 +51,8 @@ pub(super) struct Entry {
 }
 
 /// Eight bytes that stand for a cluster's name.
-pub(super) fn cluster_mark(cluster: &str) -> [u8; 8] {
+#[must_use]
+pub fn cluster_mark(cluster: &str) -> [u8; 8] {
     xxhash_rust::xxh3::xxh3_64(cluster.as_bytes()).to_le_bytes()
 }
 
@@ -71,6 +81,7 @@ impl Frame {
             Body::Ask(entries) | Body::Answer(entries) => {
                 entries.iter().all(|entry| named(&entry.replica) && reachable(entry.address))
             }
+            Body::Who => true,
             Body::Goodbye(replica) => named(replica) && replica.id == self.from,
         }
     }

@@ -198,6 +198,8 @@ impl Socket for Wire {
                 }
                 // Full: then its silence tells it.
                 Body::Goodbye(replica) => drop(self.departures.try_send(replica)),
+                // The link has seen to it.
+                Body::Who => {}
             }
         }
     }

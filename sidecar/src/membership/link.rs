@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,8 +15,10 @@ use tokio::time::{Instant, sleep};
 use super::Weather;
 use super::counts::{Counts, Reason};
 use super::frame::{Body, DATAGRAM_BYTES_MAX, Frame, cluster_mark};
+use super::replay::{Heard, Mailbox, NOWHERE, Replays};
 use super::seal::Seal;
 use crate::core::identity::{Replica, ReplicaId};
+use crate::keyring::KeyRing;
 
 /// Datagrams that the weather delays at one time, at most.
 const DELAYED_MAX: usize = 1_024;
@@ -34,6 +37,13 @@ const ASKS_INSTEAD_AFTER: Duration = Duration::from_millis(1_100);
 /// After an error of the socket that may come again at once.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// Mailboxes told to those who do not know it, at most, in a second: who repeats old datagrams must not make this node
+/// talk. Newcomers ask again.
+const MAILBOXES_PER_SECOND: u32 = 200;
+
+/// Who asks again, at most, at one time.
+const AGAIN_MAX: usize = 256;
+
 type Late = (SocketAddr, Vec<u8>);
 
 pub(super) struct Link {
@@ -45,6 +55,9 @@ pub(super) struct Link {
     own: ReplicaId,
     pub(super) counts: Counts,
     peers: Mutex<Peers>,
+    replays: Mutex<Replays>,
+    number: AtomicU64,
+    again: mpsc::Sender<SocketAddr>,
     delayed: Arc<Semaphore>,
     late: mpsc::Sender<Late>,
 }
@@ -53,6 +66,10 @@ pub(super) struct Link {
 struct Peers {
     heard: HashMap<SocketAddr, (Instant, ReplicaId)>,
     live: HashSet<SocketAddr>,
+    /// The mailbox of whoever spoke from an address last.
+    mailboxes: HashMap<SocketAddr, Mailbox>,
+    /// Since when, and how many, mailboxes were told.
+    told: Option<(Instant, u32)>,
 }
 
 /// Where received datagrams come out.
@@ -65,26 +82,30 @@ impl Link {
     pub(super) fn new(
         socket: UdpSocket,
         weather: Arc<dyn Weather>,
-        key: Option<&[u8; 32]>,
+        keys: Option<KeyRing>,
         cluster: &str,
         own: ReplicaId,
-    ) -> io::Result<(Arc<Self>, Inbox)> {
+    ) -> io::Result<(Arc<Self>, Inbox, mpsc::Receiver<SocketAddr>)> {
+        let (again, asks_again) = mpsc::channel(AGAIN_MAX);
         let (late, delayed_ones) = mpsc::channel(DELAYED_MAX);
         let link = Self {
             ipv6: socket.local_addr()?.is_ipv6(),
             socket,
             weather,
-            seal: Seal::new(key),
+            seal: Seal::new(keys),
             cluster: cluster_mark(cluster),
             own,
             counts: Counts::default(),
             peers: Mutex::default(),
+            replays: Mutex::new(Replays::new()),
+            number: AtomicU64::new(0),
+            again,
             delayed: Arc::new(Semaphore::new(DELAYED_MAX)),
             late,
         };
         // One byte more than any datagram has: nothing is cut off unseen.
         let buffer = vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice();
-        Ok((Arc::new(link), Inbox { late: delayed_ones, buffer }))
+        Ok((Arc::new(link), Inbox { late: delayed_ones, buffer }, asks_again))
     }
 
     /// Sends, or drops and counts: UDP promises no more.
@@ -92,7 +113,20 @@ impl Link {
         if matches!(body, Body::Ask(_)) && self.knows_enough(to) {
             return;
         }
-        let frame = Frame { cluster: self.cluster, from: self.own, body };
+        let mailbox = self.peers.lock().mailboxes.get(&to).copied().unwrap_or(NOWHERE);
+        self.post(to, mailbox, body).await;
+    }
+
+    async fn post(self: &Arc<Self>, to: SocketAddr, mailbox: Mailbox, body: Body) {
+        let ours = self.replays.lock().mailbox();
+        let frame = Frame {
+            cluster: self.cluster,
+            from: self.own,
+            mailbox: ours,
+            to: mailbox,
+            number: self.number.fetch_add(1, Ordering::Relaxed),
+            body,
+        };
         let datagram = match frame.encode().and_then(|plain| self.seal.close(&plain)) {
             Ok(datagram) if datagram.len() <= DATAGRAM_BYTES_MAX => datagram,
             Ok(_) => return self.counts.drop(Reason::Oversized, to),
@@ -131,7 +165,7 @@ impl Link {
     }
 
     /// The next datagram that is sound and not our own. Loses nothing when its future is dropped.
-    pub(super) async fn receive(&self, inbox: &mut Inbox) -> (SocketAddr, Frame) {
+    pub(super) async fn receive(self: &Arc<Self>, inbox: &mut Inbox) -> (SocketAddr, Frame) {
         loop {
             let (from, frame) = tokio::select! {
                 received = self.socket.recv_from(&mut inbox.buffer) => match received {
@@ -149,7 +183,8 @@ impl Link {
                 },
                 Some((from, datagram)) = inbox.late.recv() => (from, self.open(from, &datagram)),
             };
-            if let Some(frame) = frame {
+            let Some(frame) = frame else { continue };
+            if let Some(frame) = self.hear(from, frame).await {
                 return (from, frame);
             }
         }
@@ -177,16 +212,41 @@ impl Link {
     fn open(&self, from: SocketAddr, datagram: &[u8]) -> Option<Frame> {
         let frame = self.seal.open(datagram).and_then(|plain| Frame::decode(&plain, self.cluster));
         match frame {
-            Ok(frame) => {
-                self.peers.lock().hear(from, frame.from);
-                // A seed's name may resolve to this very node: it was heard, and has nothing to say.
-                (frame.from != self.own).then_some(frame)
-            }
+            Ok(frame) => Some(frame),
             Err(reason) => {
                 self.counts.drop(reason, from);
                 None
             }
         }
+    }
+
+    /// What there is to be done about a datagram, if anything.
+    async fn hear(self: &Arc<Self>, from: SocketAddr, frame: Frame) -> Option<Frame> {
+        let heard = self.replays.lock().hear(frame.from, frame.to, frame.number);
+        match heard {
+            Heard::New => {}
+            Heard::Again => {
+                self.counts.drop(Reason::Replayed, from);
+                return None;
+            }
+            Heard::Unaddressed => {
+                self.counts.drop(Reason::Unaddressed, from);
+                if matches!(frame.body, Body::Ask(_)) && self.peers.lock().may_tell() {
+                    // Not kept: an old datagram must not move a mailbox that is known.
+                    self.post(from, frame.mailbox, Body::Who).await;
+                }
+                return None;
+            }
+        }
+        self.peers.lock().reached_by(from, frame.mailbox);
+        if matches!(frame.body, Body::Who) {
+            // Full: the next round asks as well.
+            let _ = self.again.try_send(from);
+            return None;
+        }
+        self.peers.lock().hear(from, frame.from);
+        // A seed's name may resolve to this very node: it was heard, and has nothing to say.
+        (frame.from != self.own).then_some(frame)
     }
 
     /// Tells everyone alive that this process stops.
@@ -238,6 +298,23 @@ impl Peers {
         if self.heard.len() < HEARD_MAX || self.heard.contains_key(&from) {
             self.heard.insert(from, (Instant::now(), who));
         }
+    }
+
+    fn reached_by(&mut self, from: SocketAddr, mailbox: Mailbox) {
+        if self.mailboxes.len() >= HEARD_MAX && !self.mailboxes.contains_key(&from) {
+            // They are told again by whom they belong to.
+            self.mailboxes.clear();
+        }
+        self.mailboxes.insert(from, mailbox);
+    }
+
+    fn may_tell(&mut self) -> bool {
+        let (since, told) = self.told.get_or_insert_with(|| (Instant::now(), 0));
+        if since.elapsed() >= Duration::from_secs(1) {
+            (*since, *told) = (Instant::now(), 0);
+        }
+        *told += 1;
+        *told <= MAILBOXES_PER_SECOND
     }
 
     fn heard_within(&self, peer: SocketAddr, time: impl Fn(ReplicaId) -> Duration) -> bool {

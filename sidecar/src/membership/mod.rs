@@ -17,6 +17,7 @@ mod counts;
 mod frame;
 mod gossip;
 mod link;
+mod replay;
 mod roster;
 mod seal;
 mod seeds;
@@ -34,11 +35,13 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::core::identity::Replica;
+use crate::keyring::KeyRing;
 use gossip::Gossip;
 use link::Link;
 use roster::Roster;
 
 pub use counts::{DroppedDatagrams, Traffic};
+pub use frame::cluster_mark;
 
 /// Between two rounds of gossip. A newcomer is alive after three heartbeats and the judgement after them: a second.
 const ROUND: Duration = Duration::from_millis(300);
@@ -56,8 +59,8 @@ pub struct Settings {
     pub advertise: SocketAddr,
     /// Hosts and ports to knock at, again and again while nobody there answers.
     pub join: Vec<(String, u16)>,
-    /// The secret that all nodes share. Without one datagrams are plain: for loopback only.
-    pub key: Option<[u8; 32]>,
+    /// The secrets that all nodes share. Without them datagrams are plain: for loopback only.
+    pub keys: Option<KeyRing>,
 }
 
 /// What membership tells its owner.
@@ -72,6 +75,8 @@ pub enum Event {
     },
     /// This process was alive, and has left, fallen silent, or been replaced by a later one of its name.
     Dead(Replica),
+    /// Nobody answers at this address, where a member should be. Told now and then.
+    Unanswered(SocketAddr),
     /// Another living process bears this node's name: the operator started two of them.
     NameTaken {
         /// The other one.
@@ -143,8 +148,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Starts to gossip on a socket that is already bound. `events` is called from one task, one event after the
-    /// other, and must not block. Must be called within a tokio runtime.
+    /// Starts to gossip on a socket that is already bound. What lives and dies is told from one task,
+    /// one event after the other. `events` must not block. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The settings or the socket are of no use.
@@ -154,20 +159,26 @@ impl Membership {
         weather: Arc<dyn Weather>,
         events: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let Settings { replica: own, cluster, advertise, join, key } = settings;
+        let Settings { replica: own, cluster, advertise, join, keys } = settings;
         check(&own, advertise)?;
-        let (link, inbox) =
-            Link::new(socket, weather, key.as_ref(), &cluster, own.id).map_err(StartError::Socket)?;
+        let (link, inbox, again) =
+            Link::new(socket, weather, keys, &cluster, own.id).map_err(StartError::Socket)?;
         let (gossip, departures) = gossip::start(&own, &cluster, advertise, link.clone(), inbox)
             .await
             .map_err(StartError::Gossip)?;
         let gossip = Arc::new(gossip);
         let roster = Roster::new(own.clone(), advertise);
         let mut tasks = JoinSet::new();
-        tasks.spawn(roster::watch(roster, gossip.clone(), departures, link.clone(), events));
+        let events: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(events);
+        let tell = Arc::clone(&events);
+        tasks
+            .spawn(roster::watch(roster, gossip.clone(), departures, link.clone(), move |event| tell(event)));
         for (host, port) in join {
-            tasks.spawn(seeds::knock(host, port, advertise, link.clone(), gossip.clone()));
+            let silent = Arc::clone(&events);
+            let silent = move |address| silent(Event::Unanswered(address));
+            tasks.spawn(seeds::knock(host, port, advertise, link.clone(), gossip.clone(), silent));
         }
+        tasks.spawn(seeds::ask_again(again, gossip.clone()));
         tasks.spawn(seeds::remember(link.clone(), gossip.clone()));
         Ok(Self { own, link, gossip, tasks })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ROUND;
@@ -19,6 +20,9 @@ const ADDRESSES_MAX: usize = 64;
 const EAGER_ROUNDS: u32 = 10;
 const PATIENT: Duration = Duration::from_secs(1);
 
+/// A seed where nobody answers is told of this often.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// Names are looked up this often while somebody there is missing, and otherwise.
 const LOOK_UP_MISSING: Duration = Duration::from_secs(5);
 const LOOK_UP_FOUND: Duration = Duration::from_secs(60);
@@ -26,10 +30,18 @@ const LOOK_UP_LONGEST: Duration = Duration::from_secs(5);
 
 /// Knocks at every address of a seed where nobody of the cluster is, for ever. *Every* address: with one name for
 /// all nodes, two halves that each found a part of it would never meet.
-pub(super) async fn knock(host: String, port: u16, own: SocketAddr, link: Arc<Link>, gossip: Arc<Gossip>) {
+pub(super) async fn knock(
+    host: String,
+    port: u16,
+    own: SocketAddr,
+    link: Arc<Link>,
+    gossip: Arc<Gossip>,
+    silent: impl Fn(SocketAddr),
+) {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut looked_up: Option<Instant> = None;
     let mut round = 0u32;
+    let mut complain = Instant::now() + SILENT;
     loop {
         let missing = addresses.is_empty() || addresses.iter().any(|&address| !link.reaches(address));
         let fresh = if missing { LOOK_UP_MISSING } else { LOOK_UP_FOUND };
@@ -42,8 +54,19 @@ pub(super) async fn knock(host: String, port: u16, own: SocketAddr, link: Arc<Li
         for &address in addresses.iter().filter(|&&address| !link.reaches(address)) {
             gossip.ask(address);
         }
+        if complain <= Instant::now() {
+            complain = Instant::now() + SILENT;
+            addresses.iter().filter(|&&address| !link.reaches(address)).for_each(|&address| silent(address));
+        }
         round = round.saturating_add(1);
         sleep(if round <= EAGER_ROUNDS { ROUND } else { PATIENT }).await;
+    }
+}
+
+/// Asks those again who have said where they are reached.
+pub(super) async fn ask_again(mut again: mpsc::Receiver<SocketAddr>, gossip: Arc<Gossip>) {
+    while let Some(address) = again.recv().await {
+        gossip.ask(address);
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use super::chaos::Faults;
 use super::link::{self, Introduced, Link, LinkError};
 use super::links::Handler;
-use super::secure::OpenError;
+use super::secure::{OpenError, StreamSecrets};
 use super::traffic::Traffic;
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::Hello;
+use crate::wire::Budget;
 
 /// Between two log lines of one kind about one peer.
 const QUIET: Duration = Duration::from_secs(10);
@@ -28,17 +29,22 @@ const QUIET_MAX: usize = 256;
 /// A link on which something came within this time is not replaced by its equal: keepalives come more often.
 const LIVELY_MILLIS: u64 = 2_500;
 
+/// Says that there is nothing wrong: in a large cluster not everyone is linked with everyone.
+pub(super) const NOT_NEEDED: &str = "they are no neighbours";
+
 /// Says that there is nothing wrong: of two links at once one has to go.
 const STANDS: &str = "a link stands already";
 
 pub(super) struct Shared {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) ours: Replica,
-    pub(super) key: Option<[u8; 32]>,
+    pub(super) secrets: StreamSecrets,
     pub(super) faults: Arc<Faults>,
     pub(super) rehearses: bool,
     pub(super) traffic: Traffic,
     pub(super) queue_bytes_max: usize,
+    /// Room for large messages that come in.
+    pub(super) unpacking: Budget,
     pub(super) standing: RwLock<BTreeMap<ReplicaId, Standing>>,
     /// Grows whenever a link comes up or goes down.
     pub(super) changes: watch::Sender<u64>,
@@ -117,9 +123,9 @@ impl Shared {
             Err(error) => return Err(Box::new((introduced, error))),
         };
         let hello = introduced.hello.clone();
-        let (peer, dialled) = (hello.replica.clone(), introduced.dialled);
+        let (peer, dialled, key) = (hello.replica.clone(), introduced.dialled, introduced.key);
         self.close_some(|link| link.peer.node == peer.node, Closing::Because("another link takes its place"));
-        let link = Arc::new(Link::new(self, peer.clone(), preferred));
+        let link = Arc::new(Link::new(self, peer.clone(), preferred, key));
         self.standing.write().insert(peer.id, Standing { link: Arc::clone(&link), task: None });
         self.traffic.opened();
         tracing::info!(peer = %peer.node, id = %peer.id, dialled, "link up");
@@ -196,7 +202,7 @@ impl Shared {
         };
         let harmless = match error {
             LinkError::Unwanted(why) => *why == STANDS,
-            LinkError::Refused(why) => why == STANDS,
+            LinkError::Refused(why) => why == STANDS || why == NOT_NEEDED,
             LinkError::Closed | LinkError::Blocked => true,
             _ => io_only,
         };

@@ -4,6 +4,7 @@
 //! knows the address, or only it is let through. Of two links at once both keep the one that the smaller name
 //! dialled, so neither two nor none can last.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::books::Shared;
+use super::books::{Closing, NOT_NEEDED, Shared};
 use super::link::{self, LinkError};
-use crate::core::identity::Replica;
+use crate::core::identity::{Replica, ReplicaId};
 
 /// A dial that takes longer has failed.
 const DIAL_MAX: Duration = Duration::from_secs(2);
@@ -34,6 +35,11 @@ const GIVE_UP: Duration = Duration::from_secs(10 * 60);
 
 /// Between looks at whether a rehearsed failure has ended.
 const BLOCKED_LOOK: Duration = Duration::from_millis(50);
+
+/// Between looks at which links are wanted, and how many of them in a row must find that one is not before it goes:
+/// whose list of members is older still wants it.
+const WANTED_LOOK: Duration = Duration::from_millis(500);
+const UNWANTED_LOOKS: u32 = 10;
 
 /// Strangers who are introducing themselves, at most. More wait to be accepted.
 const STRANGERS_MAX: usize = 128;
@@ -70,12 +76,16 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, node: String, mut target: w
                 Err(_) => return,
             },
         }
-        let Target { address, lost, .. } = target.borrow_and_update().clone();
+        let Target { address, lost, replica } = target.borrow_and_update().clone();
         if lost.is_some_and(|lost| lost.elapsed() >= GIVE_UP) {
             return;
         }
         if shared.faults.of(&node).blocked {
             sleep(BLOCKED_LOOK).await;
+            continue;
+        }
+        if !shared.handler.wants(replica.id) {
+            sleep(WANTED_LOOK).await;
             continue;
         }
         if shared.has(&node) {
@@ -85,6 +95,13 @@ pub(super) async fn keep_linked(shared: Arc<Shared>, node: String, mut target: w
         if let Err(error) = dial(&shared, address).await {
             shared.failed(&format!("{node} at {address}"), &error);
         }
+    }
+}
+
+/// Dials somebody who is known by nothing but an address.
+pub(super) async fn probe(shared: Arc<Shared>, address: SocketAddr) {
+    if let Err(error) = dial(&shared, address).await {
+        shared.failed(&address.to_string(), &error);
     }
 }
 
@@ -125,6 +142,27 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             Err(error) => {
                 shared.complain("accept", "", &format!("cannot accept links: {error}"));
                 sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Closes links that stand and are not wanted, for ever.
+pub(super) async fn drop_unwanted(shared: Arc<Shared>) {
+    let mut looks: BTreeMap<ReplicaId, u32> = BTreeMap::new();
+    loop {
+        sleep(WANTED_LOOK).await;
+        let standing: Vec<ReplicaId> = shared.standing.read().keys().copied().collect();
+        looks.retain(|id, _| standing.contains(id));
+        for id in standing {
+            if shared.handler.wants(id) {
+                looks.remove(&id);
+                continue;
+            }
+            let unwanted = looks.entry(id).or_default();
+            *unwanted += 1;
+            if *unwanted > UNWANTED_LOOKS {
+                shared.close(|link| link.peer.id == id, Closing::Because(NOT_NEEDED));
             }
         }
     }

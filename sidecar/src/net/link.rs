@@ -16,6 +16,7 @@ use super::secure::{self, OpenError, Reader, Writer};
 use super::{receive, transmit};
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message};
+use crate::keyring::KeyId;
 use crate::wire::{self, Decoder, Incoming, WireError};
 
 /// A handshake that takes longer has failed.
@@ -48,6 +49,8 @@ impl LinkError {
             Self::Io(_) | Self::Open(OpenError::Io(_)) => "io",
             Self::Open(OpenError::NotOurs) => "not_ours",
             Self::Open(OpenError::OtherVersion(_)) => "unknown_version",
+            Self::Open(OpenError::OtherCluster) => "cluster",
+            Self::Open(OpenError::OtherSessionIds) => "session_ids",
             Self::Open(_) => "key",
             Self::Wire(error) => error.kind(),
             Self::Refused(_) => "refused",
@@ -105,6 +108,8 @@ pub(super) struct Link {
     pub(super) peer: Replica,
     /// The node with the smaller name has dialled: of two links at once this one stays.
     pub(super) preferred: bool,
+    /// The cluster key that it was opened with.
+    pub(super) key: Option<KeyId>,
     pub(super) queue: Queue,
     /// Milliseconds after the start at which something last came.
     pub(super) heard_millis: AtomicU64,
@@ -116,10 +121,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(shared: &Shared, peer: Replica, preferred: bool) -> Self {
+    pub(super) fn new(shared: &Shared, peer: Replica, preferred: bool, key: Option<KeyId>) -> Self {
         Self {
             peer,
             preferred,
+            key,
             queue: Queue::new(shared.queue_bytes_max),
             heard_millis: AtomicU64::new(shared.millis()),
             gate: Mutex::new(true),
@@ -158,6 +164,7 @@ impl Link {
 pub(super) struct Introduced {
     pub(super) hello: Hello,
     pub(super) dialled: bool,
+    pub(super) key: Option<KeyId>,
     reader: Reader,
     writer: Writer,
     decoder: Decoder,
@@ -171,21 +178,21 @@ pub(super) async fn introduce(
 ) -> Result<Introduced, LinkError> {
     stream.set_nodelay(true)?;
     let handshake = async {
-        let (reader, writer) = secure::open(stream, shared.key, dialled).await?;
-        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX);
+        let (reader, writer, key) = secure::open(stream, &shared.secrets, dialled).await?;
+        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX).share(&shared.unpacking);
         let mut ends = Ends { reader, writer, decoder };
         match ends.exchange(shared, dialled).await {
-            Ok(hello) => Ok((hello, ends)),
+            Ok(hello) => Ok((hello, ends, key)),
             Err(error) => {
                 ends.part(&error).await;
                 Err(error)
             }
         }
     };
-    let (hello, ends) = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or(Err(LinkError::Silent))?;
+    let (hello, ends, key) = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or(Err(LinkError::Silent))?;
     let Ends { reader, writer, decoder } = ends;
     let decoder = decoder.raise_limit(wire::MESSAGE_BYTES_MAX);
-    Ok(Introduced { hello, dialled, reader, writer, decoder })
+    Ok(Introduced { hello, dialled, key, reader, writer, decoder })
 }
 
 /// Both directions of a stream.

@@ -14,16 +14,27 @@ use tokio::time::{Instant, timeout};
 use super::books::{Closing, Shared};
 use super::chaos::Faults;
 use super::dial::{self, Target};
+use super::link::Link;
 use super::queue::Pushed;
+use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
+use crate::wire::{Budget, MESSAGE_BYTES_MAX};
+
+/// Bytes of large messages in the making, over all links: two of the largest.
+const UNPACKING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Whoever the links serve. Called from the tasks that read, one call at a time for each peer: [`up`](Self::up), then
 /// its messages, then [`down`](Self::down). Must not block for long.
 pub trait Handler: Send + Sync + 'static {
     /// What this node says first.
     fn hello(&self) -> Hello;
+    /// Whether a link to this process should stand. Where not, it is not dialled, and a link that its other end has
+    /// made is dropped after a while.
+    fn wants(&self, _peer: PeerId) -> bool {
+        true
+    }
     /// A link stands.
     fn up(&self, hello: Hello);
     /// A peer said something.
@@ -35,12 +46,27 @@ pub trait Handler: Send + Sync + 'static {
 /// How links are set up.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
-    /// The cluster's key; none: plain text.
-    pub key: Option<[u8; 32]>,
+    /// What makes a stream this cluster's.
+    pub secrets: StreamSecrets,
     /// Bytes that may wait on one link.
     pub queue_bytes_max: usize,
     /// Failures may be rehearsed.
     pub rehearses: bool,
+}
+
+/// What waits on the links.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Links that stand.
+    pub links: usize,
+    /// Bytes that wait to be sent on the link where most do.
+    pub bytes_longest: usize,
+    /// What may wait on one link.
+    pub bytes_max: usize,
+    /// Bytes of large messages that are not whole yet, or not unpacked, over all links.
+    pub unpacking: usize,
+    /// What they may be.
+    pub unpacking_max: usize,
 }
 
 /// All links of a node.
@@ -48,7 +74,8 @@ pub struct Links {
     shared: Arc<Shared>,
     /// By node name.
     dialling: Mutex<BTreeMap<String, Dialling>>,
-    accepting: Mutex<Option<AbortHandle>>,
+    /// What accepts links, and what drops those that are not wanted.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 struct Dialling {
@@ -62,24 +89,26 @@ impl Links {
         let shared = Arc::new(Shared {
             ours: handler.hello().replica,
             handler,
-            key: settings.key,
+            secrets: settings.secrets.clone(),
             faults,
             rehearses: settings.rehearses,
             traffic: Traffic::default(),
             queue_bytes_max: settings.queue_bytes_max,
+            unpacking: Budget::new(UNPACKING_BYTES_MAX),
             standing: RwLock::default(),
             changes: watch::Sender::new(0),
             started: Instant::now(),
             changing: Mutex::default(),
             quiet_until: Mutex::default(),
         });
-        Self { shared, dialling: Mutex::default(), accepting: Mutex::default() }
+        Self { shared, dialling: Mutex::default(), tasks: Mutex::default() }
     }
 
     /// Accepts links from now on. Must be called within a tokio runtime, and once.
     pub fn listen(&self, listener: TcpListener) {
         let accept = tokio::spawn(dial::accept(Arc::clone(&self.shared), listener));
-        *self.accepting.lock() = Some(accept.abort_handle());
+        let drop_unwanted = tokio::spawn(dial::drop_unwanted(Arc::clone(&self.shared)));
+        self.tasks.lock().extend([accept.abort_handle(), drop_unwanted.abort_handle()]);
     }
 
     /// This process is there, at this address, and it is the current one of its name. A link to it is kept up from
@@ -150,6 +179,33 @@ impl Links {
         self.shared.close(|link| faults.of(&link.peer.node).blocked, Closing::Cut);
     }
 
+    /// The cluster's keys are others now: links that were opened with one that counts no longer are opened anew, so
+    /// that taking a key away takes away what it has opened.
+    pub fn keys_changed(&self) {
+        let Some(keys) = &self.shared.secrets.keys else { return };
+        let stale = |link: &Link| link.key.is_some_and(|key| !keys.accepts(key));
+        self.shared.close(stale, Closing::Because("its cluster key is no longer accepted"));
+    }
+
+    /// Somebody should be there, and gossip is not answered: opens a stream, whose handshake says what is wrong. If
+    /// nothing is, a link stands.
+    pub fn probe(&self, address: SocketAddr) {
+        tokio::spawn(dial::probe(Arc::clone(&self.shared), address));
+    }
+
+    /// The links' queues, and the bytes that wait to be written or handed on.
+    pub fn queues(&self) -> Queues {
+        let standing = self.shared.standing.read();
+        let bytes = standing.values().map(|standing| standing.link.queue.bytes());
+        Queues {
+            links: standing.len(),
+            bytes_longest: bytes.max().unwrap_or(0),
+            bytes_max: self.shared.queue_bytes_max,
+            unpacking: self.shared.unpacking.used(),
+            unpacking_max: self.shared.unpacking.max(),
+        }
+    }
+
     /// What went over the links.
     pub fn traffic(&self) -> &Traffic {
         &self.shared.traffic
@@ -176,9 +232,7 @@ impl Links {
     }
 
     fn stop_growing(&self) {
-        if let Some(accepting) = self.accepting.lock().take() {
-            accepting.abort();
-        }
+        std::mem::take(&mut *self.tasks.lock()).iter().for_each(AbortHandle::abort);
         std::mem::take(&mut *self.dialling.lock()).values().for_each(|dialling| dialling.task.abort());
     }
 }

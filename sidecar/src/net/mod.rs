@@ -25,7 +25,8 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, UdpSocket};
 
 pub use chaos::Faults;
-pub use links::{Handler, LinkSettings, Links};
+pub use links::{Handler, LinkSettings, Links, Queues};
+pub use secure::StreamSecrets;
 pub use traffic::{Traffic, TrafficFigures};
 
 /// How often a free port is sought that is free for both protocols.

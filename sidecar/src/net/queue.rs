@@ -75,6 +75,11 @@ impl Queue {
         Pushed::Queued
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+
     /// What waits, once something does: about this many bytes, at least one message. `None` when the queue is closed
     /// and empty. Dropping the future loses nothing.
     pub(super) async fn take(&self, bytes_max: usize) -> Option<Vec<Queued>> {

@@ -2,8 +2,10 @@
 //!
 //! Both sides begin with six bytes: who we are, which version, and whether there is a key. So a node with a key and
 //! one without can tell each other what is wrong. With a cluster key `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`
-//! follows: both sides prove that they have the key, and fresh Diffie-Hellman keys give forward secrecy. Each Noise
-//! message follows its length in two bytes; a length of 0 in the handshake says that the other's key is a wrong one.
+//! follows: both sides prove that they have the key, and fresh Diffie-Hellman keys give forward secrecy. Who dials uses
+//! its first key; who answers tries all that it accepts. The first message carries, sealed, what stands for the
+//! cluster's name and for the way in which session ids are stored: who has the key and belongs elsewhere is told so
+//! before anybody says who it is. Each Noise message follows its length in two bytes; a length that none has is a refusal.
 
 use std::fmt;
 use std::io;
@@ -14,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::keyring::{KeyId, KeyRing};
 use crate::wire::Guard;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
@@ -34,8 +37,40 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 
-/// A key for one stream, or none.
-pub(super) type Key = Option<[u8; 32]>;
+/// Lengths that refuse.
+const REFUSES_KEY: u16 = 0;
+const REFUSES_CLUSTER: u16 = u16::MAX;
+const REFUSES_IDS: u16 = u16::MAX - 1;
+
+/// What makes a stream this cluster's.
+#[derive(Clone, Debug, Default)]
+pub struct StreamSecrets {
+    /// The cluster's keys; none: plain text.
+    pub keys: Option<KeyRing>,
+    /// Stands for the cluster's name.
+    pub cluster: [u8; 8],
+    /// Stands for the way in which session ids are stored; zeros: as they are.
+    pub session_ids: [u8; 8],
+}
+
+impl StreamSecrets {
+    fn marks(&self) -> [u8; 16] {
+        let mut marks = [0; 16];
+        marks[..8].copy_from_slice(&self.cluster);
+        marks[8..].copy_from_slice(&self.session_ids);
+        marks
+    }
+
+    /// What is wrong with a peer that says this of itself, and how it is told.
+    fn judge(&self, marks: &[u8]) -> Result<(), (OpenError, u16)> {
+        let marks: &[u8; 16] = marks.try_into().map_err(|_| (OpenError::NotOurs, REFUSES_KEY))?;
+        match marks.split_at(8) {
+            (cluster, _) if cluster != self.cluster => Err((OpenError::OtherCluster, REFUSES_CLUSTER)),
+            (_, ids) if ids != self.session_ids => Err((OpenError::OtherSessionIds, REFUSES_IDS)),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Why a stream is none that this node can use.
 #[derive(Debug)]
@@ -49,6 +84,8 @@ pub(super) enum OpenError {
     /// This node has a key and the peer has none.
     PeerPlain,
     OtherKey,
+    OtherCluster,
+    OtherSessionIds,
 }
 
 impl fmt::Display for OpenError {
@@ -60,6 +97,11 @@ impl fmt::Display for OpenError {
             Self::PeerKeyed => f.write_str("it has a cluster key and this node has none"),
             Self::PeerPlain => f.write_str("it has no cluster key and this node has one"),
             Self::OtherKey => f.write_str("its cluster key is another one than this node's"),
+            Self::OtherCluster => f.write_str("it belongs to another cluster"),
+            Self::OtherSessionIds => f.write_str(
+                "it stores session ids in another way: --hash-session-ids, and the session-ids line of the key file, \
+                 must be the same on all nodes",
+            ),
         }
     }
 }
@@ -75,10 +117,17 @@ fn broken(error: snow::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not what the peer sealed ({error})"))
 }
 
+/// A stream that is ready, and the key that both sides have proved to have.
+pub(super) type Opened = (Reader, Writer, Option<KeyId>);
+
 /// Makes a stream ready: the first bytes, and the handshake where there is a key.
-pub(super) async fn open(stream: TcpStream, key: Key, dials: bool) -> Result<(Reader, Writer), OpenError> {
+pub(super) async fn open(
+    stream: TcpStream,
+    secrets: &StreamSecrets,
+    dials: bool,
+) -> Result<Opened, OpenError> {
     let (mut read, mut write) = stream.into_split();
-    let mode = if key.is_some() { KEYED } else { PLAIN };
+    let mode = if secrets.keys.is_some() { KEYED } else { PLAIN };
     let [m0, m1, m2, m3] = MAGIC;
     write.write_all(&[m0, m1, m2, m3, VERSION, mode]).await?;
     let mut theirs = [0; 6];
@@ -91,44 +140,83 @@ pub(super) async fn open(stream: TcpStream, key: Key, dials: bool) -> Result<(Re
         [.., PLAIN] => return Err(OpenError::PeerPlain),
         _ => return Err(OpenError::NotOurs),
     }
-    let noise = match key {
-        Some(key) => Some(Arc::new(shake_hands(&mut read, &mut write, &key, dials).await?)),
-        None => None,
+    let (noise, key) = match &secrets.keys {
+        Some(keys) => {
+            let mut hands = Hands { read: &mut read, write: &mut write, buffer: [0; HANDSHAKE_BYTES_MAX] };
+            let (noise, key) = match dials {
+                true => hands.call(keys, secrets).await?,
+                false => hands.answer(keys, secrets).await?,
+            };
+            (Some(Arc::new(noise.into_stateless_transport_mode().map_err(broken)?)), Some(key))
+        }
+        None => (None, None),
     };
     let reader =
         Reader { stream: read, noise: noise.clone(), nonce: 0, sealed: Vec::new(), plain: Vec::new() };
-    Ok((reader, Writer { stream: write, noise, nonce: 0, sealed: Vec::new(), torn: false }))
+    Ok((reader, Writer { stream: write, noise, nonce: 0, sealed: Vec::new(), torn: false }, key))
 }
 
-async fn shake_hands(
-    read: &mut OwnedReadHalf,
-    write: &mut OwnedWriteHalf,
-    key: &[u8; 32],
-    dials: bool,
-) -> Result<StatelessTransportState, OpenError> {
-    let mut state = handshake(key, dials).map_err(broken)?;
-    let mut buffer = [0; HANDSHAKE_BYTES_MAX];
-    while !state.is_handshake_finished() {
-        if state.is_my_turn() {
-            let len = state.write_message(&[], &mut buffer).map_err(broken)?;
-            // In one piece: it fits a segment.
-            let message = [&(len as u16).to_le_bytes()[..], &buffer[..len]].concat();
-            write.write_all(&message).await?;
-            continue;
-        }
-        let len = usize::from(read.read_u16_le().await?);
-        if len == 0 {
-            return Err(OpenError::OtherKey);
-        }
-        let mut sealed = [0; HANDSHAKE_BYTES_MAX];
-        let sealed = sealed.get_mut(..len).ok_or(OpenError::NotOurs)?;
-        read.read_exact(sealed).await?;
-        if state.read_message(sealed, &mut buffer).is_err() {
-            write.write_all(&0u16.to_le_bytes()).await?;
-            return Err(OpenError::OtherKey);
-        }
+/// The handshake: `-> psk, e` with our marks, `<- e, ee`.
+struct Hands<'a> {
+    read: &'a mut OwnedReadHalf,
+    write: &'a mut OwnedWriteHalf,
+    buffer: [u8; HANDSHAKE_BYTES_MAX],
+}
+
+impl Hands<'_> {
+    async fn call(
+        &mut self,
+        keys: &KeyRing,
+        secrets: &StreamSecrets,
+    ) -> Result<(HandshakeState, KeyId), OpenError> {
+        let keys = keys.keys();
+        let key = keys.first().ok_or(OpenError::OtherKey)?;
+        let mut state = handshake(&key.stream, true).map_err(broken)?;
+        self.say(&mut state, &secrets.marks()).await?;
+        let (sealed, len) = self.hear().await?;
+        let opened = state.read_message(&sealed[..len], &mut self.buffer);
+        opened.map_err(|_| OpenError::OtherKey)?;
+        Ok((state, key.id))
     }
-    Ok(state.into_stateless_transport_mode().map_err(broken)?)
+
+    async fn answer(
+        &mut self,
+        keys: &KeyRing,
+        secrets: &StreamSecrets,
+    ) -> Result<(HandshakeState, KeyId), OpenError> {
+        let (sealed, len) = self.hear().await?;
+        for key in keys.keys().iter() {
+            let mut state = handshake(&key.stream, false).map_err(broken)?;
+            let Ok(said) = state.read_message(&sealed[..len], &mut self.buffer) else { continue };
+            if let Err((error, refusal)) = secrets.judge(&self.buffer[..said]) {
+                self.write.write_all(&refusal.to_le_bytes()).await?;
+                return Err(error);
+            }
+            self.say(&mut state, &[]).await?;
+            return Ok((state, key.id));
+        }
+        self.write.write_all(&REFUSES_KEY.to_le_bytes()).await?;
+        Err(OpenError::OtherKey)
+    }
+
+    async fn say(&mut self, state: &mut HandshakeState, payload: &[u8]) -> Result<(), OpenError> {
+        let len = state.write_message(payload, &mut self.buffer).map_err(broken)?;
+        // In one piece: it fits a segment.
+        let message = [&(len as u16).to_le_bytes()[..], &self.buffer[..len]].concat();
+        Ok(self.write.write_all(&message).await?)
+    }
+
+    async fn hear(&mut self) -> Result<([u8; HANDSHAKE_BYTES_MAX], usize), OpenError> {
+        let len = match self.read.read_u16_le().await? {
+            REFUSES_KEY => return Err(OpenError::OtherKey),
+            REFUSES_CLUSTER => return Err(OpenError::OtherCluster),
+            REFUSES_IDS => return Err(OpenError::OtherSessionIds),
+            len => usize::from(len),
+        };
+        let mut sealed = [0; HANDSHAKE_BYTES_MAX];
+        self.read.read_exact(sealed.get_mut(..len).ok_or(OpenError::NotOurs)?).await?;
+        Ok((sealed, len))
+    }
 }
 
 fn handshake(key: &[u8; 32], dials: bool) -> Result<HandshakeState, snow::Error> {

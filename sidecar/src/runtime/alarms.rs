@@ -19,6 +19,7 @@ enum Subject {
     Divergence(u8),
     Correction,
     Skew,
+    Memory,
     Forgotten,
 }
 
@@ -35,6 +36,7 @@ impl Alarms {
             Alarm::Diverged { shard, .. } => Subject::Divergence(shard.0),
             Alarm::Corrected { .. } => Subject::Correction,
             Alarm::Skewed { .. } => Subject::Skew,
+            Alarm::MemoryFull { .. } => Subject::Memory,
             Alarm::Forgotten { .. } => Subject::Forgotten,
         };
         let mut quiet_until = self.0.lock();
@@ -57,6 +59,12 @@ fn log(alarm: &Alarm) {
         Alarm::Corrected { millis } => tracing::error!(
             millis,
             "this node's clock is out of step with most of the cluster: its stamps are corrected; check NTP"
+        ),
+        Alarm::MemoryFull { bytes, limit } => tracing::error!(
+            bytes,
+            limit,
+            "the state has reached --max-memory: writes that make it grow get 507; raise it on every node, or destroy \
+             what is not needed"
         ),
         Alarm::Forgotten { member } => tracing::error!(
             member = %member.node,

@@ -15,6 +15,10 @@ impl Handler for ToDriver {
         self.0.read(|node, _| node.hello())
     }
 
+    fn wants(&self, peer: PeerId) -> bool {
+        self.0.read(|node, _| node.wants_link(peer))
+    }
+
     fn up(&self, hello: Hello) {
         self.0.change(|node, now| {
             let peer = hello.replica.id;

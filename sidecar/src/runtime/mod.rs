@@ -9,9 +9,11 @@ mod clocks;
 mod driver;
 mod handler;
 mod port;
+mod reload;
 mod rescue;
 mod serve;
 mod service;
+mod socket_file;
 #[cfg(test)]
 mod tests;
 

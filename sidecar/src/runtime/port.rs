@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::service::Service;
-use crate::api::port::{Chaos, Port, Waiting};
+use crate::api::port::{ApiFigures, Chaos, Port, Waiting};
 use crate::core::command::{
     Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
     Write, Written,
@@ -78,7 +78,7 @@ impl Port for Service {
         self.chaos.as_deref()
     }
 
-    fn metrics(&self) -> String {
-        metrics::render(&self.sources())
+    fn metrics(&self, api: &ApiFigures) -> String {
+        metrics::render(&self.sources(*api))
     }
 }

@@ -17,14 +17,17 @@ use super::chaos::{GossipWeather, Rehearsal};
 use super::clocks::Clocks;
 use super::driver::Driver;
 use super::handler::{ToDriver, ToLinks};
+use super::reload::Reload;
 use super::service::Service;
+use super::socket_file::SocketFile;
 use crate::api::port::Chaos;
-use crate::api::{self, ApiSettings};
-use crate::config::Config;
+use crate::api::{self, ApiSettings, Listener};
+use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::node::{Dropped, HandOver, Input, Node, NodeConfig};
+use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
-use crate::net::{self, Faults, LinkSettings, Links};
+use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
 
 /// Bytes that may wait on one link.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -44,7 +47,7 @@ pub enum ServeError {
     /// An address cannot be bound.
     Bind {
         /// Which one.
-        address: SocketAddr,
+        address: String,
         /// Its flag.
         flag: &'static str,
         /// Why.
@@ -78,10 +81,12 @@ impl std::error::Error for ServeError {}
 /// A node with its ports bound, and nothing started.
 pub struct Bound {
     config: Config,
-    api: TcpListener,
+    api: Listener,
+    /// Held as long as the API listens on it.
+    socket_file: Option<SocketFile>,
     links: TcpListener,
     gossip: UdpSocket,
-    api_address: SocketAddr,
+    api_address: ApiAddress,
     gossip_address: SocketAddr,
 }
 
@@ -91,19 +96,24 @@ impl Bound {
     /// # Errors
     /// Names the address that cannot be bound.
     pub async fn bind(config: Config) -> Result<Self, ServeError> {
-        let bind_error = |address, flag| move |error| ServeError::Bind { address, flag, error };
-        let api = TcpListener::bind(config.api).await.map_err(bind_error(config.api, "--api"))?;
-        let api_address = api.local_addr().map_err(bind_error(config.api, "--api"))?;
+        fn bind_error(
+            address: impl fmt::Display,
+            flag: &'static str,
+        ) -> impl FnOnce(io::Error) -> ServeError {
+            move |error| ServeError::Bind { address: address.to_string(), flag, error }
+        }
+        let (api, socket_file, api_address) =
+            bind_api(&config.api).await.map_err(bind_error(&config.api, "--api"))?;
         let (links, gossip) =
             net::bind(config.gossip).await.map_err(bind_error(config.gossip, "--gossip"))?;
         let gossip_address = gossip.local_addr().map_err(bind_error(config.gossip, "--gossip"))?;
-        Ok(Self { config, api, links, gossip, api_address, gossip_address })
+        Ok(Self { config, api, socket_file, links, gossip, api_address, gossip_address })
     }
 
     /// Where the API listens.
     #[must_use]
-    pub fn api(&self) -> SocketAddr {
-        self.api_address
+    pub fn api(&self) -> &ApiAddress {
+        &self.api_address
     }
 
     /// Where gossip and streams listen.
@@ -117,7 +127,7 @@ impl Bound {
     /// # Errors
     /// When something does not start.
     pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
-        let Self { config, api, links: listener, gossip, api_address, gossip_address } = self;
+        let Self { config, api, socket_file, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
         let node = Node::new(node_config(&config, &clocks)?, clocks.now());
         let replica = node.hello().replica;
@@ -125,9 +135,15 @@ impl Bound {
         tracing::info!(node = %replica.node, id = %replica.id, api = %api_address, gossip = %gossip_address,
             %advertise, "started");
         let driver = Driver::new(node, clocks);
-        let key = config.cluster_key.as_ref().map(|key| *key.bytes());
+        let keys = config.cluster_keys.as_ref().map(|file| KeyRing::new(&file.keys));
+        let session_ids = config.session_id_hash();
+        let secrets = StreamSecrets {
+            keys: keys.clone(),
+            cluster: membership::cluster_mark(&config.cluster),
+            session_ids: session_ids.as_ref().map(SessionIdHash::mark).unwrap_or_default(),
+        };
         let faults = Arc::new(Faults::default());
-        let settings = LinkSettings { key, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
+        let settings = LinkSettings { secrets, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
         let handler = Arc::new(ToDriver(Arc::clone(&driver)));
         let links = Arc::new(Links::new(&settings, Arc::clone(&faults), handler));
         // Before anybody can come in: what is said first must not be lost.
@@ -142,7 +158,7 @@ impl Bound {
             cluster: config.cluster.clone(),
             advertise,
             join: config.join.iter().map(|seed| (seed.host.clone(), seed.port)).collect(),
-            key,
+            keys: keys.clone(),
         };
         let weather = Arc::new(GossipWeather { faults: Arc::clone(&faults), ..GossipWeather::default() });
         let membership = start_membership(membership, gossip, &weather, &driver, &links).await?;
@@ -152,12 +168,27 @@ impl Bound {
             driver: Arc::clone(&driver),
             links: Arc::clone(&links),
             gossip: membership.meter(),
+            keys: keys.clone(),
             chaos,
         };
+        let reload = Reload {
+            keys: config.cluster_keys.clone().zip(keys).zip(config.cluster_key_file.clone()),
+            session_ids: session_ids.clone(),
+            tokens: config.api_tokens.clone().zip(config.api_token_file.clone()),
+            links: Arc::clone(&links),
+        };
+        let reload = tokio::spawn(reload.keep());
         let drain = Duration::from_millis(config.drain_millis);
         let requests = drain.mul_f32(REQUESTS_SHARE);
-        let api_settings =
-            ApiSettings { hosts: config.api_hosts.clone(), drain: requests, ..ApiSettings::default() };
+        let api_settings = ApiSettings {
+            hosts: config.api_hosts.clone(),
+            tokens: config.api_tokens.clone(),
+            session_ids,
+            connections_max: config.api_connections_max,
+            requests_max: config.api_requests_max,
+            drain: requests,
+            ..ApiSettings::default()
+        };
         let (close_api, api_closed) = oneshot::channel::<()>();
         let mut api = tokio::spawn(api::serve(api, Arc::new(service), api_settings, async move {
             // Dropped counts as told.
@@ -183,13 +214,29 @@ impl Bound {
             // Ended with a panic or without: it has ended.
             let _ = api.await;
         }
+        drop(socket_file);
         let hand_over = wait_for_hand_over(&driver, until).await;
         driver.input(Input::Farewell);
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
         ticker.abort();
+        reload.abort();
         report(&hand_over);
         Ok(hand_over)
+    }
+}
+
+async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {
+    match address {
+        ApiAddress::Tcp(address) => {
+            let listener = TcpListener::bind(address).await?;
+            let bound = ApiAddress::Tcp(listener.local_addr()?);
+            Ok((listener.into(), None, bound))
+        }
+        ApiAddress::Unix(path) => {
+            let (listener, file) = SocketFile::bind(path).await?;
+            Ok((listener.into(), Some(file), address.clone()))
+        }
     }
 }
 
@@ -224,6 +271,8 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         lineage: random()?,
         log_bytes_max: config.log_bytes_max,
         session_lifetime_millis: config.session_lifetime_millis,
+        memory_bytes_max: config.memory_bytes_max,
+        full_mesh_max: config.full_mesh_max,
         forget_after_millis: config.forget_after_millis,
         forgets_silent: false,
     })
@@ -248,6 +297,8 @@ async fn start_membership(
             links.lost(&replica);
             driver.input(Input::Liveness { replica, alive: false });
         }
+        // It may be down; or it has another key, and then a stream tells both sides.
+        membership::Event::Unanswered(address) => links.probe(address),
         membership::Event::NameTaken { replica, address } => tracing::error!(
             node = %replica.node, id = %replica.id, %address,
             "another process bears this node's name: give each node a --node-id of its own"

@@ -26,15 +26,9 @@ fn replica(node: &str, id: ReplicaId) -> Replica {
 fn driver() -> Arc<Driver> {
     let clocks = Clocks::new(0);
     let config = NodeConfig {
-        replica: replica("a", ReplicaId(1)),
-        cluster: "test".to_owned(),
-        joins: false,
         bootstrap_millis: 0,
-        lineage: 1,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        forget_after_millis: 604_800_000,
-        forgets_silent: false,
+        ..NodeConfig::new(replica("a", ReplicaId(1)), "test")
     };
     Driver::new(Node::new(config, clocks.now()), clocks)
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::api::port::ApiFigures;
 use crate::core::command::{MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
 use crate::membership::{DroppedDatagrams, Traffic};
-use crate::net::TrafficFigures;
+use crate::net::{Queues, TrafficFigures};
 
 /// Name, type, help.
 type Metric = (&'static str, &'static str, &'static str);
@@ -70,6 +71,22 @@ const GOSSIP_IN: Metric = ("sidetalk_gossip_received_bytes_total", "counter", "B
 const GOSSIP_OUT: Metric = ("sidetalk_gossip_sent_bytes_total", "counter", "Bytes of datagrams sent.");
 const GOSSIP_DROPPED: Metric = ("sidetalk_gossip_dropped_total", "counter", "Datagrams dropped, by reason.");
 
+const BOUNDED: Metric = ("sidetalk_bounded", "gauge", "What there is of everything that is bounded.");
+const BOUND: Metric = ("sidetalk_bound", "gauge", "What there may be of it; 0: as much as there is.");
+const MEMORY_REFUSALS: Metric =
+    ("sidetalk_memory_refusals_total", "counter", "Writes refused at the limit on memory.");
+const API_REFUSED: Metric =
+    ("sidetalk_api_refused_total", "counter", "Requests refused because too much was under way.");
+const API_UNAUTHORIZED: Metric =
+    ("sidetalk_api_unauthorized_total", "counter", "Requests without a token that is accepted.");
+const API_CLOSED_SLOW: Metric = (
+    "sidetalk_api_closed_slow_total",
+    "counter",
+    "Connections closed because their client was slow or idle.",
+);
+const LINKS: Metric = ("sidetalk_links", "gauge", "Links that stand.");
+const KEYS: Metric = ("sidetalk_cluster_keys", "gauge", "Cluster keys that are accepted.");
+
 /// Where the metrics come from.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -77,6 +94,12 @@ pub struct Sources {
     pub status: NodeStatus,
     /// The members.
     pub members: Vec<MemberStatus>,
+    /// What is asked of the API.
+    pub api: ApiFigures,
+    /// What waits on the links.
+    pub queues: Queues,
+    /// Cluster keys that are accepted.
+    pub keys: usize,
     /// What went over the links.
     pub links: TrafficFigures,
     /// What gossip sent and received.
@@ -88,7 +111,7 @@ pub struct Sources {
 /// The figures in the Prometheus text format.
 #[must_use]
 pub fn render(sources: &Sources) -> String {
-    let Sources { status, members, links: traffic, gossip, gossip_dropped: dropped } = sources;
+    let Sources { status, members, links: traffic, gossip, gossip_dropped: dropped, .. } = sources;
     let mut page = Page::default();
     let figures = &status.figures;
     page.one(READY, u8::from(status.readiness == Readiness::Ready));
@@ -149,9 +172,40 @@ pub fn render(sources: &Sources) -> String {
         ("unsent", dropped.unsent),
         ("overdue", dropped.overdue),
         ("crowded", dropped.crowded),
+        ("replayed", dropped.replayed),
+        ("unaddressed", dropped.unaddressed),
     ];
     page.many(GOSSIP_DROPPED, "reason", reasons.into_iter());
+    limits(&mut page, sources);
     page.0
+}
+
+/// What is bounded: how much there is, and how much may be.
+fn limits(page: &mut Page, sources: &Sources) {
+    let Sources { status: NodeStatus { figures, .. }, api, queues, .. } = sources;
+    let at = |(now, max): (usize, usize)| (now as u64, max as u64);
+    let limits: [(&str, (u64, u64)); 12] = [
+        ("memory_bytes", (figures.memory_bytes, figures.memory_bytes_max)),
+        ("log_bytes", (figures.log_bytes, figures.log_bytes_max)),
+        ("pending_operations", (figures.pending_ops, figures.pending_ops_max)),
+        ("link_queue_bytes", at((queues.bytes_longest, queues.bytes_max))),
+        ("link_unpacking_bytes", at((queues.unpacking, queues.unpacking_max))),
+        ("api_connections", at(api.connections)),
+        ("api_requests", at(api.requests)),
+        ("api_body_bytes", at(api.body_bytes)),
+        ("api_waits", (figures.waits, api.requests.1 as u64)),
+        ("api_watchers", at(api.watchers)),
+        ("idempotency_answers", at(api.idempotency_answers)),
+        ("idempotency_bytes", at(api.idempotency_bytes)),
+    ];
+    page.many(BOUNDED, "what", limits.iter().map(|(what, (now, _))| (*what, *now)));
+    page.many(BOUND, "what", limits.iter().map(|(what, (_, max))| (*what, *max)));
+    page.one(MEMORY_REFUSALS, figures.memory_refusals);
+    page.one(API_REFUSED, api.refused);
+    page.one(API_UNAUTHORIZED, api.unauthorized);
+    page.one(API_CLOSED_SLOW, api.closed_slow);
+    page.one(LINKS, queues.links);
+    page.one(KEYS, sources.keys);
 }
 
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! From bytes, as they come, to messages.
 
+use super::budget::{Budget, Room};
 use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
@@ -21,6 +22,7 @@ pub struct Decoder {
     message_bytes_max: usize,
     guard: Guard,
     failed: Option<WireError>,
+    room: Room,
 }
 
 impl Decoder {
@@ -41,6 +43,7 @@ impl Decoder {
             message_bytes_max,
             guard,
             failed: None,
+            room: Room::of(&Budget::new(usize::MAX)),
         }
     }
 
@@ -48,6 +51,13 @@ impl Decoder {
     #[must_use]
     pub fn raise_limit(mut self, message_bytes_max: usize) -> Self {
         self.message_bytes_max = message_bytes_max;
+        self
+    }
+
+    /// Takes room for large messages from a budget that other streams take from, too.
+    #[must_use]
+    pub fn share(mut self, budget: &Budget) -> Self {
+        self.room = Room::of(budget);
         self
     }
 
@@ -74,6 +84,7 @@ impl Decoder {
             self.failed = Some(*error);
             self.buffer = Vec::new();
             self.parts = Vec::new();
+            self.room.hold(0);
         })
     }
 
@@ -116,13 +127,20 @@ impl Decoder {
             match (alone, payload.is_empty()) {
                 // A keepalive; a message is never empty.
                 (true, true) if flags == 0 => continue,
-                (true, _) => return open(flags, payload, self.message_bytes_max).map(Some),
+                (true, _) => {
+                    let opened = open(flags, payload, self.message_bytes_max, &mut self.room);
+                    self.room.hold(0);
+                    return opened.map(Some);
+                }
                 // A message could go on without end.
                 (false, true) => return Err(WireError::BadFrame),
                 (false, false) => {}
             }
             if self.parts.len() + payload.len() > self.message_bytes_max {
                 return Err(WireError::Oversized);
+            }
+            if !self.room.hold(self.parts.len() + payload.len()) {
+                return Err(WireError::NoRoom);
             }
             self.parts.extend_from_slice(payload);
             if flags & MORE != 0 {
@@ -131,7 +149,9 @@ impl Decoder {
             }
             self.flags = None;
             let whole = std::mem::take(&mut self.parts);
-            return open(flags, &whole, self.message_bytes_max).map(Some);
+            let opened = open(flags, &whole, self.message_bytes_max, &mut self.room);
+            self.room.hold(0);
+            return opened.map(Some);
         }
     }
 }
@@ -152,7 +172,7 @@ fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
     if known && refusal_alone && goes_on { Ok(()) } else { Err(WireError::BadFrame) }
 }
 
-fn open(flags: u8, payload: &[u8], message_bytes_max: usize) -> Result<Incoming, WireError> {
+fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) -> Result<Incoming, WireError> {
     if flags & REFUSAL != 0 {
         let text = &payload[..payload.len().min(REFUSAL_BYTES_MAX)];
         // It goes to a log: one line, nothing that moves a cursor.
@@ -166,6 +186,9 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize) -> Result<Incoming,
     // lz4 shrinks to no less than 1 part in 255.
     if size > message_bytes_max || size / 255 > rest.len() {
         return Err(WireError::Oversized);
+    }
+    if !room.hold(payload.len() + size) {
+        return Err(WireError::NoRoom);
     }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
     message(&plain)

@@ -12,6 +12,7 @@
 // The ambient world is banned here (.clippy.toml).
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod budget;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod validate;
 
 use std::fmt;
 
+pub use budget::Budget;
 pub use decode::Decoder;
 pub use encode::{TooLong, encode, encode_keepalive, encode_refusal};
 pub use validate::{NAME_BYTES_MAX, is_name};
@@ -83,6 +85,8 @@ pub enum WireError {
     UnknownVersion(u8),
     /// A frame or a message above the limit.
     Oversized,
+    /// Too many large messages at one time, over all streams.
+    NoRoom,
     /// Frames in an order, or with flags, that no version has.
     BadFrame,
     /// The bytes do not decompress to what they claim.
@@ -104,6 +108,7 @@ impl WireError {
         match self {
             Self::UnknownVersion(_) => "unknown_version",
             Self::Oversized => "oversized",
+            Self::NoRoom => "no_room",
             Self::BadFrame => "bad_frame",
             Self::BadCompression => "bad_compression",
             Self::Malformed => "malformed",
@@ -122,6 +127,9 @@ impl fmt::Display for WireError {
             }
             Self::Oversized => {
                 write!(f, "a frame above {FRAME_BYTES_MAX} or a message above {MESSAGE_BYTES_MAX} bytes")
+            }
+            Self::NoRoom => {
+                f.write_str("too many large messages come in at one time; this one may come again")
             }
             Self::BadFrame => f.write_str("a frame that does not fit the one before it"),
             Self::BadCompression => f.write_str("a message that does not decompress"),

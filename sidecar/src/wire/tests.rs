@@ -12,6 +12,7 @@ use crate::core::path::Path;
 use crate::core::shard::Shard;
 use crate::core::time::{Hlc, UnixMillis};
 use crate::core::value::JsonText;
+use crate::core::wave::{Echo, Question, Reach, Settled, Survey, Unsettled, WaveId};
 
 fn dot(actor: u64, counter: u64) -> Dot {
     Dot::new(ReplicaId(actor), counter)
@@ -106,6 +107,14 @@ fn every_message() -> Vec<(&'static str, Message)> {
     let clock: Clock = [dot(1, 2), dot(3, 400)].into_iter().collect();
     let digest = ShardDigest { clock_sum: 1, content_sum: u128::MAX };
     let (sent, wall) = (Micros(3), UnixMillis(4));
+    let (other, object) = (replica.clone(), ObjectId::new(Kind::Session, "k"));
+    let wave = WaveId { root: ReplicaId(1), number: 300 };
+    let most = Progress { shard: ShardId(9), dot: dot(1, 2) };
+    let unsettled = vec![Unsettled { most, least: 0 }];
+    let (roster, time) = (5, UnixMillis(6));
+    let settled = Settled { wave, roster, time, unsettled: unsettled.clone() };
+    let survey = Box::new(Survey { members: 4, roster, time, clock_sum: 7, unsettled });
+    let known = |missing| Echo::Object { members: 4, missing, clock_sum: 7, ended: true };
     vec![
         (
             "hello",
@@ -125,11 +134,30 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("ping", Message::Ping { sent, wall, now: UnixMillis(6), clock_sum: 7, introduction: 8 }),
         ("pong", Message::Pong { sent, wall, clocks_known: true, introduction_known: false }),
         ("leave", Message::Leave),
+        ("relay", Message::Relay { ops: vec![one_field()], until: 9 }),
+        ("members", Message::Members(vec![RosterEntry { replica: other, left: false }])),
+        ("wave_survey", Message::Wave { wave, reach: Reach::Everyone, question: Question::Survey }),
+        ("wave_object", Message::Wave { wave, reach: Reach::Until(7), question: Question::Object(object) }),
+        (
+            "wave_applied",
+            Message::Wave { wave, reach: Reach::Until(7), question: Question::Applied(vec![most]) },
+        ),
+        ("echo_again", Message::Echo { wave, echo: Echo::Again }),
+        ("echo_survey", Message::Echo { wave, echo: Echo::Survey(survey) }),
+        ("echo_object_ops", Message::Echo { wave, echo: known(Missing::Ops(vec![one_field()])) }),
+        ("echo_object_state", Message::Echo { wave, echo: known(Missing::State(shard_state())) }),
+        ("echo_applied", Message::Echo { wave, echo: Echo::Applied(ReplicaId(8)) }),
+        ("settled", Message::Settled(Box::new(settled))),
         ("sealed", sealed(&replica, Sealed::Ops(vec![one_field()]))),
         ("sealed_state", sealed(&replica, Sealed::State(shard_state()))),
         (
             "sealed_answer",
             sealed(&replica, Sealed::Answer { id: 3, missing: Missing::Ops(vec![]), ended: true }),
+        ),
+        ("sealed_relay", sealed(&replica, Sealed::Relay { ops: vec![one_field()], until: 9 })),
+        (
+            "sealed_echo",
+            sealed(&replica, Sealed::Echo { wave, echo: known(Missing::Ops(vec![one_field()])) }),
         ),
         ("retired", Message::Retired(vec![RetiredEntry { replica, sum: u64::MAX, at: UnixMillis(7) }])),
     ]
@@ -326,6 +354,16 @@ fn what_no_honest_node_sends_is_refused() {
             shard: ShardId(1),
             clock: [dot(1, u64::MAX)].into_iter().collect(),
         }]),
+        Message::Echo {
+            wave: WaveId { root: ReplicaId(1), number: 1 },
+            echo: Echo::Survey(Box::new(Survey {
+                members: 0,
+                roster: 0,
+                time: UnixMillis(0),
+                clock_sum: 0,
+                unsettled: vec![Unsettled { most: Progress { shard: ShardId(1), dot: dot(1, 2) }, least: 3 }],
+            })),
+        },
     ] {
         let all = decode_all(&mut Decoder::new(Guard::Transport), &encoded(&message));
         assert!(matches!(all, Err(WireError::Forbidden(_))), "{message:?}: {all:?}");
@@ -347,7 +385,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_a_changed_byte_never_panics(which in 0usize..15, at in any::<prop::sample::Index>(), xor in 1u8..) {
+    fn a_message_with_a_changed_byte_never_panics(which in 0usize..26, at in any::<prop::sample::Index>(), xor in 1u8..) {
         let mut bytes = encoded(&every_message()[which].1);
         let at = at.index(bytes.len());
         bytes[at] ^= xor;
@@ -362,7 +400,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_off_message_is_waited_for(which in 0usize..15, at in any::<prop::sample::Index>()) {
+    fn a_cut_off_message_is_waited_for(which in 0usize..26, at in any::<prop::sample::Index>()) {
         let bytes = encoded(&every_message()[which].1);
         let cut = at.index(bytes.len());
         prop_assert_eq!(decode_all(&mut Decoder::new(Guard::Transport), &bytes[..cut]), Ok(vec![]));

@@ -7,6 +7,7 @@ use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
 use crate::core::message::{Message, Missing, Sealed};
 use crate::core::op::Op;
+use crate::core::wave::{Echo, Question, Unsettled};
 
 /// Bytes of the name of a node or a cluster, at most.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -28,30 +29,56 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
             replica(&hello.replica)?;
             check(is_name(&hello.cluster), "a cluster's name that is none")
         }
-        Message::Roster(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
-        Message::Ops(operations) => ops(operations),
+        Message::Roster(entries) | Message::Members(entries) => {
+            entries.iter().try_for_each(|entry| replica(&entry.replica))
+        }
+        Message::Ops(operations) | Message::Relay { ops: operations, .. } => ops(operations),
         Message::Applied(progress) => progress.iter().try_for_each(|progress| dot(&progress.dot)),
         Message::Clocks(clocks) => clocks.iter().try_for_each(|entry| clock(&entry.clock)),
         Message::State(state) => clock(&state.clock),
         Message::Ask { clock: known, .. } => clock(known),
         Message::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
         Message::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
+        Message::Wave { question: Question::Applied(dots), .. } => {
+            dots.iter().try_for_each(|progress| dot(&progress.dot))
+        }
+        Message::Echo { echo, .. } => answer(echo),
+        Message::Settled(settled) => settled.unsettled.iter().try_for_each(unsettled),
         Message::Retired(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
         Message::Sealed { roster, content } => {
             roster.iter().try_for_each(|entry| replica(&entry.replica))?;
             match content {
-                Sealed::Ops(operations) => ops(operations),
-                Sealed::State(state) => clock(&state.clock),
-                Sealed::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
-                Sealed::Answer { missing: Missing::State(state), .. } => clock(&state.clock),
+                Sealed::Ops(operations)
+                | Sealed::Relay { ops: operations, .. }
+                | Sealed::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
+                Sealed::State(state) | Sealed::Answer { missing: Missing::State(state), .. } => {
+                    clock(&state.clock)
+                }
+                Sealed::Echo { echo, .. } => answer(echo),
             }
         }
-        Message::Digests { .. }
+        Message::Wave { .. }
+        | Message::Digests { .. }
         | Message::WantStates(_)
         | Message::Ping { .. }
         | Message::Pong { .. }
         | Message::Leave => Ok(()),
     }
+}
+
+fn answer(echo: &Echo) -> Result<(), WireError> {
+    match echo {
+        Echo::Object { missing: Missing::Ops(operations), .. } => ops(operations),
+        Echo::Object { missing: Missing::State(state), .. } => clock(&state.clock),
+        Echo::Survey(survey) => survey.unsettled.iter().try_for_each(unsettled),
+        Echo::Applied(by) => check(*by != ReplicaId::NOBODY, "a process without an id"),
+        Echo::Again => Ok(()),
+    }
+}
+
+fn unsettled(pair: &Unsettled) -> Result<(), WireError> {
+    dot(&pair.most.dot)?;
+    check(pair.least <= pair.most.dot.counter, "less than the least")
 }
 
 fn check(holds: bool, otherwise: &'static str) -> Result<(), WireError> {

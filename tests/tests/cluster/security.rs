@@ -2,38 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use serde_json::json;
-use sidetalk_tests::{Cluster, Node, Options, eventually, sidetalk};
+use sidetalk_tests::{Cluster, Node, Options, SecretFile, eventually, sidetalk};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-struct KeyFile(PathBuf);
-
-impl KeyFile {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("sidetalk-test-{}-{name}.key", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let written = sidetalk(&["keygen", path.to_str().unwrap()]);
-        assert_eq!(written.code, 0, "{written:?}");
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for KeyFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
-    let key = KeyFile::new("keygen");
+    let key = SecretFile::key("keygen");
     assert_eq!(std::fs::metadata(key.path()).unwrap().permissions().mode() & 0o777, 0o600);
     let before = std::fs::read(key.path()).unwrap();
     let again = sidetalk(&["keygen", key.path()]);
@@ -46,7 +23,7 @@ fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
 fn a_node_that_others_could_reach_does_not_start_unless_told_to() {
     for (arguments, told) in [
         (&["run", "--gossip", "0.0.0.0:0", "--advertise", "127.0.0.1:1"][..], "--insecure-plaintext"),
-        (&["run", "--api", "0.0.0.0:0"], "--api-allow-remote"),
+        (&["run", "--api", "0.0.0.0:0"], "--api-token-file"),
         (&["run", "--config", "/nowhere.toml"], "cannot be read"),
     ] {
         let output = sidetalk(arguments);
@@ -57,8 +34,8 @@ fn a_node_that_others_could_reach_does_not_start_unless_told_to() {
 
 #[tokio::test]
 async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
-    let key = KeyFile::new("cluster");
-    let wrong = KeyFile::new("wrong");
+    let key = SecretFile::key("cluster");
+    let wrong = SecretFile::key("wrong");
     let cluster = Cluster::start_with(2, Options::new(&format!("--cluster-key-file {}", key.path()))).await;
     let join = ["--join", cluster[0].gossip(), "--bootstrap-millis", "800"].map(str::to_owned).to_vec();
     let mut strangers = Vec::new();
@@ -90,7 +67,7 @@ async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
 /// Whatever arrives at the gossip port is counted and dropped; nothing else is disturbed.
 #[tokio::test]
 async fn rubbish_at_the_gossip_port_disturbs_nobody() {
-    let key = KeyFile::new("rubbish");
+    let key = SecretFile::key("rubbish");
     for arguments in [String::new(), format!("--cluster-key-file {}", key.path())] {
         let cluster = Cluster::start_with(2, Options::new(&arguments)).await;
         let gossip: std::net::SocketAddr = cluster[0].gossip().parse().unwrap();
@@ -116,4 +93,29 @@ async fn rubbish_at_the_gossip_port_disturbs_nobody() {
         cluster.agree("documents/d", &json!({"after": "rubbish"})).await;
         cluster.all_up().await;
     }
+}
+
+#[tokio::test]
+async fn the_api_asks_for_a_token_and_everyone_of_ours_can_show_it() {
+    let tokens = SecretFile::holding("token", "a-token-of-24-characters\n");
+    let node = Node::start("n0", &["--api-token-file".to_owned(), tokens.path().to_owned()]).await;
+    node.ready().await;
+    let error = node.client().document("d").put(&json!({})).await.unwrap_err();
+    assert_eq!(error.status(), Some(401), "{error}");
+    let client = node.client().with_token("a-token-of-24-characters").unwrap();
+    client.document("d").put(&json!({"a": 1})).await.unwrap();
+    let get = ["get", "documents/d", "--api", node.api(), "--api-token-file", tokens.path()];
+    let told = sidetalk(&get);
+    assert_eq!((told.code, told.out.contains("\"a\"")), (0, true), "{told:?}");
+    assert!(sidetalk(&get[..4]).err.contains("unauthorized") || sidetalk(&get[..4]).code == 1);
+    // The next one is accepted and this one no longer, while the node runs.
+    std::fs::write(tokens.path(), "another-token-of-its-own\n").unwrap();
+    eventually("the old token is refused", || async {
+        match client.document("d").get().await {
+            Err(error) if error.status() == Some(401) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    node.client().with_token("another-token-of-its-own").unwrap().document("d").get().await.unwrap();
 }

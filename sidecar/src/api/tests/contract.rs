@@ -73,6 +73,7 @@ const PROVOCATIONS: &[Provocation] = &[
     ("", unknown, &[("if-match", "*")], ""),
     ("", refuses_ended, &[], ""),
     ("", refuses_too_large, &[], ""),
+    ("", refuses_out_of_memory, &[], ""),
     ("", refuses_unknown, &[("if-match", "*")], ""),
     ("", not_ready, &[], ""),
 ];
@@ -94,6 +95,10 @@ fn refuses_ended(server: &Server) {
 
 fn refuses_too_large(server: &Server) {
     server.fake.state.lock().refuse = Some(Refusal::TooLarge);
+}
+
+fn refuses_out_of_memory(server: &Server) {
+    server.fake.state.lock().refuse = Some(Refusal::OutOfMemory);
 }
 
 fn refuses_unknown(server: &Server) {
@@ -140,6 +145,10 @@ async fn every_documented_status_is_given() {
     for &(method, path, body) in REQUESTS {
         for &(query, provoke, headers, replaced) in PROVOCATIONS {
             prepare(&server).await;
+            let shrinks = method == "DELETE" || path.ends_with("/touch");
+            if shrinks && std::ptr::fn_addr_eq(provoke, refuses_out_of_memory as fn(&Server)) {
+                continue;
+            }
             if method != "DELETE" || !std::ptr::fn_addr_eq(provoke, refuses_too_large as fn(&Server)) {
                 provoke(&server);
             }
@@ -163,6 +172,7 @@ async fn every_documented_status_is_given() {
         provoke_tags(&server, path).await;
     }
     provoke_the_rest(&server).await;
+    provoke_guards(&server).await;
     let given = server.given.lock().clone();
     let missing: Vec<_> = documented_statuses().difference(&given).cloned().collect();
     assert!(missing.is_empty(), "documented, but never given: {missing:?}");
@@ -180,6 +190,26 @@ async fn provoke_bodies(server: &Server, hasty: &Server, method: &str, path: &st
         let id = super::client::documented(method, path).unwrap()["operationId"].as_str().unwrap();
         server.given.lock().insert((id.to_owned(), 408));
     }
+}
+
+/// Without a token, and where nobody has a place.
+async fn provoke_guards(server: &Server) {
+    let tokens = crate::api::ApiTokens::parse("a-token-of-24-characters").ok();
+    let guarded = Server::with(Fake::new(), ApiSettings { tokens, ..ApiSettings::default() }).await;
+    let full = Server::with(Fake::new(), ApiSettings { requests_max: 0, ..ApiSettings::default() }).await;
+    for &(method, path, body) in REQUESTS {
+        let (open, busy) =
+            (guarded.call(method, path, &[JSON], body).await, full.call(method, path, &[JSON], body).await);
+        if matches!(path, "/livez" | "/readyz") {
+            assert_eq!((open.status, busy.status), (200, 200), "{path}");
+            continue;
+        }
+        assert_eq!((open.status, busy.status), (401, 503), "{method} {path}");
+        assert!(open.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer ")));
+        assert_eq!(busy.header("retry-after"), Some("1"));
+    }
+    server.given.lock().extend(guarded.given.lock().iter().cloned());
+    server.given.lock().extend(full.given.lock().iter().cloned());
 }
 
 async fn provoke_tags(server: &Server, path: &str) {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::api::port::{Chaos, Fault, Port, Waiting};
+use crate::api::port::{ApiFigures, Chaos, Fault, Port, Waiting};
 use crate::core::command::{
     Acks, Changed, Changes, Conflict, ContentExplained, EntityTag, EntryExplained, Explanation, Figures,
     Known, LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Reading,
@@ -335,8 +335,11 @@ impl Port for Fake {
         self.chaos.as_ref().map(|chaos| chaos as &dyn Chaos)
     }
 
-    fn metrics(&self) -> String {
-        "# TYPE sidetalk_up gauge\nsidetalk_up 1\n".into()
+    fn metrics(&self, api: &ApiFigures) -> String {
+        let (closed_slow, body_bytes) = (api.closed_slow, api.body_bytes.0);
+        format!(
+            "# TYPE sidetalk_up gauge\nsidetalk_up 1\nclosed_slow {closed_slow}\nbody_bytes {body_bytes}\n"
+        )
     }
 }
 

@@ -197,15 +197,16 @@ impl Cluster {
         seat.starts += 1;
         seat.id = id_of(index, seat.starts);
         let config = NodeConfig {
-            replica: Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
-            cluster: "virtual".into(),
             joins: !(self.setup.founder && index == 0 && seat.starts == 1),
             bootstrap_millis: BOOTSTRAP_MILLIS,
-            lineage: seat.id.0,
             log_bytes_max: self.setup.log_bytes_max,
-            session_lifetime_millis: None,
+            full_mesh_max: self.setup.full_mesh_max,
             forget_after_millis: self.setup.forget_after_millis,
             forgets_silent: self.setup.theme == Theme::Absence,
+            ..NodeConfig::new(
+                Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
+                "virtual",
+            )
         };
         seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
         self.network.dirty = true;
@@ -257,12 +258,19 @@ pub fn check_seed(
     mutants: Mutants,
     codec: Codec,
 ) -> Result<Tally, String> {
-    let setup = Setup::new(seed, theme, mutants, codec);
-    let steps = steps(seed, &setup, count);
-    let (cluster, failure) = attempt(&setup, seed, &steps, false);
+    check_setup(seed, &Setup::new(seed, theme, mutants, codec), count)
+}
+
+/// The same with a given setup.
+///
+/// # Errors
+/// The same.
+pub fn check_setup(seed: u64, setup: &Setup, count: usize) -> Result<Tally, String> {
+    let steps = steps(seed, setup, count);
+    let (cluster, failure) = attempt(setup, seed, &steps, false);
     match failure {
         None => Ok(cluster.tally),
-        Some(failure) => Err(report(seed, &setup, &steps, &failure)),
+        Some(failure) => Err(report(seed, setup, &steps, &failure)),
     }
 }
 

@@ -5,12 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Node;
+use super::peer::Peer;
 use super::seal::Seals;
+use super::waves::member_hash;
+use super::{FULL_MESH_MAX, Node};
 use crate::core::command::{Lookup, WaitId, Waited};
 use crate::core::identity::{Clock, ObjectId, ReplicaId};
 use crate::core::message::{Message, Missing, PeerId};
+use crate::core::mutant::Rule;
 use crate::core::time::{MonoMicros, Now};
+use crate::core::wave::{self, Reach, WaveId};
 
 /// Questions a second, so that invented ids cannot make the cluster talk; as many may come at once.
 const ASKS_PER_SECOND: u64 = 500;
@@ -31,11 +35,22 @@ struct Question {
     outstanding: BTreeSet<PeerId>,
     /// Every other member has been asked and has answered so far.
     complete: bool,
+    /// It goes by way of the neighbours.
+    wave: Option<Through>,
     ended: bool,
     waits: Vec<WaitId>,
     /// Who asked after the question went out: an answer that was given before tells them nothing.
     late: Vec<WaitId>,
     deadline: MonoMicros,
+}
+
+/// A question that goes from neighbour to neighbour.
+#[derive(Clone, Copy, Debug)]
+struct Through {
+    number: u64,
+    /// The sum of those who must answer.
+    everyone: u64,
+    reach: Reach,
 }
 
 impl Asks {
@@ -51,11 +66,20 @@ impl Asks {
         self.open.values().any(|question| question.ended && waits(question))
     }
 
-    fn allows(&mut self, now: Now) -> bool {
+    /// A question that goes by way of the neighbours, and whether somebody still waits for it.
+    fn through(&self, number: u64, now: Now) -> Option<(u64, ObjectId, Through, bool)> {
+        self.open.iter().find_map(|(id, question)| {
+            let wave = question.wave.filter(|wave| wave.number == number)?;
+            Some((*id, question.object.clone(), wave, question.deadline > now.mono))
+        })
+    }
+
+    /// `cost` is in millionths of a question.
+    fn allows(&mut self, now: Now, cost: u64) -> bool {
         let gained = now.mono.since(self.refilled).saturating_mul(ASKS_PER_SECOND);
         self.refilled = now.mono;
         self.allowance_micros = self.allowance_micros.saturating_add(gained).min(ASKS_PER_SECOND * 1_000_000);
-        match self.allowance_micros.checked_sub(1_000_000) {
+        match self.allowance_micros.checked_sub(cost) {
             Some(left) => {
                 self.allowance_micros = left;
                 true
@@ -96,16 +120,15 @@ impl Node {
         deadline: MonoMicros,
         has_time: bool,
     ) -> Result<u64, Waited> {
+        if self.is_overlay() {
+            return self.ask_through(now, object, deadline, has_time);
+        }
         let others: Vec<ReplicaId> = self.other_members().into_iter().map(|(_, id)| id).collect();
         let asked: BTreeSet<PeerId> = others.iter().copied().filter(|id| self.can_answer(*id)).collect();
         if asked.is_empty() {
-            return Err(Waited::Asked { by_all: others.is_empty(), ended: false });
+            return Err(self.nobody_asked(others.is_empty()));
         }
-        if !has_time || !self.asks.allows(now) {
-            self.figures.asks_refused += 1;
-            return Err(Waited::Asked { by_all: false, ended: false });
-        }
-        self.figures.asks += 1;
+        self.admit_question(now, 1_000_000, has_time)?;
         self.asks.next += 1;
         let id = self.asks.next;
         let clock = self.shard(object.shard()).clock().clone();
@@ -115,7 +138,8 @@ impl Node {
         self.asks.by_object.insert(object.clone(), id);
         let question = Question {
             object,
-            complete: asked.len() == others.len(),
+            complete: asked.len() == others.len() && self.knows_everyone_alive(),
+            wave: None,
             outstanding: asked,
             ended: false,
             waits: Vec::new(),
@@ -124,6 +148,95 @@ impl Node {
         };
         self.asks.open.insert(id, question);
         Ok(id)
+    }
+
+    /// What a question brings that is put to nobody.
+    fn nobody_asked(&self, is_alone: bool) -> Waited {
+        Waited::Asked { by_all: is_alone && self.knows_everyone_alive(), ended: false }
+    }
+
+    /// Counts a question, or refuses it for its rate or for lack of time.
+    fn admit_question(&mut self, now: Now, cost: u64, has_time: bool) -> Result<(), Waited> {
+        if !has_time || !self.asks.allows(now, cost) {
+            self.figures.asks_refused += 1;
+            return Err(Waited::Asked { by_all: false, ended: false });
+        }
+        self.figures.asks += 1;
+        Ok(())
+    }
+
+    /// No process gossips that might have been written to and is not in the roster yet.
+    fn knows_everyone_alive(&self) -> bool {
+        let has_nothing = |id| self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh);
+        self.alive.keys().all(|id| self.roster.get(*id).is_some() || has_nothing(id))
+    }
+
+    /// Asks everyone by way of the neighbours. What each question costs the cluster grows with the members, so fewer
+    /// may be put.
+    fn ask_through(
+        &mut self,
+        now: Now,
+        object: ObjectId,
+        deadline: MonoMicros,
+        has_time: bool,
+    ) -> Result<u64, Waited> {
+        let others = self.other_members();
+        if others.is_empty() || !self.peers.values().any(Peer::takes_ops) {
+            return Err(self.nobody_asked(others.is_empty()));
+        }
+        let cost = 1_000_000 * (others.len() as u64).div_ceil(FULL_MESH_MAX as u64);
+        self.admit_question(now, cost, has_time)?;
+        let everyone = others.iter().map(|(_, id)| member_hash(*id)).fold(0, u64::wrapping_add);
+        self.asks.next += 1;
+        let (id, number, reach) = (self.asks.next, self.waves.number(), self.all_round());
+        self.asks.by_object.insert(object.clone(), id);
+        let question = Question {
+            object: object.clone(),
+            outstanding: BTreeSet::new(),
+            complete: false,
+            wave: Some(Through { number, everyone, reach }),
+            ended: false,
+            waits: Vec::new(),
+            late: Vec::new(),
+            deadline,
+        };
+        self.asks.open.insert(id, question);
+        self.put_wave(now, number, reach, wave::Question::Object(object));
+        Ok(id)
+    }
+
+    /// Everybody has answered who got the question. Where some have not got it, for a link was missing, it goes out
+    /// once more, over every link there is.
+    pub(super) fn wave_answered(&mut self, now: Now, number: u64, members: u64, ended: bool) {
+        self.wave_told(number, ended);
+        let unknown = |object: &ObjectId| self.look_up(now, object) == Lookup::Unknown;
+        let Some((id, object, Through { everyone, reach, .. }, in_time)) = self.asks.through(number, now)
+        else {
+            return;
+        };
+        let complete =
+            members == everyone && self.knows_everyone_alive() || self.mutants.lacks(Rule::PartialAnswer);
+        let again = !complete && !ended && in_time && reach != Reach::Everyone && unknown(&object);
+        let fresh_number = self.waves.number();
+        if let Some(question) = self.asks.open.get_mut(&id) {
+            question.complete = complete;
+            if again {
+                question.wave = Some(Through { number: fresh_number, everyone, reach: Reach::Everyone });
+            }
+        }
+        if again {
+            self.put_wave(now, fresh_number, Reach::Everyone, wave::Question::Object(object));
+        } else {
+            self.finish_question(now, id);
+        }
+    }
+
+    /// Somebody who was asked may remember that it ended.
+    pub(super) fn wave_told(&mut self, number: u64, ended: bool) {
+        let asked = |question: &&mut Question| question.wave.is_some_and(|wave| wave.number == number);
+        if let Some(question) = self.asks.open.values_mut().find(asked) {
+            question.ended |= ended;
+        }
     }
 
     fn can_answer(&self, id: ReplicaId) -> bool {
@@ -147,6 +260,9 @@ impl Node {
     fn close_question(&mut self, id: u64) -> Option<Question> {
         let question = self.asks.open.remove(&id)?;
         self.asks.by_object.remove(&question.object);
+        if let Some(Through { number, .. }) = question.wave {
+            self.waves.close(WaveId { root: self.id(), number });
+        }
         Some(question)
     }
 
@@ -229,6 +345,7 @@ impl Node {
 
     /// What was asked for may have come by itself.
     pub(super) fn asked_object_changed(&mut self, now: Now, object: &ObjectId) {
+        self.passed_on_object_changed(now, object);
         let Some(id) = self.asks.by_object.get(object).copied() else { return };
         if self.look_up(now, object) != Lookup::Unknown {
             self.finish_question(now, id);

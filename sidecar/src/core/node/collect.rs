@@ -20,11 +20,11 @@ const OPS_PER_SWEEP: usize = 1_000;
 const NAIVE_GRACE_MILLIS: u64 = 6_000;
 
 /// What everyone is known to know of one shard.
-struct Evidence {
+pub(super) struct Evidence {
     /// Within every member's clock.
-    stable: Clock,
+    pub(super) stable: Clock,
     /// Every member has reported a time as late as this, with a clock that ours covers.
-    time: Option<UnixMillis>,
+    pub(super) time: Option<UnixMillis>,
 }
 
 impl Node {
@@ -37,12 +37,13 @@ impl Node {
         }
         self.journal_expired(now, shard);
         let evidence = self.evidence(now, shard);
-        self.collect_residue(shard, evidence.is_some());
+        self.collect_residue(shard, evidence.as_ref());
         if let Some(evidence) = &evidence {
             let bytes_max = self.config.log_bytes_max;
             let stable = &evidence.stable;
             self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
         }
+        self.note_memory(shard);
         self.drop_traces(now, shard, evidence.as_ref().map(|evidence| &evidence.stable));
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
@@ -60,6 +61,9 @@ impl Node {
     pub(super) fn sweeps(&self, shard: ShardId) -> bool {
         let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let me = rank(self.id());
+        if self.is_overlay() {
+            return self.members_up().all(|id| rank(id) <= me);
+        }
         self.peers.iter().filter(|(_, peer)| peer.takes_ops()).all(|(id, _)| rank(*id) < me)
     }
 
@@ -82,7 +86,8 @@ impl Node {
 
     /// An owner that has seen the cover goes on with another accumulator, and one that has left does not go on; but
     /// what it counted before that must be here.
-    fn collect_residue(&mut self, shard: ShardId, all_of_the_left_is_here: bool) {
+    fn collect_residue(&mut self, shard: ShardId, evidence: Option<&Evidence>) {
+        let (all_of_the_left_is_here, far) = (evidence.is_some(), self.is_overlay());
         let me = self.id();
         let peers = &self.peers;
         let roster = &self.roster;
@@ -95,6 +100,12 @@ impl Node {
             }
             if roster.get(owner).is_some_and(|entry| entry.left) {
                 return all_of_the_left_is_here;
+            }
+            if far {
+                let has = |cover: &Dot| {
+                    evidence.is_some_and(|known| known.stable.get(&cover.actor) >= cover.counter)
+                };
+                return cover.is_some_and(has);
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
@@ -130,6 +141,9 @@ impl Node {
     }
 
     fn evidence(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+        if self.is_overlay() {
+            return self.surveyed(now, shard);
+        }
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();

@@ -6,8 +6,8 @@ use super::forget::DroppedWhy;
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::seal::Seals;
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
-use crate::core::identity::{Dot, Replica, ReplicaId, ShardId};
-use crate::core::message::{Message, PeerId, Progress, RosterEntry, ShardClock, ShardDigest};
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
+use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
 use crate::core::op::Op;
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
@@ -56,14 +56,9 @@ impl Node {
         self.clock.forget(id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
+        self.wave_peer_lost(now, id);
         self.sponsor_lost(now, id);
-    }
-
-    pub(super) fn liveness(&mut self, replica: Replica, alive: bool) {
-        if replica.id != self.id() && !self.roster.is_retired(replica.id) {
-            let peer = self.peers.entry(replica.id).or_insert_with(|| Peer::new(replica));
-            peer.alive = alive;
-        }
+        self.forget_stranger(id);
     }
 
     pub(super) fn receive(&mut self, now: Now, from: PeerId, message: Message) {
@@ -75,7 +70,12 @@ impl Node {
             Message::Roster(entries) => self.roster_from(now, from, entries),
             Message::Retired(entries) => self.retired_by(now, from, entries),
             Message::Sealed { roster, content } => self.sealed_from(now, from, roster, content),
-            Message::Ops(_) | Message::State(_) | Message::Answer { .. } if !self.is_heard(from) => {}
+            Message::Ops(_)
+            | Message::State(_)
+            | Message::Answer { .. }
+            | Message::Relay { .. }
+            | Message::Echo { .. }
+                if !self.is_heard(from) => {}
             Message::Ops(ops) => self.ops_from(now, from, ops, &Seals::new()),
             Message::Applied(progress) => self.applied_by(from, &progress),
             Message::Clocks(clocks) => self.clocks_of(from, &clocks),
@@ -99,38 +99,12 @@ impl Node {
                 }
             }
             Message::Leave => self.departed(from),
+            Message::Relay { ops, until } => self.relayed(now, from, ops, until, &Seals::new()),
+            Message::Members(entries) => self.members_from(now, from, &entries),
+            Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
+            Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo, &Seals::new()),
+            Message::Settled(settled) => self.settled_by(from, &settled),
         }
-    }
-
-    fn roster_from(&mut self, now: Now, from: PeerId, entries: Vec<RosterEntry>) {
-        if self.is_disowned_by(now, from, &entries) {
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.roster.clone_from(&entries);
-        }
-        self.learn_roster(entries);
-    }
-
-    pub(super) fn learn_roster(&mut self, entries: Vec<RosterEntry>) {
-        let mut news = false;
-        for entry in entries {
-            // What the others say of this process it knows better.
-            if entry.replica.id != self.id() {
-                news |= self.roster.add(entry);
-            }
-        }
-        if news {
-            self.seal();
-            self.succeed_predecessors();
-            self.broadcast_roster();
-            self.check_all_waits();
-        }
-    }
-
-    pub(super) fn broadcast_roster(&mut self) {
-        let roster = Message::Roster(self.roster.entries());
-        self.broadcast(roster);
     }
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
@@ -174,9 +148,17 @@ impl Node {
     /// A peer has reported to have applied this.
     pub(super) fn known_to(&mut self, peer: PeerId, shard: ShardId, dot: Dot) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
-        if peer.notes(shard, dot) {
+        if peer.knows(shard, dot) {
             self.check_waits(shard);
         }
+    }
+
+    /// A peer has reported to have applied all of this.
+    pub(super) fn clock_known(&mut self, peer: PeerId, shard: ShardId, clock: &Clock) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.knows_all(shard, clock);
+        }
+        self.check_waits(shard);
     }
 
     fn applied_by(&mut self, from: PeerId, progress: &[Progress]) {
@@ -188,9 +170,7 @@ impl Node {
     fn clocks_of(&mut self, from: PeerId, clocks: &[ShardClock]) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
-            for (actor, counter) in &clock.clock.dots {
-                peer.notes(clock.shard, Dot::new(*actor, *counter));
-            }
+            peer.knows_all(clock.shard, &clock.clock);
         }
         for clock in clocks {
             self.check_waits(clock.shard);
@@ -268,7 +248,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         let reached = peer.reached(shard);
         let ours = self.shards[shard.index()].clock();
-        peer.sent.raise_all(shard, ours);
+        peer.was_sent(shard, ours);
         match self.shards[shard.index()].missing(&reached) {
             Some(ops) => {
                 for ops in ops.chunks(OPS_PER_MESSAGE) {
@@ -314,6 +294,7 @@ impl Node {
             return false;
         }
         let known = self.shard(shard).digest().clock_sum;
+        let before = self.shard(shard).clock().clone();
         let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
         self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
         for object in merged.changed {
@@ -321,6 +302,7 @@ impl Node {
             self.journal.push(object);
         }
         for dot in merged.raised {
+            self.advanced(shard, dot.actor, before.get(&dot.actor));
             self.progressed(shard, dot);
         }
         self.changed(now, shard, &merged.applied);
@@ -394,15 +376,6 @@ impl Node {
         if let Some(peer) = self.peers.get(&from) {
             let alarm = Alarm::Diverged { peer: peer.replica.clone(), shard };
             self.outbox.push_back(Output::Alarm(alarm));
-        }
-    }
-
-    fn departed(&mut self, from: PeerId) {
-        let Some(entry) = self.roster.get(from).cloned() else { return };
-        if self.roster.add(RosterEntry { left: true, ..entry }) {
-            self.seal();
-            self.broadcast_roster();
-            self.check_all_waits();
         }
     }
 

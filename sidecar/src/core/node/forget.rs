@@ -110,7 +110,7 @@ impl Node {
             names.insert(replica.node.clone());
             let peer =
                 self.peers.entry(replica.id).or_insert_with(|| super::peer::Peer::new(replica.clone()));
-            let heard = peer.alive || peer.linked && peer.introduced;
+            let heard = self.alive.contains_key(&replica.id) || peer.linked && peer.introduced;
             if heard {
                 heard_names.insert(replica.node.clone());
             }
@@ -126,10 +126,9 @@ impl Node {
             return;
         }
         for replica in silent {
-            self.roster.add(RosterEntry { replica: replica.clone(), left: true });
+            self.enrol(RosterEntry { replica: replica.clone(), left: true });
             self.figures.forgotten += 1;
             self.alarm(Alarm::Forgotten { member: replica });
-            self.seal();
             self.broadcast_roster();
             self.check_all_waits();
         }

@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::seal::Seals;
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
+use crate::core::identity::{Clock, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -108,7 +108,7 @@ impl Node {
             return;
         }
         self.config.replica.started = last.unwrap_or_default().plus(1);
-        self.roster.add(RosterEntry { replica: self.config.replica.clone(), left: false });
+        self.enrol(RosterEntry { replica: self.config.replica.clone(), left: false });
         self.say_hello_again();
         self.broadcast_roster();
     }
@@ -137,8 +137,7 @@ impl Node {
         peer.introduced = true;
         peer.fresh = hello.fresh;
         peer.lineage = hello.lineage;
-        if self.roster.add(RosterEntry { replica: hello.replica, left: false }) {
-            self.seal();
+        if self.enrol(RosterEntry { replica: hello.replica, left: false }) {
             self.broadcast_roster();
         }
         self.meet_history(now, from);
@@ -225,9 +224,11 @@ impl Node {
             return;
         }
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
-        let everyone_is_here = self.peers.values().all(|peer| !peer.alive || peer.linked && peer.introduced);
+        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        let everyone_is_here = self.alive.keys().all(|id| !self.wants_link(*id) || is_here(id));
         let me = &self.config.replica.node;
-        let first = candidates.clone().all(|peer| *me < peer.replica.node);
+        let mut seen = candidates.clone().map(|peer| &peer.replica).chain(self.alive.values());
+        let first = seen.all(|other| *me < other.node);
         let settled = waited_millis >= settle_millis(&self.config);
         let together = settled && everyone_is_here && first && candidates.count() > 0;
         if together || waited_millis >= self.config.bootstrap_millis {
@@ -268,9 +269,7 @@ impl Node {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
-            for (actor, counter) in &clock.dots {
-                peer.notes(shard, Dot::new(*actor, *counter));
-            }
+            peer.knows_all(shard, &clock);
         }
         self.check_waits(shard);
         self.took(now, shard);

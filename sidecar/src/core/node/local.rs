@@ -7,12 +7,13 @@ use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
-use crate::core::identity::{Dot, Kind, ObjectId, Replica, ShardId};
+use crate::core::identity::{Dot, Kind, ObjectId, Replica, SHARDS, ShardId};
 use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
 use crate::core::read;
 use crate::core::record::{Body, Record};
+use crate::core::shard::PENDING_MAX;
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::JsonText;
@@ -70,6 +71,7 @@ impl Node {
         let Some(action) = composed.action else {
             return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
         };
+        self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
         let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
@@ -183,8 +185,11 @@ impl Node {
     }
 
     fn who_has(&self, shard: ShardId, dot: &Dot) -> Vec<String> {
+        let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
-            member.id == self.id() || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
+            everyone
+                || member.id == self.id()
+                || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }
@@ -209,10 +214,18 @@ impl Node {
     }
 
     fn figures(&self) -> Figures {
-        let mut figures =
-            Figures { waits: self.waits.len() as u64, changes: self.journal.cursor(), ..self.figures };
-        figures.sealed = self.roster.sealed().len() as u64;
-        figures.retired = self.roster.retired().len() as u64;
+        let mut figures = Figures {
+            log_bytes_max: self.config.log_bytes_max,
+            pending_ops_max: (SHARDS * PENDING_MAX) as u64,
+            memory_bytes: self.memory.total(),
+            memory_bytes_max: self.config.memory_bytes_max.unwrap_or(0),
+            memory_refusals: self.memory.refusals,
+            waits: self.waits.len() as u64,
+            changes: self.journal.cursor(),
+            sealed: self.roster.sealed().len() as u64,
+            retired: self.roster.retired().len() as u64,
+            ..self.figures
+        };
         for shard in &self.shards {
             for (total, count) in figures.objects.iter_mut().zip(shard.objects_by_kind()) {
                 *total += count;
@@ -244,7 +257,8 @@ impl Node {
             _ if left => MemberState::Left,
             _ if is_self => MemberState::Up,
             Some(peer) if peer.linked && peer.introduced => MemberState::Up,
-            Some(peer) if peer.alive => MemberState::Suspect,
+            _ if !self.wants_link(replica.id) && self.alive.contains_key(&replica.id) => MemberState::Up,
+            _ if self.alive.contains_key(&replica.id) => MemberState::Suspect,
             _ => MemberState::Down,
         };
         let oldest = peer.and_then(|peer| peer.gaps.values().map(|gap| gap.since).min());
@@ -252,8 +266,17 @@ impl Node {
             replica: replica.clone(),
             state,
             is_self,
-            lag_ops: peer.map_or(0, |peer| self.lag(peer)),
-            lag_millis: oldest.map_or(0, |since| now.mono.since(since) / 1_000),
+            lag_ops: match peer {
+                Some(peer) => self.lag(peer),
+                None if is_self => 0,
+                None if self.is_overlay() => self.unsettled_ops(),
+                None => 0,
+            },
+            lag_millis: match oldest {
+                Some(since) => now.mono.since(since) / 1_000,
+                None if peer.is_none() && !is_self && self.is_overlay() => self.unsettled_millis(now),
+                None => 0,
+            },
             round_trip_micros: peer
                 .and_then(|peer| peer.round_trip_micros)
                 .filter(|_| state == MemberState::Up),

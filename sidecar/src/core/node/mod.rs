@@ -11,13 +11,19 @@ mod exchange;
 mod forget;
 mod join;
 mod journal;
+mod links;
 mod local;
+mod memory;
+mod overlay;
 mod peer;
+mod relay;
 mod report;
 mod retire;
 mod roster;
 mod seal;
+mod survey;
 mod waits;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,10 +34,14 @@ use self::forget::Standing;
 pub use self::forget::{Dropped, DroppedWhy};
 use self::join::Joining;
 use self::journal::Journal;
+use self::links::Neighbours;
+use self::memory::Memory;
+pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::retire::Traces;
 use self::roster::Roster;
 use self::waits::Waits;
+use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
 use super::identity::{Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
@@ -58,12 +68,37 @@ pub struct NodeConfig {
     pub log_bytes_max: u64,
     /// An absolute bound on the life of a session, in milliseconds.
     pub session_lifetime_millis: Option<u64>,
+    /// Estimated memory of the state from which on local writes that make it grow are refused.
+    pub memory_bytes_max: Option<u64>,
+    /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
+    /// Everything but tests takes [`FULL_MESH_MAX`].
+    pub full_mesh_max: usize,
     /// How long a forgotten process is remembered at least; and how long a silent member is one, where
     /// `forgets_silent` says so.
     pub forget_after_millis: u64,
     /// A member that is silent for too long is taken for one that has left. Not ready for use: when such a member
     /// comes back to some of the others first, sides can form that do not come together.
     pub forgets_silent: bool,
+}
+
+impl NodeConfig {
+    /// A member of a cluster, with every setting at its default. It starts the cluster, and its history is named after it.
+    #[must_use]
+    pub fn new(replica: Replica, cluster: &str) -> Self {
+        Self {
+            lineage: replica.id.0,
+            replica,
+            cluster: cluster.to_owned(),
+            joins: false,
+            bootstrap_millis: 5_000,
+            log_bytes_max: 64 << 20,
+            session_lifetime_millis: None,
+            memory_bytes_max: None,
+            full_mesh_max: FULL_MESH_MAX,
+            forget_after_millis: 7 * 24 * 3_600_000,
+            forgets_silent: false,
+        }
+    }
 }
 
 /// What happens to a node from outside, local calls aside.
@@ -132,6 +167,13 @@ pub enum Alarm {
         /// The correction.
         millis: i64,
     },
+    /// A write was refused because the state has reached its limit.
+    MemoryFull {
+        /// The estimate.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A member was silent for so long that it counts as one no more.
     Forgotten {
         /// The member.
@@ -162,12 +204,17 @@ pub struct Node {
     clock: HybridClock,
     roster: Roster,
     peers: BTreeMap<ReplicaId, Peer>,
+    /// Processes that gossip.
+    alive: BTreeMap<ReplicaId, Replica>,
+    neighbours: Neighbours,
+    waves: Waves,
     joining: Joining,
     lineage: u64,
     leaving: bool,
     waits: Waits,
     asks: Asks,
     journal: Journal,
+    memory: Memory,
     /// The journal has grown since this was last put out.
     journal_told: u64,
     outbox: VecDeque<Output>,
@@ -197,12 +244,16 @@ impl Node {
             clock: HybridClock::default(),
             roster: Roster::default(),
             peers: BTreeMap::new(),
+            alive: BTreeMap::new(),
+            neighbours: Neighbours::default(),
+            waves: Waves::new(now),
             joining: Joining::new(&config, now),
             lineage: 0,
             leaving: false,
             waits: Waits::default(),
             asks: Asks::new(now),
             journal: Journal::default(),
+            memory: Memory::default(),
             journal_told: 0,
             outbox: VecDeque::new(),
             figures: Figures::default(),
@@ -215,7 +266,7 @@ impl Node {
             standing: Standing::new(now),
             config,
         };
-        node.roster.add(RosterEntry { replica: node.config.replica.clone(), left: false });
+        node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
         node.clock.advance(now);
         if !node.config.joins {
             node.start_alone(now);
@@ -272,9 +323,12 @@ impl Node {
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono.plus_millis(SWEEP_MILLIS);
             self.sweep(now);
+            self.drop_stale_waves(now);
             self.forget_silent(now);
             self.retire_dead(now);
         }
+        self.neighbours_tick(now);
+        self.waves_tick(now);
         self.expire_waits(now);
         self.stand_down(now);
     }
@@ -287,7 +341,9 @@ impl Node {
         }
         let peers = self.peers.values().filter(|peer| peer.linked);
         let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
-        due.chain(self.waits.deadline()).chain(self.joining.deadline()).fold(self.sweep_at, MonoMicros::min)
+        let waves = self.waves.deadline().filter(|_| self.is_overlay());
+        let own = self.waits.deadline().into_iter().chain(self.joining.deadline());
+        due.chain(own).chain(waves).chain(self.neighbours.deadline()).fold(self.sweep_at, MonoMicros::min)
     }
 
     /// The next thing the node wants done.
@@ -341,6 +397,10 @@ impl Node {
 
     /// Gives an operation to every peer that can take it.
     fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
+        if self.is_overlay() {
+            self.spread(op);
+            return;
+        }
         let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
             // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
@@ -356,6 +416,7 @@ impl Node {
         let me = self.id();
         for op in ops {
             self.journal.push(op.object.clone());
+            self.advanced(shard, op.dot.actor, op.dot.counter - 1);
             if op.dot.actor != me {
                 self.progressed(shard, op.dot);
                 self.figures.ops_applied += 1;
@@ -367,8 +428,10 @@ impl Node {
             self.asked_object_changed(now, &op.object);
         }
         self.check_waits(shard);
+        self.tell_roots(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
         self.shard_mut(shard).truncate_log(bytes_max, |_| false);
+        self.note_memory(shard);
     }
 
     /// Notes what the peers are to be told of our progress.
@@ -409,5 +472,7 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 mod tests;

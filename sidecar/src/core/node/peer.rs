@@ -47,9 +47,17 @@ impl Clocks {
         true
     }
 
-    pub(super) fn raise_all(&mut self, shard: ShardId, clock: &Clock) {
-        for (actor, counter) in &clock.dots {
-            self.raise(shard, Dot::new(*actor, *counter));
+    /// Forgets one author in one shard, up to here.
+    fn settle(&mut self, shard: ShardId, dot: &Dot) {
+        let Some(clock) = self.shards.get_mut(&shard) else { return };
+        let counter = clock.get(&dot.actor);
+        if counter == 0 || counter > dot.counter {
+            return;
+        }
+        clock.dots.remove(&dot.actor);
+        self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(dot.actor, counter)));
+        if clock.dots.is_empty() {
+            self.shards.remove(&shard);
         }
     }
 
@@ -72,6 +80,12 @@ impl Clocks {
 
     pub(super) fn sum(&self) -> u64 {
         self.sum
+    }
+
+    /// The sum of one shard's clock.
+    pub(super) fn sum_of(&self, shard: ShardId) -> u64 {
+        let dots = self.shards.get(&shard).into_iter().flat_map(|clock| clock.iter());
+        dots.fold(0, |sum, dot| sum.wrapping_add(clock_hash(shard.0, &Dot::new(*dot.actor, dot.counter))))
     }
 }
 
@@ -126,7 +140,6 @@ pub(super) struct Peer {
     pub(super) linked: bool,
     /// It has introduced itself on this link.
     pub(super) introduced: bool,
-    pub(super) alive: bool,
     pub(super) fresh: bool,
     pub(super) lineage: u64,
     /// What it has reported to have applied.
@@ -169,7 +182,6 @@ impl Peer {
             replica,
             linked: false,
             introduced: false,
-            alive: false,
             fresh: true,
             lineage: 0,
             known: Clocks::default(),
@@ -208,11 +220,6 @@ impl Peer {
         clock.dots.iter().all(|(actor, counter)| self.has(shard, &Dot::new(*actor, *counter)))
     }
 
-    /// Notes what it says to have applied. Gives whether that is new.
-    pub(super) fn notes(&mut self, shard: ShardId, dot: Dot) -> bool {
-        !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot)
-    }
-
     /// What the book says of it now is what it said itself.
     pub(super) fn reports(&mut self, time: UnixMillis) {
         let clocks = match self.report.take() {
@@ -240,6 +247,28 @@ impl Peer {
     /// How far it has got in one author's operations, as far as it has been told or has told.
     pub(super) fn reached_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
         self.known.counter(shard, actor).max(self.sent.counter(shard, actor))
+    }
+
+    /// It has reported to have applied this. Gives whether that is news.
+    pub(super) fn knows(&mut self, shard: ShardId, dot: Dot) -> bool {
+        self.sent.settle(shard, &dot);
+        // Of whom it has forgotten it has everything, and its clocks nothing.
+        !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot)
+    }
+
+    pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {
+        for (actor, counter) in &clock.dots {
+            self.knows(shard, Dot::new(*actor, *counter));
+        }
+    }
+
+    /// It has been sent all that it lacked of this.
+    pub(super) fn was_sent(&mut self, shard: ShardId, clock: &Clock) {
+        for (actor, counter) in &clock.dots {
+            if *counter > self.known.counter(shard, *actor) {
+                self.sent.raise(shard, Dot::new(*actor, *counter));
+            }
+        }
     }
 
     /// What was sent is as good as lost.

@@ -23,12 +23,7 @@ impl Node {
             wall: now.wall,
             now: self.clock.advance(now),
             clock_sum: self.clock_sum(),
-            introduction: introduction(
-                self.is_fresh(),
-                self.lineage,
-                &self.roster.entries(),
-                &self.roster.retired_entries(),
-            ),
+            introduction: self.introduction(),
         };
         self.send(id, ping);
     }
@@ -42,11 +37,16 @@ impl Node {
         clock_sum: u64,
         theirs: u64,
     ) {
+        let roster_sum = self.is_overlay().then(|| self.roster.sum());
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let clocks_known = peer.known.sum() == clock_sum;
-        let introduction_known = peer.introduced
-            && introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()) == theirs;
-        if clocks_known && introduction_known && !peer.fresh {
+        let known = match roster_sum {
+            // Among many all have one roster, or will have.
+            Some(sum) => short_introduction(peer.fresh, peer.lineage, sum, peer.retired.values()),
+            None => introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()),
+        };
+        let introduction_known = peer.introduced && known == theirs;
+        if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
             peer.reports(time);
@@ -68,12 +68,20 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
         }
-        if let Some(millis) = self.clock.correct(now, self.roster.members().count()) {
+        if let Some(millis) = self.clock.correct(now, self.within_sight()) {
             if self.is_fresh() {
                 self.clock.start_over(now);
             }
             self.alarm(Alarm::Corrected { millis });
         }
+    }
+
+    fn introduction(&self) -> u64 {
+        let retired = self.roster.retired_entries();
+        if self.is_overlay() {
+            return short_introduction(self.is_fresh(), self.lineage, self.roster.sum(), &retired);
+        }
+        introduction(self.is_fresh(), self.lineage, &self.roster.entries(), &retired)
     }
 
     /// Time for deadlines as of the last input.
@@ -96,9 +104,27 @@ fn introduction<'a>(
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
+    add_retired(&mut bytes, retired);
+    xxh3_64(&bytes)
+}
+
+/// The same, where the roster is too long to be kept for each peer.
+fn short_introduction<'a>(
+    fresh: bool,
+    lineage: u64,
+    roster_sum: u64,
+    retired: impl IntoIterator<Item = &'a RetiredEntry>,
+) -> u64 {
+    let mut bytes = vec![2 + u8::from(fresh)];
+    bytes.extend_from_slice(&lineage.to_le_bytes());
+    bytes.extend_from_slice(&roster_sum.to_le_bytes());
+    add_retired(&mut bytes, retired);
+    xxh3_64(&bytes)
+}
+
+fn add_retired<'a>(bytes: &mut Vec<u8>, retired: impl IntoIterator<Item = &'a RetiredEntry>) {
     for entry in retired {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
         bytes.extend_from_slice(&entry.sum.to_le_bytes());
     }
-    xxh3_64(&bytes)
 }

@@ -78,6 +78,9 @@ impl Node {
         if self.roster.entries().iter().any(older) {
             return false;
         }
+        if self.is_overlay() {
+            return self.is_agreed_by_survey(dead.id);
+        }
         let ours = self.roster.entries();
         let mut living = self.roster.living().filter(|member| member.id != self.id());
         living.all(|member| self.agrees(member.id, dead.id, &ours))
@@ -133,6 +136,8 @@ impl Node {
         let id = entry.replica.id;
         self.shards.iter_mut().for_each(|shard| shard.retire(id));
         self.roster.retire(entry);
+        self.seal();
+        self.strike(id);
         self.clock.forget(id);
         self.figures.retired_total += 1;
         if self.peers.get(&id).is_some_and(|peer| !peer.linked) {
@@ -214,6 +219,9 @@ impl Node {
 
     /// Every other member has forgotten it as well, or never knew it.
     fn is_forgotten_by_all(&self, id: ReplicaId) -> bool {
+        if self.is_overlay() {
+            return self.is_roster_settled();
+        }
         let mut others = self.roster.living().filter(|member| member.id != self.id());
         others.all(|member| {
             let report = self.peers.get(&member.id).and_then(|peer| peer.report.as_ref());

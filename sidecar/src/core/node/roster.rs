@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::{RetiredEntry, RosterEntry};
 use crate::core::time::UnixMillis;
@@ -24,15 +26,27 @@ pub(super) struct Retired {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     entries: BTreeMap<ReplicaId, RosterEntry>,
+    /// Stands for all entries.
+    sum: u64,
     retired: BTreeMap<ReplicaId, Retired>,
     /// The latest process of each name, the retired among them: what is known of the others is over.
     newest: BTreeMap<String, Replica>,
     sealed: BTreeSet<ReplicaId>,
+    /// Those of them of whom the node has not been told.
+    newly_sealed: Vec<ReplicaId>,
 }
 
 /// Incarnations of one name, in order.
 pub(super) fn age(replica: &Replica) -> impl Ord + use<> {
     (replica.started, replica.id)
+}
+
+fn entry_hash(entry: &RosterEntry) -> u64 {
+    let mut bytes = [0; 17];
+    bytes[..8].copy_from_slice(&entry.replica.id.0.to_le_bytes());
+    bytes[8..16].copy_from_slice(&entry.replica.started.0.to_le_bytes());
+    bytes[16] = u8::from(entry.left);
+    xxh3_64(&bytes)
 }
 
 impl Roster {
@@ -48,11 +62,14 @@ impl Roster {
                 let left = known.left || entry.left;
                 let started = known.replica.started.max(entry.replica.started);
                 let news = (left, started) != (known.left, known.replica.started);
+                self.sum = self.sum.wrapping_sub(entry_hash(known));
                 known.left = left;
                 known.replica.started = started;
+                self.sum = self.sum.wrapping_add(entry_hash(known));
                 news
             }
             None => {
+                self.sum = self.sum.wrapping_add(entry_hash(&entry));
                 self.entries.insert(entry.replica.id, entry);
                 true
             }
@@ -75,8 +92,15 @@ impl Roster {
 
     fn seal(&mut self) {
         let over = |entry: &RosterEntry| entry.left || self.is_superseded(&entry.replica);
-        self.sealed =
+        let sealed: BTreeSet<ReplicaId> =
             self.entries.values().filter(|entry| over(entry)).map(|entry| entry.replica.id).collect();
+        self.newly_sealed.extend(sealed.difference(&self.sealed));
+        self.sealed = sealed;
+    }
+
+    /// Whom it has sealed since the last call.
+    pub(super) fn take_newly_sealed(&mut self) -> Vec<ReplicaId> {
+        std::mem::take(&mut self.newly_sealed)
     }
 
     /// A later process of its name is known.
@@ -86,6 +110,16 @@ impl Roster {
 
     pub(super) fn get(&self, id: ReplicaId) -> Option<&RosterEntry> {
         self.entries.get(&id)
+    }
+
+    /// Equal rosters have equal sums.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// All processes of one node name.
+    pub(super) fn of_name(&self, node: &str) -> Vec<&RosterEntry> {
+        self.entries.values().filter(|entry| entry.replica.node == node).collect()
     }
 
     pub(super) fn entries(&self) -> Vec<RosterEntry> {
@@ -109,7 +143,9 @@ impl Roster {
     pub(super) fn retire(&mut self, RetiredEntry { replica, sum, at }: RetiredEntry) {
         let id = replica.id;
         self.note_newest(&replica);
-        self.entries.remove(&id);
+        if let Some(known) = self.entries.remove(&id) {
+            self.sum = self.sum.wrapping_sub(entry_hash(&known));
+        }
         self.retired.insert(id, Retired { entry: RosterEntry { replica, left: true }, sum, at });
         self.seal();
     }

@@ -7,16 +7,14 @@
 //! operation and state that needs one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use super::Node;
 use super::roster::Roster;
 use crate::core::identity::ReplicaId;
 use crate::core::message::{Message, Missing, PeerId, RosterEntry, Sealed};
 use crate::core::mutant::Rule;
-use crate::core::op::Op;
 use crate::core::shard::ShardState;
 use crate::core::time::Now;
+use crate::core::wave::Echo;
 
 /// Whom the sender of a message has sealed.
 pub(super) type Seals = BTreeSet<ReplicaId>;
@@ -24,8 +22,7 @@ pub(super) type Seals = BTreeSet<ReplicaId>;
 impl Node {
     /// The roster has changed: whoever is over now is heard no more.
     pub(super) fn seal(&mut self) {
-        let sealed: Vec<ReplicaId> = self.roster.sealed().iter().copied().collect();
-        for id in sealed {
+        for id in self.roster.take_newly_sealed() {
             if !self.mutants.lacks(Rule::SealKeepsPending) {
                 self.shards.iter_mut().for_each(|shard| shard.drop_pending_of(id));
             }
@@ -62,24 +59,42 @@ impl Node {
         if sealed.is_empty() {
             return message;
         }
-        let of_sealed = |ops: &[Arc<Op>]| ops.iter().any(|op| sealed.contains(&op.dot.actor));
+        let authors: Vec<ReplicaId> = match &message {
+            Message::Ops(ops)
+            | Message::Relay { ops, .. }
+            | Message::Answer { missing: Missing::Ops(ops), .. }
+            | Message::Echo { echo: Echo::Object { missing: Missing::Ops(ops), .. }, .. } => {
+                ops.iter().map(|op| op.dot.actor).collect()
+            }
+            Message::State(state)
+            | Message::Answer { missing: Missing::State(state), .. }
+            | Message::Echo { echo: Echo::Object { missing: Missing::State(state), .. }, .. } => {
+                state.clock.dots.keys().copied().collect()
+            }
+            _ => return message,
+        };
+        let authors = authors.iter().filter(|author| sealed.contains(author));
+        let names: BTreeSet<&str> =
+            authors.filter_map(|id| self.roster.get(*id)).map(|entry| entry.replica.node.as_str()).collect();
+        if names.is_empty() {
+            return message;
+        }
         let content = match message {
-            Message::Ops(ops) if of_sealed(&ops) => Sealed::Ops(ops),
+            Message::Ops(ops) => Sealed::Ops(ops),
+            Message::Relay { ops, until } => Sealed::Relay { ops, until },
+            Message::Answer { id, missing, ended } => Sealed::Answer { id, missing, ended },
+            Message::Echo { wave, echo } => Sealed::Echo { wave, echo },
             Message::State(state) => Sealed::State(state),
-            Message::Answer { id, missing, ended } => match missing {
-                Missing::Ops(ops) if !of_sealed(&ops) => {
-                    return Message::Answer { id, missing: Missing::Ops(ops), ended };
-                }
-                missing => Sealed::Answer { id, missing, ended },
-            },
             other => return other,
         };
-        Message::Sealed { roster: self.roster.entries(), content }
+        let roster = self.roster.entries();
+        let roster = roster.into_iter().filter(|entry| names.contains(entry.replica.node.as_str()));
+        Message::Sealed { roster: roster.collect(), content }
     }
 
     pub(super) fn sealed_from(&mut self, now: Now, from: PeerId, entries: Vec<RosterEntry>, content: Sealed) {
         let seals = seals_of(&entries);
-        self.learn_roster(entries);
+        self.learn_roster(&entries);
         if !self.is_heard(from) {
             return;
         }
@@ -87,6 +102,8 @@ impl Node {
             Sealed::Ops(ops) => self.ops_from(now, from, ops, &seals),
             Sealed::State(state) => self.state_from(now, from, *state, &seals),
             Sealed::Answer { id, missing, ended } => self.answered(now, from, id, missing, ended, &seals),
+            Sealed::Relay { ops, until } => self.relayed(now, from, ops, until, &seals),
+            Sealed::Echo { wave, echo } => self.echo_from(now, from, wave, echo, &seals),
         }
     }
 }

@@ -50,15 +50,9 @@ impl Net {
         let id = ReplicaId((index as u64 + 1) << 32 | (self.mono.0 + 1));
         let now = self.now(index);
         let config = NodeConfig {
-            replica: Replica { node, started: now.wall, id },
-            cluster: "test".into(),
             joins: index > 0,
-            bootstrap_millis: 5_000,
-            lineage: id.0,
             log_bytes_max: 1 << 20,
-            session_lifetime_millis: None,
-            forget_after_millis: 7 * 24 * 3_600_000,
-            forgets_silent: false,
+            ..NodeConfig::new(Replica { node, started: now.wall, id }, "test")
         };
         let fresh = Node::new(config, now);
         if index == self.nodes.len() {
@@ -252,6 +246,16 @@ fn an_unknown_session_is_asked_for() {
 }
 
 #[test]
+fn a_process_that_gossips_and_is_in_no_roster_yet_may_know_the_session() {
+    let mut net = three();
+    let replica = Replica { node: "n9".into(), started: net.now(1).wall, id: ReplicaId(99 << 32) };
+    net.input(1, Input::Liveness { replica: replica.clone(), alive: true });
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: false, ended: false });
+    net.input(1, Input::Liveness { replica, alive: false });
+    assert_eq!(net.wait(1, Wait::Asked(session("no")), 1_000), Waited::Asked { by_all: true, ended: false });
+}
+
+#[test]
 fn a_majority_counts_the_dead() {
     let mut net = three();
     let counter = ObjectId::new(Kind::Counter, "c");
@@ -408,5 +412,38 @@ fn keys_are_listed_in_pages() {
 #[path = "hostile_cases.rs"]
 mod review;
 
+#[test]
+fn at_the_limit_on_memory_only_growth_is_refused() {
+    let mut net = Net::new(2);
+    net.run_millis(3_000);
+    net.nodes[0].config.memory_bytes_max = Some(100_000);
+    let write = |net: &mut Net, node: usize, name: &str, change: Change| {
+        let now = net.now(node);
+        let written = net.nodes[node].write(now, &Write::new(ObjectId::new(Kind::Document, name), change));
+        net.flush(node);
+        written
+    };
+    let put = |text: String| Change::Put(Tree::parse(text.as_bytes(), DEPTH_MAX).unwrap());
+    let big = || put(format!("{{\"x\":\"{}\"}}", "y".repeat(2_000)));
+    let taken = (0..1_000).take_while(|n| write(&mut net, 0, &format!("d{n}"), big()).is_ok()).count();
+    assert!((20..60).contains(&taken), "{taken}");
+    assert_eq!(write(&mut net, 0, "another", big()), Err(Refusal::OutOfMemory));
+    // What is smaller or goes away is welcome, and what a peer sends is taken.
+    write(&mut net, 0, "d0", put("{\"x\":1}".to_owned())).unwrap();
+    write(&mut net, 0, "d1", Change::Destroy).unwrap();
+    write(&mut net, 1, "theirs", big()).unwrap();
+    net.run_millis(3_000);
+    let theirs = net.nodes[0].look_up(net.now(0), &ObjectId::new(Kind::Document, "theirs"));
+    assert!(matches!(theirs, Lookup::Found(_)), "{theirs:?}");
+    for n in 2..taken {
+        write(&mut net, 0, &format!("d{n}"), Change::Destroy).unwrap();
+    }
+    net.run_millis(40_000);
+    write(&mut net, 0, "another", big()).unwrap();
+    for node in &net.nodes {
+        let fresh: u64 = ShardId::all().map(|shard| node.shard(shard).memory_bytes()).sum();
+        assert_eq!(node.status().figures.memory_bytes, fresh, "the running total is the sum");
+    }
+}
 #[path = "day_1000.rs"]
 mod day_1000;

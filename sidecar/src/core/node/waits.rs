@@ -113,7 +113,15 @@ impl Node {
         if let Some(waited) = self.outcome(&what, millis == 0) {
             return Ok(waited);
         }
-        Err(self.waits.open(what, now.mono.plus_millis(millis)))
+        let counted = match &what {
+            What::Acks { token, need, .. } => Some((token.clone(), *need)),
+            What::Seen(_) | What::Asked => None,
+        };
+        let id = self.waits.open(what, now.mono.plus_millis(millis));
+        if let Some((token, need)) = counted {
+            self.count_acks(now, id, &token, need);
+        }
+        Err(id)
     }
 
     /// Nobody wants to know any more.
@@ -142,12 +150,17 @@ impl Node {
 
     /// Members, this node among them, that have applied what a token names.
     fn acks(&self, token: &Token) -> usize {
+        if self.is_settled(token.shard, &token.dots) {
+            return self.roster.members().count();
+        }
+        let told = self.who_told(token);
         let has_all = |node: &crate::core::identity::Replica| {
             if node.id == self.id() {
                 return token.dots.iter().all(|dot| self.shard(token.shard).has(dot));
             }
             let peer = self.peers.get(&node.id);
-            peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.has(token.shard, dot)))
+            told.contains(&node.id)
+                || peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.has(token.shard, dot)))
         };
         self.roster.members().filter(|member| has_all(member)).count()
     }
@@ -175,7 +188,7 @@ impl Node {
         }
     }
 
-    fn check_wait(&mut self, id: WaitId, over: bool) {
+    pub(super) fn check_wait(&mut self, id: WaitId, over: bool) {
         let waited = self.waits.open.get(&id).and_then(|open| self.outcome(&open.what, over));
         if let Some(mut waited) = waited {
             if let Waited::Asked { ended, .. } = &mut waited {

@@ -133,6 +133,7 @@ impl Shard {
         let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
         let ours = std::mem::take(&mut self.objects);
         self.objects_by_kind = [0; Kind::ALL.len()];
+        self.key_bytes = 0;
         let mut joined = BTreeMap::new();
         for (id, object) in ours {
             let other = theirs.remove(&id).unwrap_or_default();
@@ -145,6 +146,7 @@ impl Shard {
         }
         for id in joined.keys() {
             self.objects_by_kind[id.kind as usize] += 1;
+            self.key_bytes += id.key.len() as u64;
         }
         self.objects = joined;
     }

@@ -17,6 +17,7 @@ impl Shard {
         if let Some(object) = self.objects.remove(id) {
             lost = object.sums(id.hash());
             self.objects_by_kind[id.kind as usize] -= 1;
+            self.key_bytes -= id.key.len() as u64;
         }
         self.book(&Ledger { content_sum: lost.content_sum.wrapping_neg(), bytes: -lost.bytes });
     }

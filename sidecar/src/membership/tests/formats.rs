@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::time::UnixMillis;
+use crate::keyring::{ClusterKey, KeyRing};
 use crate::membership::Event;
 use crate::membership::counts::Reason;
 use crate::membership::frame::{Body, Entry, Frame, cluster_mark};
@@ -26,22 +27,39 @@ fn sample() -> Frame {
     let entry =
         |node, started, port| Entry { replica: replica(node, started), address: at(port), heartbeat: 300 };
     let body = Body::Ask(vec![entry("a", 1, 7412), entry("b", 2, 7422)]);
-    Frame { cluster: cluster_mark("test"), from: ReplicaId(1), body }
+    Frame { cluster: cluster_mark("test"), from: ReplicaId(1), mailbox: [2; 8], to: [3; 8], number: 4, body }
 }
 
 #[test]
 fn the_bytes_of_a_frame_are_these() {
     let hex: String = sample().encode().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    let (cluster, from, ask) = ("40fc7d8d91f7c99e", "0100000000000000", "00");
+    let (cluster, from) = ("40fc7d8d91f7c99e", "0100000000000000");
+    let (mailbox, to, number, ask) = ("0202020202020202", "0303030303030303", "04", "00");
     // Name, started, id, address, heartbeat.
     let a = ["0161", "01", "0100000000000000", "007f000001f439", "ac02"].concat();
     let b = ["0162", "02", "0200000000000000", "007f000001fe39", "ac02"].concat();
-    assert_eq!(hex, format!("{cluster}{from}{ask}02{a}{b}"));
+    assert_eq!(hex, format!("{cluster}{from}{mailbox}{to}{number}{ask}02{a}{b}"));
+}
+
+fn seal(keys: &[u8]) -> Seal {
+    let keys: Vec<_> = keys.iter().map(|byte| ClusterKey::new([*byte; 32])).collect();
+    Seal::new(Some(KeyRing::new(&keys)))
+}
+
+#[test]
+fn a_datagram_is_sealed_with_the_first_key_and_opened_with_any() {
+    let [old, both, swapped, new] = [seal(&[1]), seal(&[1, 2]), seal(&[2, 1]), seal(&[2])];
+    // Every pair of neighbours in a rotation understands each other, both ways.
+    for (one, other) in [(&old, &both), (&both, &swapped), (&swapped, &new)] {
+        assert_eq!(other.open(&one.close(b"x").unwrap()).unwrap(), b"x");
+        assert_eq!(one.open(&other.close(b"x").unwrap()).unwrap(), b"x");
+    }
+    assert!(matches!(new.open(&old.close(b"x").unwrap()), Err(Reason::Undecryptable)));
 }
 
 #[test]
 fn a_sealed_frame_opens_with_its_key_only() {
-    let (key, other) = (Seal::new(Some(&[1; 32])), Seal::new(Some(&[2; 32])));
+    let (key, other) = (seal(&[1]), seal(&[2]));
     let plain = sample().encode().unwrap();
     let sealed = key.close(&plain).unwrap();
     assert_eq!(key.open(&sealed).unwrap(), plain);

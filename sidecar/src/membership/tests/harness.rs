@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::{Clear, Event, Membership, Settings, Weather};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::time::UnixMillis;
+use crate::keyring::{ClusterKey, KeyRing};
 
 /// No wait of a test is longer. Ten times what it should take: the machine may be busy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,10 +58,14 @@ impl Plan {
             cluster: self.cluster.to_owned(),
             advertise: address,
             join: self.join.iter().map(|seed| (seed.ip().to_string(), seed.port())).collect(),
-            key: self.key,
+            keys: self.key.map(|key| KeyRing::new(&[ClusterKey::new(key)])),
         };
         let (sender, events) = mpsc::unbounded_channel();
-        let tell = move |event| drop(sender.send(event));
+        let tell = move |event| match event {
+            // Comes whenever a seed is silent.
+            Event::Unanswered(_) => {}
+            event => drop(sender.send(event)),
+        };
         let membership = Membership::start(settings, socket, self.weather, tell).await.unwrap();
         TestNode { membership, replica, address, events, alive: BTreeMap::new() }
     }
@@ -89,7 +94,7 @@ impl TestNode {
         match &event {
             Event::Alive { replica, address } => drop(self.alive.insert(replica.clone(), *address)),
             Event::Dead(replica) => drop(self.alive.remove(replica).expect("only the living die")),
-            Event::NameTaken { .. } => {}
+            Event::NameTaken { .. } | Event::Unanswered(_) => {}
         }
         Some(event)
     }

@@ -5,7 +5,9 @@ use tokio::net::UdpSocket;
 use super::harness::{KEY, Plan, TestNode};
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::time::UnixMillis;
+use crate::keyring::{ClusterKey, KeyRing};
 use crate::membership::frame::{Body, Entry, Frame, cluster_mark};
+use crate::membership::replay::{Mailbox, NOWHERE};
 use crate::membership::seal::Seal;
 
 /// `b` reached `a` and was refused, and two that belong together find each other beside them.
@@ -44,7 +46,22 @@ async fn plain_nodes_find_each_other() {
 }
 
 fn frame(body: Body) -> Frame {
-    Frame { cluster: cluster_mark("test"), from: ReplicaId(9), body }
+    frame_to(NOWHERE, 0, body)
+}
+
+fn frame_to(to: Mailbox, number: u64, body: Body) -> Frame {
+    Frame { cluster: cluster_mark("test"), from: ReplicaId(9), mailbox: [9; 8], to, number, body }
+}
+
+/// Where a node is reached, as it tells a stranger with the key.
+pub(super) async fn mailbox_of(stranger: &UdpSocket, seal: &Seal, address: std::net::SocketAddr) -> Mailbox {
+    let ask = seal.close(&frame(Body::Ask(Vec::new())).encode().unwrap()).unwrap();
+    stranger.send_to(&ask, address).await.unwrap();
+    let mut buffer = [0; 2_000];
+    let (length, _) = stranger.recv_from(&mut buffer).await.unwrap();
+    let who = Frame::decode(&seal.open(&buffer[..length]).unwrap(), cluster_mark("test")).unwrap();
+    assert_eq!((&who.body, who.to), (&Body::Who, [9; 8]));
+    who.mailbox
 }
 
 fn entry(name: &str, id: u64, heartbeat: u64) -> Entry {
@@ -67,14 +84,14 @@ async fn rubbish_is_counted_and_dropped() {
     let mut rubbish: Vec<Vec<u8>> = insane
         .iter()
         .map(|frame| Seal::Plain.close(&frame.encode().unwrap()).unwrap())
-        .chain([vec![], vec![0], vec![0xff; 1_400], vec![0x50; 60_000], [sane.as_slice(), &[0]].concat()])
+        .chain([vec![], vec![0], vec![0xff; 1_400], vec![0x52; 60_000], [sane.as_slice(), &[0]].concat()])
         .collect();
     // Every beginning of a sound datagram, long enough to name the cluster.
     rubbish.extend((9..sane.len()).map(|length| sane[..length].to_vec()));
     for datagram in &rubbish {
         stranger.send_to(datagram, a.address).await.unwrap();
     }
-    // One of them is all `P`: a plain datagram of a cluster of that name.
+    // One of them is all `R`: a plain datagram of a cluster of that name.
     a.until_dropped(|dropped| dropped.undecodable + dropped.wrong_cluster, rubbish.len() as u64 - 1).await;
     let b = Plan { key: None, ..Plan::new("b", &[&a]) }.start().await;
     a.until_alive(&[&b.replica]).await;
@@ -84,14 +101,16 @@ async fn rubbish_is_counted_and_dropped() {
 async fn the_largest_heartbeat_and_a_crowd_do_no_harm() {
     let mut a = TestNode::start("a", &[]).await;
     let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let seal = Seal::new(Some(&KEY));
+    let seal = Seal::new(Some(KeyRing::new(&[ClusterKey::new(KEY)])));
     let name = "n".repeat(64);
+    let mailbox = mailbox_of(&stranger, &seal, a.address).await;
     // More members than chitchat's datagrams hold.
     for batch in 0..10u64 {
         let mut entries: Vec<Entry> =
             (0..200).map(|index| entry(&name, batch * 1_000 + index + 1, u64::MAX)).collect();
         entries.push(Entry { replica: a.replica.clone(), address: a.address, heartbeat: u64::MAX });
-        let datagram = seal.close(&frame(Body::Answer(entries)).encode().unwrap()).unwrap();
+        let datagram =
+            seal.close(&frame_to(mailbox, batch, Body::Answer(entries)).encode().unwrap()).unwrap();
         stranger.send_to(&datagram, a.address).await.unwrap();
     }
     a.until_dropped(|dropped| dropped.crowded, 3).await;

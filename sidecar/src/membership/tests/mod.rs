@@ -4,4 +4,5 @@ mod formats;
 mod harness;
 mod hostile;
 mod liveness;
+mod replay;
 mod weather;

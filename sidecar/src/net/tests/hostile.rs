@@ -42,6 +42,13 @@ async fn another_key_is_refused_and_told() {
 }
 
 #[tokio::test]
+async fn who_has_the_key_and_belongs_elsewhere_is_told_before_anybody_says_who_it_is() {
+    let keyed = || Options { key: Some([1; 32]), ..Options::default() };
+    refused(keyed(), Options { cluster: "other", ..keyed() }, "cluster", "cluster").await;
+    refused(keyed(), Options { session_ids: [7; 8], ..keyed() }, "session_ids", "session_ids").await;
+}
+
+#[tokio::test]
 async fn with_a_key_and_without_do_not_talk_and_both_know_why() {
     let keyed = || Options { key: Some([1; 32]), ..Options::default() };
     refused(keyed(), Options::default(), "key", "key").await;

@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Faults, Handler, LinkSettings, Links, bind};
+use super::{Faults, Handler, LinkSettings, Links, StreamSecrets, bind};
 use crate::core::identity::{Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId};
 use crate::core::time::UnixMillis;
+use crate::keyring::{ClusterKey, KeyRing};
 use crate::wire::{self, Decoder, Guard, Incoming};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -76,13 +77,23 @@ fn hello(replica: Replica) -> Hello {
 struct Options {
     cluster: &'static str,
     key: Option<[u8; 32]>,
+    session_ids: [u8; 8],
     queue_bytes_max: usize,
     address: SocketAddr,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cluster: "test", key: None, queue_bytes_max: 64 << 20, address: ANY_PORT }
+        Self { cluster: "test", key: None, session_ids: [0; 8], queue_bytes_max: 64 << 20, address: ANY_PORT }
+    }
+}
+
+impl Options {
+    fn secrets(&self) -> StreamSecrets {
+        let keys = self.key.map(|key| KeyRing::new(&[ClusterKey::new(key)]));
+        let mut cluster = [0; 8];
+        cluster[..self.cluster.len()].copy_from_slice(self.cluster.as_bytes());
+        StreamSecrets { keys, cluster, session_ids: self.session_ids }
     }
 }
 
@@ -97,8 +108,11 @@ impl Peer {
         let hello = Hello { cluster: options.cluster.to_owned(), ..hello(replica.clone()) };
         let recorder = Arc::new(Recorder { hello, events: Mutex::default() });
         let faults = Arc::new(Faults::default());
-        let settings =
-            LinkSettings { key: options.key, queue_bytes_max: options.queue_bytes_max, rehearses: true };
+        let settings = LinkSettings {
+            secrets: options.secrets(),
+            queue_bytes_max: options.queue_bytes_max,
+            rehearses: true,
+        };
         let links = Links::new(&settings, Arc::clone(&faults), recorder.clone());
         links.listen(listener);
         Self { replica, address, links, faults, recorder }

@@ -174,7 +174,12 @@ impl Cluster {
 
     /// Breaks links that cannot stand, makes those that can, and tells who gossips.
     fn look(&mut self) -> Result<(), Violation> {
-        if !std::mem::take(&mut self.network.dirty) && !self.network.links.values().any(|link| link.broken) {
+        // Which links are wanted changes by itself.
+        let sparse = self.seats.len() > self.setup.full_mesh_max;
+        if !std::mem::take(&mut self.network.dirty)
+            && !sparse
+            && !self.network.links.values().any(|link| link.broken)
+        {
             let pairs = self.up().count() * self.up().count().saturating_sub(1) / 2;
             if self.network.links.len() >= pairs || self.network.groups.iter().any(|group| *group > 0) {
                 return Ok(());
@@ -186,6 +191,14 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// A link stands when one of the two wants it.
+    fn wanted(&self, a: usize, b: usize) -> bool {
+        let wants = |one: usize, other: usize| {
+            self.seats[one].node.as_ref().is_some_and(|node| node.wants_link(self.seats[other].id))
+        };
+        wants(a, b) || wants(b, a)
     }
 
     fn reaches(&self, a: usize, b: usize) -> bool {
@@ -200,12 +213,19 @@ impl Cluster {
         self.tell_liveness(b, a, reaches)?;
         if let Some(number) = self.network.between(a, b) {
             let Some(link) = self.network.links.get_mut(&number) else { return Ok(()) };
-            if !link.broken && (!reaches || link.ends != ends) {
+            let fits = !link.broken && reaches && link.ends == ends;
+            if !(link.broken || fits && self.wanted(a, b)) {
+                if fits {
+                    self.count("links dropped");
+                }
                 self.break_link(number);
             }
             return Ok(());
         }
-        if !reaches {
+        if reaches && !self.wanted(a, b) {
+            self.count("links not wanted");
+        }
+        if !reaches || !self.wanted(a, b) {
             return Ok(());
         }
         self.network.made += 1;
@@ -392,6 +412,11 @@ fn name_of(message: &Message) -> &'static str {
         Message::Ping { .. } => "sent Ping",
         Message::Pong { .. } => "sent Pong",
         Message::Leave => "sent Leave",
+        Message::Relay { .. } => "sent Relay",
+        Message::Members(_) => "sent Members",
+        Message::Wave { .. } => "sent Wave",
+        Message::Echo { .. } => "sent Echo",
+        Message::Settled(_) => "sent Settled",
         Message::Sealed { .. } => "sent Sealed",
         Message::Retired(_) => "sent Retired",
     }

@@ -196,6 +196,9 @@ impl Cluster {
                 self.count("skew alarms");
                 Ok(())
             }
+            Alarm::MemoryFull { .. } => {
+                Err(Violation(format!("n{seat} has no limit on memory and reached it")))
+            }
             Alarm::Corrected { .. } => {
                 self.count("clocks corrected");
                 Ok(())

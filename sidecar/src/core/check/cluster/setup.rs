@@ -3,6 +3,7 @@
 use crate::core::check::rng::Rng;
 use crate::core::message::Message;
 use crate::core::mutant::Mutants;
+use crate::core::node::FULL_MESH_MAX;
 
 /// A sort of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,8 @@ pub struct Setup {
     pub latecomer: bool,
     /// The nodes have found each other before anything else happens.
     pub settled: bool,
+    /// With more nodes than this not all are linked.
+    pub full_mesh_max: usize,
     /// How long a member may be silent before it is forgotten.
     pub forget_after_millis: u64,
 }
@@ -180,8 +183,22 @@ impl Setup {
             founder: rng.percent(50),
             latecomer: rng.percent(30),
             settled: rng.percent(75),
+            full_mesh_max: FULL_MESH_MAX,
             forget_after_millis: if theme == Theme::Absence { 30_000 } else { NEVER_MILLIS },
         }
+    }
+
+    /// Drawn from a seed, with more nodes, of which each is linked with its neighbours only.
+    #[must_use]
+    pub fn sparse(seed: u64, theme: Theme, mutants: Mutants, codec: Codec) -> Self {
+        let mut setup = Self::new(seed, theme, mutants, codec);
+        let mut rng = Rng::new(seed ^ 0x0b_u64.rotate_left(40));
+        let nodes = 4 + rng.index(4);
+        while setup.skews_millis.len() < nodes {
+            setup.skews_millis.push(rng.below(6_000) as i64 - 3_000);
+        }
+        setup.full_mesh_max = 2;
+        setup
     }
 
     /// Nothing goes wrong but what a history does by hand.
@@ -201,6 +218,7 @@ impl Setup {
             founder: true,
             latecomer: false,
             settled: true,
+            full_mesh_max: FULL_MESH_MAX,
             forget_after_millis: NEVER_MILLIS,
         }
     }

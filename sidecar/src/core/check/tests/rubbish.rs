@@ -19,15 +19,10 @@ fn now(step: u64) -> Now {
 /// A node with one linked member.
 fn node() -> Node {
     let config = NodeConfig {
-        replica: Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) },
-        cluster: "c".into(),
-        joins: false,
         bootstrap_millis: 1_000,
         lineage: 5,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        forget_after_millis: 7 * 24 * 3_600_000,
-        forgets_silent: false,
+        ..NodeConfig::new(Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) }, "c")
     };
     let mut node = Node::new(config, now(0));
     node.handle(now(0), Input::LinkUp(PEER));

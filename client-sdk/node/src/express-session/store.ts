@@ -1,0 +1,24 @@
+// The store as express-session takes it.
+
+import type { IncomingMessage } from "node:http";
+import session from "express-session";
+import { type SessionData, SessionStore, follow } from "../session-store/store.js";
+
+const { Store } = session;
+
+/** The store: `session({ store: new SidetalkStore({ counters: ["views"] }), … })`. */
+export class SidetalkStore extends SessionStore {
+  protected override readonly copies = false;
+
+  // As express-session's own base class has it, which this one does not extend.
+  readonly load: session.Store["load"] = Store.prototype.load;
+  readonly regenerate: session.Store["regenerate"] = Store.prototype.regenerate;
+  /** Set by express-session. */
+  declare generate: (request: IncomingMessage) => void;
+
+  createSession(request: IncomingMessage, data: session.SessionData): session.Session & session.SessionData {
+    const made = Store.prototype.createSession.call(this as never, request as never, data);
+    follow(made, data as unknown as SessionData);
+    return made;
+  }
+}

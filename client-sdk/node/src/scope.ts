@@ -1,0 +1,113 @@
+// What carries tokens from call to call, so that nobody has to.
+
+/** A token: letters, digits, `-` and `_`. What comes from outside is checked against this. */
+const TOKEN = /^[A-Za-z0-9_-]{1,512}$/;
+
+/** A node takes no more. */
+const TOKENS_MAX = 64;
+
+/** Whether a text may be a token. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
+
+/** Carries tokens from call to call. */
+export interface TokenKeeper {
+  /** What a call for this object has to send. */
+  before(path: string): readonly string[];
+  /** Takes note of an answer. `sent` is what went with the call. */
+  after(path: string, sent: readonly string[], answer: Seen): void;
+}
+
+/** What an answer says about tokens. */
+export interface Seen {
+  readonly token: string | undefined;
+  readonly behind: boolean;
+  readonly wrote: boolean;
+}
+
+/**
+ * The tokens of one client's doings: of one browser, of one job. Every call made with it sees what the calls before
+ * it saw, also when those went to another node.
+ */
+export class TokenScope implements TokenKeeper {
+  /** Came from elsewhere, and this node has not shown yet that it has seen them. */
+  readonly #owed = new Set<string>();
+  readonly #carried = new Set<string>();
+  readonly #written = new Map<string, string>();
+
+  constructor(tokens: Iterable<string> = []) {
+    for (const token of tokens) {
+      if (this.#owed.size === TOKENS_MAX) break;
+      if (isToken(token)) this.#owed.add(token);
+    }
+  }
+
+  /** Everything that a later call elsewhere has to send. */
+  get tokens(): string[] {
+    return [...this.#owed, ...this.#carried, ...this.#written.values()];
+  }
+
+  /** The tokens of writes made with this scope, by the path of their object. */
+  get written(): ReadonlyMap<string, string> {
+    return this.#written;
+  }
+
+  /** Whether no node that was asked has shown yet that it has seen this. */
+  owes(token: string): boolean {
+    return this.#owed.has(token);
+  }
+
+  /** Forgets tokens. */
+  drop(tokens: readonly string[]): void {
+    for (const token of tokens) this.#owed.delete(token);
+  }
+
+  before(): readonly string[] {
+    return this.#owed.size === 0 ? NONE : [...this.#owed];
+  }
+
+  after(path: string, sent: readonly string[], answer: Seen): void {
+    if (sent.length > 0 && !answer.behind) {
+      for (const token of sent) if (this.#owed.delete(token)) this.#carried.add(token);
+    }
+    if (answer.wrote && answer.token !== undefined) this.#written.set(path, answer.token);
+  }
+}
+
+const NONE: readonly string[] = [];
+const LAST_WRITES_MAX = 1_024;
+
+/**
+ * What a whole process has written: needed only when its sidecar was restarted, since one process sees its own
+ * writes.
+ */
+export class ProcessTokens implements TokenKeeper {
+  readonly #written = new Map<string, { token: string; epoch: number }>();
+  readonly #epoch: () => number;
+
+  /** `epoch` grows whenever the sidecar may have become another process. */
+  constructor(epoch: () => number) {
+    this.#epoch = epoch;
+  }
+
+  before(path: string): readonly string[] {
+    if (this.#epoch() === 0) return NONE;
+    const written = this.#written.get(path);
+    return written === undefined || written.epoch === this.#epoch() ? NONE : [written.token];
+  }
+
+  after(path: string, sent: readonly string[], answer: Seen): void {
+    // Caught up, or lost with the process that had it: no use to wait for it again.
+    if (sent.length > 0) this.#written.delete(path);
+    if (!answer.wrote || answer.token === undefined) return;
+    this.#written.delete(path);
+    this.#written.set(path, { token: answer.token, epoch: this.#epoch() });
+    if (this.#written.size > LAST_WRITES_MAX) {
+      for (const oldest of this.#written.keys()) {
+        this.#written.delete(oldest);
+        break;
+      }
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// What of a session's cookie is stored: all but when it expires, which changes with every request and is the lease's
+// business.
+
+/** A cookie as frameworks keep it in a session. */
+export interface SessionCookie {
+  originalMaxAge?: number | null | undefined;
+  expires?: Date | string | boolean | null | undefined;
+  originalExpires?: unknown;
+  toJSON?: () => object;
+  [name: string]: unknown;
+}
+
+/** Computing an age from a moment loses a millisecond now and then: less than this is no change. */
+const AGE_SLACK_MILLIS = 100;
+
+const SECONDS_MAX = 316_224_000;
+
+/** The part of a cookie that is stored. */
+export type Stored = Record<string, unknown>;
+
+/** The part that is stored. `known` is what is stored already. */
+export function storedCookie(cookie: SessionCookie, known: Stored | undefined): Stored {
+  const all = (typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) as Stored;
+  const stored: Stored = {};
+  const age = all["originalMaxAge"];
+  const hasAge = typeof age === "number";
+  for (const name of Object.keys(all)) {
+    const value = all[name];
+    if (value === undefined || (hasAge && (name === "expires" || name === "originalExpires"))) continue;
+    stored[name] = value instanceof Date ? value.toJSON() : value;
+  }
+  const before = known?.["originalMaxAge"];
+  if (hasAge && typeof before === "number" && Math.abs(before - age) < AGE_SLACK_MILLIS) {
+    stored["originalMaxAge"] = before;
+  }
+  return stored;
+}
+
+/** Whether two stored cookies say the same. */
+export function sameCookie(one: Stored, other: Stored): boolean {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
+}
+
+/** The cookie of a session that was read, with when it expires. */
+export function loadedCookie(stored: unknown, expiresInMillis: number): SessionCookie {
+  const cookie: SessionCookie =
+    typeof stored === "object" && stored !== null
+      ? { ...stored }
+      : { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };
+  if (typeof cookie.originalMaxAge === "number") {
+    cookie.expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis)).toISOString();
+  }
+  return cookie;
+}
+
+/** How many milliseconds a session is to live on by its cookie; `otherwise` when the cookie does not say. */
+export function lifetimeMillis(cookie: SessionCookie | undefined, otherwise: number): number {
+  const expires = cookie?.expires;
+  if (!(expires instanceof Date) && typeof expires !== "string") return otherwise;
+  const at = typeof expires === "string" ? Date.parse(expires) : expires.getTime();
+  return Number.isNaN(at) ? otherwise : Math.min(at - Date.now(), SECONDS_MAX * 1_000);
+}

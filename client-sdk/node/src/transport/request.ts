@@ -1,0 +1,102 @@
+// What a call is on the wire, alone or as a part of a batch.
+
+/** Whether a call may be sent again when its answer was lost. */
+export type Repeat =
+  /** It changes nothing the second time. */
+  | "free"
+  /** It carries an `Idempotency-Key`, which the same process of the sidecar knows again. */
+  | "keyed"
+  | "never";
+
+/** A call, ready to be sent. */
+export interface Request {
+  readonly method: string;
+  /** With its query, percent-encoded. */
+  readonly path: string;
+  /** JSON. */
+  readonly body?: string | undefined;
+  /** Names in lower case. */
+  readonly headers: Record<string, string>;
+  /** Milliseconds from now until the call is given up. */
+  readonly timeoutMillis: number;
+  readonly repeat: Repeat;
+  /**
+   * Whether the sidecar may have to wait for others before it answers. `may`: it goes with others at first, without
+   * waiting, and once more alone when that was not enough. `must`: it goes alone.
+   */
+  readonly waits: "never" | "may" | "must";
+  /** How long it waits when it goes alone, if that is not in its path. */
+  readonly waitMillis?: number | undefined;
+}
+
+/** An answer. */
+export interface Answer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Record<string, string>;
+  /** What the JSON says; undefined without one. */
+  readonly body: unknown;
+}
+
+// Anything else in a header could end it.
+const VALUE = /^[\x20-\x7e]*$/;
+
+/** The bytes of one request. */
+export function single(request: Request, host: string): string {
+  const { method, path, headers, body, waits, waitMillis } = request;
+  return http(method, waits === "may" ? waiting(path, waitMillis) : path, headers, body, host);
+}
+
+/** The bytes of one request that holds many. */
+export function batch(requests: readonly Request[], host: string): string {
+  let body = '{"ops":[';
+  for (let at = 0; at < requests.length; at++) {
+    const { method, path, headers, body: content, waits } = requests[at] as Request;
+    const target = waits === "may" ? waiting(path, 0) : path;
+    body += `${at === 0 ? "" : ","}{"method":"${method}","path":${JSON.stringify(target)}`;
+    let any = false;
+    for (const name in headers) {
+      body += `${any ? "," : ',"headers":{'}${JSON.stringify(name)}:${JSON.stringify(headers[name])}`;
+      any = true;
+    }
+    if (any) body += "}";
+    body += content === undefined ? "}" : `,"body":${content}}`;
+  }
+  body += "]}";
+  return http("POST", "/v1/batch", JSON_HEADERS, body, host);
+}
+
+const JSON_HEADERS = { "content-type": "application/json" };
+
+function waiting(path: string, millis: number | undefined): string {
+  return millis === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}wait=${millis}`;
+}
+
+function http(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+  body: string | undefined,
+  host: string,
+): string {
+  let text = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n`;
+  for (const name in headers) {
+    const value = headers[name] as string;
+    if (!VALUE.test(value)) throw new TypeError(`the value of ${name} cannot stand in a header`);
+    text += `${name}: ${value}\r\n`;
+  }
+  if (body === undefined) return method === "POST" ? `${text}content-length: 0\r\n\r\n` : `${text}\r\n`;
+  return `${text}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
+/** Reads the body of an answer: JSON or nothing. */
+export function readBody(text: string): unknown {
+  return text.length === 0 ? undefined : JSON.parse(text);
+}
+
+/** Whether an answer to a call that did not wait is not good enough: the call has to be made again, and wait. */
+export function mustWait(request: Request, answer: Answer): boolean {
+  if (answer.headers["sidetalk-behind"] !== "true") return false;
+  // A change that was made is made; one that found nothing has changed nothing.
+  return request.method === "GET" || request.method === "HEAD" || answer.status === 404;
+}

@@ -1,0 +1,286 @@
+// The wrapper, against every way in which an application answers, on nodes that hear of each other 150 ms late.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { after, before, describe, test } from "node:test";
+import zlib from "node:zlib";
+import compression from "compression";
+import express from "express";
+import express4 from "express4";
+import session from "express-session";
+import { readYourWrites, SidetalkStore } from "sidetalk/express-session";
+import { Browser, serve } from "./support/app.mjs";
+import { Cluster } from "./support/sidecar.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "sidetalk-send-"));
+const BIG = "x".repeat(300_000);
+writeFileSync(join(folder, "big.txt"), BIG);
+
+/** Ways to answer. Each changes the session before it begins to answer, and gives the body it sends. */
+const ANSWERS = {
+  json: (request, response) => response.json({ ok: 1 }),
+  send: (request, response) => response.send("hello"),
+  "send nothing": (request, response) => response.status(204).send(),
+  redirect: (request, response) => response.redirect("/read"),
+  sendFile: (request, response) => response.sendFile(join(folder, "big.txt")),
+  stream: (request, response) => Readable.from(["one ", "two ", "three"]).pipe(response),
+  "a large stream": (request, response) =>
+    Readable.from(Array.from({ length: 30 }, () => BIG.slice(0, 10_000))).pipe(response),
+  "a stream that takes its time": async (request, response) => {
+    response.type("text");
+    for (const part of ["one ", "two ", "three"]) {
+      response.write(part);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    response.end();
+  },
+  "writeHead and end": (request, response) => {
+    response.writeHead(201, { "x-mine": "1", "content-type": "text/plain" });
+    response.end("made");
+  },
+  "flushHeaders first": (request, response) => {
+    response.type("text");
+    response.flushHeaders();
+    setTimeout(() => response.end("late"), 5);
+  },
+  "write, then end with a callback": (request, response) => {
+    response.write("a", "utf8", () => undefined);
+    response.end("b", "utf8", () => undefined);
+  },
+  "save first": (request, response) => request.session.save(() => response.json({ saved: 1 })),
+  "save and do not wait": (request, response) => {
+    request.session.save();
+    response.json({ saved: 1 });
+  },
+};
+
+const BODIES = {
+  json: '{"ok":1}',
+  send: "hello",
+  "send nothing": "",
+  sendFile: BIG,
+  stream: "one two three",
+  "a large stream": BIG,
+  "a stream that takes its time": "one two three",
+  "writeHead and end": "made",
+  "flushHeaders first": "late",
+  "write, then end with a callback": "ab",
+  "save first": '{"saved":1}',
+  "save and do not wait": '{"saved":1}',
+};
+
+function application(framework, node, order, onSaveError) {
+  const app = framework();
+  const store = new SidetalkStore({ client: node.api, counters: ["n"] });
+  if (order === "compression before") app.use(compression({ threshold: 0 }));
+  const middleware = session({ store, secret: "s", resave: false, saveUninitialized: false, name: "sid" });
+  app.use(readYourWrites(middleware, store, { onSaveError }));
+  if (order === "mounted twice") app.use(readYourWrites(middleware, store, { onSaveError }));
+  if (order === "compression after") app.use(compression({ threshold: 0 }));
+  app.get("/read", (request, response) => {
+    const { cookie: _, ...content } = request.session;
+    response.json({ id: request.sessionID, ...content });
+  });
+  app.get("/logout", (request, response, next) => {
+    request.session.destroy((error) => (error ? next(error) : response.redirect("/read")));
+  });
+  app.get("/login", (request, response, next) => {
+    request.session.regenerate((error) => {
+      if (error) return next(error);
+      request.session.user = request.query.user;
+      response.redirect("/read");
+    });
+  });
+  app.get("/count", (request, response) => {
+    request.session.n = (request.session.n ?? 0) + 1;
+    response.redirect("/read");
+  });
+  app.get("/answer", (request, response, next) => {
+    request.session.mark = request.query.mark;
+    return ANSWERS[request.query.as](request, response, next);
+  });
+  return { app, store };
+}
+
+describe("read your writes", () => {
+  let cluster;
+  before(async () => {
+    cluster = await Cluster.start(2);
+    await cluster.delay(150);
+  });
+  after(async () => {
+    await cluster?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** The same application on each node. */
+  async function sites(framework, order, run) {
+    const made = [];
+    try {
+      for (const node of cluster.nodes) {
+        const { app, store } = application(framework, node, order);
+        made.push({ ...(await serve(app)), store });
+      }
+      await run(made);
+    } finally {
+      for (const site of made) {
+        await site.close();
+        site.store.client.close();
+      }
+    }
+  }
+
+  function bodyOf(answer) {
+    if (answer.headers["content-encoding"] === "gzip") return zlib.gunzipSync(answer.bytes).toString();
+    return answer.text;
+  }
+
+  for (const [version, framework] of [
+    ["Express 5", express],
+    ["Express 4", express4],
+  ]) {
+    for (const order of ["alone", "compression before", "compression after", "mounted twice"]) {
+      test(`${version}, ${order}: every kind of answer`, async () => {
+        await sites(framework, order, async ([one, other]) => {
+          for (const as of Object.keys(ANSWERS)) {
+            const browser = new Browser();
+            const headers = order.startsWith("compression") ? { "accept-encoding": "gzip" } : {};
+            // The first answer makes the session, the second changes it.
+            for (const mark of ["first", "second"]) {
+              const path = `/answer?as=${encodeURIComponent(as)}&mark=${mark}`;
+              const answer = await browser.fetch(one.url, path, { headers });
+              assert.ok(answer.status < 400, `${as}: ${answer.status} ${answer.text}`);
+              if (BODIES[as] !== undefined) assert.equal(bodyOf(answer), BODIES[as], as);
+              if (as === "writeHead and end") assert.equal(answer.headers["x-mine"], "1");
+              const seen = await browser.fetch(other.url, "/read");
+              assert.equal(seen.status, 200, seen.text);
+              assert.equal(seen.json.mark, mark, `${as}, ${mark}: ${seen.text}`);
+            }
+            browser.close();
+          }
+        });
+      });
+    }
+  }
+
+  test("HEAD and a conditional request that ends in 304", async () => {
+    await sites(express, "alone", async ([one, other]) => {
+      const browser = new Browser();
+      const first = await browser.fetch(one.url, "/answer?as=json&mark=first");
+      const head = await browser.fetch(one.url, "/answer?as=json&mark=head", { method: "HEAD" });
+      assert.equal(head.status, 200);
+      assert.equal((await browser.fetch(other.url, "/read")).json.mark, "head");
+      const headers = { "if-none-match": first.headers.etag };
+      const again = await browser.fetch(one.url, "/answer?as=json&mark=again", { headers });
+      assert.equal(again.status, 304);
+      assert.equal((await browser.fetch(other.url, "/read")).json.mark, "again");
+      browser.close();
+    });
+  });
+
+  test("the redirect after a write reads it, a thousand times", async () => {
+    await sites(express, "alone", async (both) => {
+      const ROUNDS = Number(process.env.REDIRECTS ?? 1000);
+      let waited = 0;
+      const user = async (count) => {
+        const browser = new Browser();
+        for (let at = 1; at <= count; at++) {
+          const moved = await browser.fetch(both[at % 2].url, "/count");
+          assert.equal(moved.status, 302);
+          const began = performance.now();
+          const seen = await browser.fetch(both[(at + 1) % 2].url, moved.headers.location);
+          if (performance.now() - began > 100) waited++;
+          assert.equal(seen.json.n, at, seen.text);
+        }
+        // The write before is merged into the one after it: cookies do not pile up.
+        assert.ok(browser.cookies.size <= 3, [...browser.cookies.keys()].join());
+        browser.close();
+      };
+      await Promise.all(Array.from({ length: 20 }, () => user(ROUNDS / 20)));
+      assert.ok(waited > ROUNDS * 0.9, `only ${waited} of ${ROUNDS} reads came before the replication`);
+    });
+  });
+
+  test("login and logout are read at once on the other node", async () => {
+    await sites(express, "alone", async ([one, other]) => {
+      const browser = new Browser();
+      await browser.fetch(one.url, "/count");
+      const before = (await browser.fetch(other.url, "/read")).json;
+      await browser.fetch(one.url, "/login?user=ada");
+      const seen = (await browser.fetch(other.url, "/read")).json;
+      assert.equal(seen.user, "ada");
+      assert.notEqual(seen.id, before.id);
+      const kept = new Map(browser.cookies);
+      await browser.fetch(other.url, "/logout");
+      const gone = (await browser.fetch(one.url, "/read")).json;
+      assert.equal(gone.user, undefined);
+      assert.notEqual(gone.id, seen.id);
+      // The session's own cookie of before, with the tokens of now: still gone.
+      browser.cookies.set("sid", kept.get("sid"));
+      assert.notEqual((await browser.fetch(one.url, "/read")).json.id, seen.id);
+      browser.close();
+    });
+  });
+
+  test("two requests of one browser at once: neither token is lost", async () => {
+    await sites(express, "alone", async ([one, other]) => {
+      const browser = new Browser();
+      await browser.fetch(one.url, "/answer?as=json&mark=0");
+      for (let round = 0; round < 20; round++) {
+        await Promise.all([
+          browser.fetch(one.url, "/count"),
+          browser.fetch(other.url, `/answer?as=json&mark=${round}`),
+          browser.fetch(one.url, "/count"),
+        ]);
+        for (const site of [one, other]) {
+          const { json } = await browser.fetch(site.url, "/read");
+          assert.deepEqual([json.n, json.mark], [2 * (round + 1), String(round)]);
+        }
+      }
+      browser.close();
+    });
+  });
+
+  test("a cookie that is no token, or not ours, does no harm", async () => {
+    await sites(express, "alone", async ([one]) => {
+      const browser = new Browser();
+      await browser.fetch(one.url, "/count");
+      for (const value of ["AAAA", "not/a/token", "", "x".repeat(2_000)]) {
+        browser.cookies.set("sidetalk-abc-1", value);
+        const seen = await browser.fetch(one.url, "/read");
+        assert.equal(seen.status, 200, seen.text);
+        assert.equal(seen.json.n, 1);
+      }
+      browser.close();
+    });
+  });
+
+  test("a node that is cut off says so, and does not answer with the past", async () => {
+    await sites(express, "alone", async ([one, other]) => {
+      const browser = new Browser();
+      await browser.fetch(one.url, "/count");
+      assert.equal((await browser.fetch(other.url, "/read")).json.n, 1);
+      await cluster.cut(1);
+      await browser.fetch(one.url, "/count");
+      const behind = await browser.fetch(other.url, "/read");
+      assert.equal(behind.status, 503);
+      const kept = browser.cookies.get("sid");
+      await browser.fetch(one.url, "/logout");
+      browser.cookies.set("sid", kept);
+      assert.equal((await browser.fetch(other.url, "/read")).status, 503);
+      // Who has never heard of a session and cannot ask everyone does not say that there is none.
+      const stranger = new Browser();
+      await stranger.fetch(one.url, "/count");
+      for (const name of stranger.cookies.keys()) if (name !== "sid") stranger.cookies.delete(name);
+      assert.equal((await stranger.fetch(other.url, "/read")).status, 503);
+      await cluster.heal();
+      assert.equal((await stranger.fetch(other.url, "/read")).json.n, 1);
+      assert.equal((await browser.fetch(other.url, "/read")).json.n, undefined);
+      await cluster.delay(150);
+      browser.close();
+      stranger.close();
+    });
+  });
+});

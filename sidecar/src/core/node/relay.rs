@@ -1,0 +1,66 @@
+//! Spreading operations where not everyone is linked with everyone.
+//!
+//! Whoever passes on is responsible for a stretch of the ring behind itself. It gives each neighbour within it the
+//! part up to the next neighbour. The parts do not overlap, so every member gets an operation once, after some log2 n
+//! hops (El-Ansary et al., *Efficient Broadcast in Structured P2P Networks*, 2003). Where a link is missing, its part
+//! is caught up by comparison, which everybody does with all neighbours anyway.
+
+use std::sync::Arc;
+
+use super::overlay::place;
+use super::Node;
+use super::seal::Seals;
+use crate::core::message::{Message, PeerId};
+use crate::core::op::Op;
+use crate::core::time::Now;
+
+impl Node {
+    /// Gives an own operation to everyone.
+    pub(super) fn spread(&mut self, op: &Arc<Op>) {
+        self.pass_on(std::slice::from_ref(op), place(self.id()), None);
+    }
+
+    /// Operations to apply and to pass on.
+    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>, until: u64, seals: &Seals) {
+        let foreign = self.peers.get(&from).is_some_and(|peer| !peer.states_wanted.is_empty());
+        if !self.is_fresh() && !foreign {
+            // Only what is let in here: this node answers for what it passes on.
+            let admitted = ops.iter().filter(|op| self.admits(op.dot.actor, seals));
+            let admitted: Vec<Arc<Op>> = admitted.map(Arc::clone).collect();
+            self.pass_on(&admitted, until, Some(from));
+        }
+        self.ops_from(now, from, ops, seals);
+    }
+
+    fn pass_on(&mut self, ops: &[Arc<Op>], until: u64, from: Option<PeerId>) {
+        for (id, until) in self.parts(until, from) {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let lacks = |op: &&Arc<Op>| op.dot.actor != id && !peer.has(op.object.shard(), &op.dot);
+            let lacking: Vec<Arc<Op>> = ops.iter().filter(lacks).map(Arc::clone).collect();
+            for op in &lacking {
+                let shard = op.object.shard();
+                if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
+                    peer.sent.raise(shard, op.dot);
+                }
+            }
+            if !lacking.is_empty() {
+                self.send(id, Message::Relay { ops: lacking, until });
+            }
+        }
+    }
+
+    /// The neighbours between here and a place in the ring, each with the end of its part.
+    pub(super) fn parts(&self, until: u64, from: Option<PeerId>) -> Vec<(PeerId, u64)> {
+        let here = place(self.id());
+        // Up to here itself is all the way round.
+        let length = until.wrapping_sub(here).wrapping_sub(1);
+        let peers = self.peers.iter().filter(|(id, peer)| peer.takes_ops() && Some(**id) != from);
+        let mut within: Vec<(u64, PeerId)> = peers
+            .map(|(id, _)| (place(*id).wrapping_sub(here).wrapping_sub(1), *id))
+            .filter(|(distance, _)| *distance < length)
+            .collect();
+        within.sort_unstable();
+        let ends = within.iter().skip(1).map(|(_, id)| place(*id)).chain([until]);
+        within.iter().map(|(_, id)| *id).zip(ends).collect()
+    }
+}

@@ -1,0 +1,45 @@
+//! What a shard takes of memory, and what an operation would add to it.
+
+use super::Shard;
+use crate::core::apply::Change;
+use crate::core::digest::Ledger;
+use crate::core::identity::{ObjectId, ReplicaId};
+use crate::core::object::Object;
+use crate::core::op::{Action, Op};
+use crate::core::time::Hlc;
+
+/// What an object takes beside its entries and its key: its place in the map, its life, and what the allocator adds.
+/// Measured as the resident memory of a process with many of them, see docs/operating.md.
+const OBJECT_BYTES: u64 = 256;
+
+/// An operation that waits for others, roughly.
+const PENDING_OP_BYTES: u64 = 512;
+
+impl Shard {
+    /// Memory that it takes, roughly.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.content_bytes
+            + self.key_bytes
+            + self.objects.len() as u64 * OBJECT_BYTES
+            + self.log.bytes()
+            + self.pending.len() as u64 * PENDING_OP_BYTES
+    }
+
+    /// By how much an action would change what is stored of an object. The log is not counted: it is bounded by itself.
+    pub(crate) fn growth(&self, me: ReplicaId, hlc: Hlc, id: &ObjectId, action: &Action) -> i64 {
+        if !matches!(action, Action::Create { .. } | Action::Edit { .. }) {
+            return 0;
+        }
+        let stored = self.objects.get(id);
+        let mut object = stored.cloned().unwrap_or_default();
+        let op =
+            Op { dot: self.next_dot(me), deps: Vec::new(), hlc, object: id.clone(), action: action.clone() };
+        let mut ledger = Ledger::default();
+        Change { object: &mut object, object_hash: id.hash(), ledger: &mut ledger, mutants: self.mutants }
+            .apply(&op);
+        let places =
+            |object: &Object| if object.is_vacant() { 0 } else { id.key.len() as i64 + OBJECT_BYTES as i64 };
+        ledger.bytes + places(&object) - stored.map_or(0, places)
+    }
+}

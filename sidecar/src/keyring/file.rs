@@ -1,0 +1,123 @@
+//! The file that keys are kept in.
+//!
+//! One key a line; the first is used, all are accepted. `#` begins a comment. A line `session-ids KEY` holds the key that
+//! session ids are hashed with, which must outlive the cluster keys: with another one every session would be lost.
+
+use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::{ClusterKey, KEYS_MAX, SessionIdHash};
+
+/// Longer than any key file: the rest would only be read to be refused.
+const FILE_BYTES_MAX: u64 = 4_096;
+
+const SESSION_IDS_WORD: &str = "session-ids";
+
+/// What a key file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The keys, the one in use first. Never empty.
+    pub keys: Vec<ClusterKey>,
+    /// The key for session ids, where the file has one of its own.
+    pub session_ids: Option<ClusterKey>,
+}
+
+/// Why a key file is of no use. Says nothing of what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFileError(String);
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyFileError {}
+
+/// Reads a secret file that nobody but its owner can get at.
+///
+/// # Errors
+/// It cannot be read, or others can.
+pub(crate) fn read_secret(path: &Path) -> Result<String, KeyFileError> {
+    let cannot = |what: &str, error: std::io::Error| KeyFileError(format!("cannot be {what}: {error}"));
+    let file = std::fs::File::open(path).map_err(|error| cannot("opened", error))?;
+    let metadata = file.metadata().map_err(|error| cannot("examined", error))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError(format!(
+            "others than its owner can get at it (mode {mode:03o}); `chmod 600 {}`",
+            path.display()
+        )));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| cannot("read", error))?;
+    Ok(text)
+}
+
+impl KeyFile {
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// It cannot be read, others than its owner can read it, or a line of it is no key.
+    pub fn read(path: &Path) -> Result<Self, KeyFileError> {
+        Self::parse(&read_secret(path)?)
+    }
+
+    /// The keys in a text.
+    ///
+    /// # Errors
+    /// A line is no key, or there is none, or there are too many.
+    pub fn parse(text: &str) -> Result<Self, KeyFileError> {
+        let (mut keys, mut session_ids) = (Vec::new(), None);
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let ids = line.strip_prefix(SESSION_IDS_WORD);
+            let Some(key) = ClusterKey::from_text(ids.unwrap_or(line)) else {
+                return Err(KeyFileError(format!(
+                    "line {number} must hold 32 bytes as base64 or hex; `sidetalk keygen FILE` writes such a file"
+                )));
+            };
+            match ids {
+                Some(_) => session_ids = Some(key),
+                None if !keys.contains(&key) => keys.push(key),
+                None => {}
+            }
+        }
+        match keys.len() {
+            0 => Err(KeyFileError(
+                "must hold 32 bytes as base64 or hex, a key a line; `sidetalk keygen FILE` writes such a file".into(),
+            )),
+            1..=KEYS_MAX => Ok(Self { keys, session_ids }),
+            many => Err(KeyFileError(format!("holds {many} keys; at most {KEYS_MAX} are accepted at a time"))),
+        }
+    }
+
+    /// What session ids are hashed with.
+    #[must_use]
+    pub fn session_id_hash(&self) -> SessionIdHash {
+        let derived = || self.keys[0].session_ids();
+        SessionIdHash::new(self.session_ids.clone().unwrap_or_else(derived))
+    }
+
+    /// The same with the key for session ids written down, so that it outlives the cluster key it comes from.
+    #[must_use]
+    pub fn with_session_ids(mut self) -> Self {
+        self.session_ids.get_or_insert_with(|| self.keys[0].session_ids());
+        self
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text: String = self.keys.iter().map(|key| key.to_text() + "\n").collect();
+        if let Some(key) = &self.session_ids {
+            text += &format!("{SESSION_IDS_WORD} {}\n", key.to_text());
+        }
+        text
+    }
+}

@@ -1,0 +1,29 @@
+//! One file for each thing that is compared.
+
+mod batch;
+mod filling;
+mod mixed;
+mod reads;
+mod rounds;
+mod traffic;
+mod visible;
+mod writes;
+
+use std::pin::Pin;
+
+use crate::plan::Plan;
+use crate::result::Comparison;
+
+/// One part: measures, and gives what it found.
+pub(crate) type Part = fn(&Plan) -> Pin<Box<dyn Future<Output = Vec<Comparison>> + '_>>;
+
+/// All of them, in the order in which they run.
+pub(crate) const ALL: [(&str, Part); 7] = [
+    ("reads", |plan| Box::pin(reads::measure(plan))),
+    ("writes", |plan| Box::pin(writes::measure(plan))),
+    ("batch", |plan| Box::pin(batch::measure(plan))),
+    ("mixed", |plan| Box::pin(mixed::measure(plan))),
+    ("visible", |plan| Box::pin(visible::measure(plan))),
+    ("traffic", |plan| Box::pin(traffic::measure(plan))),
+    ("filling", |plan| Box::pin(filling::measure(plan))),
+];
