@@ -213,6 +213,17 @@ pub enum Refusal {
     OutOfMemory,
 }
 
+/// Why a member is not given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptMember {
+    /// This node has not caught up with the cluster yet, or leaves it.
+    NotReady,
+    /// No member has this name.
+    Unknown,
+    /// It is this node, or this node hears it.
+    Alive,
+}
+
 /// What a reader sees at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {

@@ -13,7 +13,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
-use crate::core::identity::ReplicaId;
+use crate::core::command::KeptMember;
+use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::{PeerId, RosterEntry};
 use crate::core::op::Op;
 use crate::core::time::{MonoMicros, Now};
@@ -94,6 +95,39 @@ impl Standing {
 }
 
 impl Node {
+    /// Gives up a member that will not come back: from now on it counts as one that has left. Should it be alive all the
+    /// same, where this node does not hear it, it starts over, and what only it had is dropped.
+    ///
+    /// # Errors
+    /// When there is no such member, or no reason to give it up.
+    pub fn give_up(&mut self, name: &str) -> Result<(), KeptMember> {
+        if !self.serves() || self.leaving {
+            return Err(KeptMember::NotReady);
+        }
+        let Some(entry) = self.roster.current().get(name).map(|entry| (*entry).clone()) else {
+            return Err(KeptMember::Unknown);
+        };
+        if entry.left {
+            return Ok(());
+        }
+        let id = entry.replica.id;
+        let is_heard = self.alive.contains_key(&id) || self.peers.get(&id).is_some_and(|peer| peer.linked);
+        if name == self.config.replica.node || is_heard {
+            return Err(KeptMember::Alive);
+        }
+        self.count_out(entry.replica);
+        Ok(())
+    }
+
+    /// It counts as a member no more, as if it had left.
+    fn count_out(&mut self, replica: Replica) {
+        self.enrol(RosterEntry { replica: replica.clone(), left: true });
+        self.figures.forgotten += 1;
+        self.alarm(Alarm::Forgotten { member: replica });
+        self.broadcast_roster();
+        self.check_all_waits();
+    }
+
     /// Forgets members that have been silent for too long, as if they had left.
     pub(super) fn forget_silent(&mut self, now: Now) {
         let passed_millis = (now.mono.since(self.standing.looked_at) / 1_000).min(LOOK_MILLIS_MAX);
@@ -126,11 +160,7 @@ impl Node {
             return;
         }
         for replica in silent {
-            self.enrol(RosterEntry { replica: replica.clone(), left: true });
-            self.figures.forgotten += 1;
-            self.alarm(Alarm::Forgotten { member: replica });
-            self.broadcast_roster();
-            self.check_all_waits();
+            self.count_out(replica);
         }
     }
 

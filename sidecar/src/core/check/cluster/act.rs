@@ -55,6 +55,10 @@ impl Cluster {
                 let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
                 self.overflow(seat, to)
             }
+            Act::Forget if up => {
+                let other = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+                self.give_up(seat, other)
+            }
             Act::Stall if up => {
                 let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
                 let micros = rng.pick(&[0, 2_000_000, 8_000_000, 20_000_000]);
@@ -91,6 +95,17 @@ impl Cluster {
         self.network.groups.fill(0);
         self.network.dirty = true;
         self.say(|| "the network is whole".into());
+    }
+
+    /// An operator on one seat says that another one will not come back.
+    pub(super) fn give_up(&mut self, seat: usize, other: usize) -> Result<(), Violation> {
+        let Some(node) = &mut self.seats[seat].node else { return Ok(()) };
+        if node.give_up(&format!("n{other}")).is_ok() {
+            let wrongly = self.seats[other].node.is_some();
+            self.count(if wrongly { "given up alive" } else { "given up" });
+            self.say(|| format!("n{seat} is told to forget n{other}"));
+        }
+        self.outputs(seat)
     }
 
     /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.

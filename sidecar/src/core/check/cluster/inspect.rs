@@ -267,6 +267,13 @@ impl Cluster {
 
     /// All that is over goes, whoever has died meanwhile.
     fn tidy(&mut self) -> Result<(), Violation> {
+        // Whoever has heard its goodbye may have died: then it is for an operator to say that it is gone.
+        let first = self.up().map(|(seat, _)| seat).next();
+        for other in 0..self.seats.len() {
+            if let Some(seat) = first.filter(|_| self.seats[other].node.is_none()) {
+                self.give_up(seat, other)?;
+            }
+        }
         self.pass(120_000)?;
         self.inspect()?;
         self.converge()?;

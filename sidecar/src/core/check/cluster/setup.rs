@@ -36,6 +36,8 @@ pub enum Act {
     Overflow,
     /// A wall clock steps.
     Step,
+    /// An operator says that a member will not come back, rightly or not.
+    Forget,
     /// What is under way between two processes takes many seconds from now on, and arrives though one of them dies.
     Stall,
 }
@@ -83,6 +85,7 @@ impl Theme {
                 (Act::Crash, 5),
                 (Act::Start, 12),
                 (Act::Leave, 1),
+                (Act::Forget, 2),
                 (Act::Overflow, 2),
                 (Act::Stall, 5),
             ],
