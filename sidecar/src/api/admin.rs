@@ -5,11 +5,12 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::{Answer, Outcome, json, json_of};
+use super::answer::{Answer, Outcome, empty, json, json_of};
+use super::call::Call;
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::operation::{About, AnyObject, Content, Given, Operation, Verb, of};
-use crate::core::command::{Figures, MemberState, MemberStatus, NodeStatus, Readiness};
+use crate::core::command::{Figures, KeptMember, MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
 
 /// This node.
@@ -117,6 +118,22 @@ pub(super) struct Member {
     clock_offset_millis: Option<i64>,
 }
 
+/// Gives up a member that will not come back.
+pub(super) static FORGET: Operation = Operation {
+    verb: Verb::Delete,
+    path: "/v1/cluster/{node}",
+    id: "forgetMember",
+    summary: "Give up a member that will not come back: it counts as one that has left. Should it come back all the same, it \
+              starts empty.",
+    query: &[],
+    headers: &[],
+    takes: None,
+    about: About::Nothing,
+    given: &[Given::empty(204, "It counts as a member no more.")],
+    codes: &[&[Code::UnknownPeer, Code::MemberAlive, Code::NotReady]],
+    run: |api, call| Box::pin(async move { forget(api, call) }),
+};
+
 /// That a process is alive, or a node ready.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {
@@ -219,6 +236,20 @@ fn metrics(api: &Api) -> Outcome {
 
 fn cluster(api: &Api) -> Outcome {
     json_of(&Cluster { members: api.port.members().into_iter().map(member).collect() })
+}
+
+fn forget(api: &Api, call: &Call) -> Outcome {
+    let node = call.node().map_err(|why| Problem::new(Code::UnknownPeer, why))?;
+    match api.port.give_up(&node) {
+        Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
+        Err(KeptMember::Unknown) => {
+            Err(Problem::new(Code::UnknownPeer, format!("no member is called {node:?}")))
+        }
+        Err(KeptMember::Alive) => Err(Problem::new(Code::MemberAlive, format!("this node hears {node:?}"))),
+        Err(KeptMember::NotReady) => {
+            Err(Problem::new(Code::NotReady, "this node has not caught up, or leaves"))
+        }
+    }
 }
 
 fn member(status: MemberStatus) -> Member {

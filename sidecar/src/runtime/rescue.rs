@@ -13,7 +13,12 @@ use crate::core::time::UnixMillis;
 pub(super) fn save(dir: &Path, node: &str, now: UnixMillis, dropped: &Dropped) -> std::io::Result<PathBuf> {
     let path = dir.join(format!("unshared-{node}-{}.json", now.0));
     // Never over an earlier one, and through no link that somebody else has put there.
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // Sessions are in it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path)?;
     let mut out = std::io::BufWriter::new(file);
     writeln!(out, "[")?;
     for (at, op) in dropped.ops.iter().enumerate() {
@@ -22,7 +27,7 @@ pub(super) fn save(dir: &Path, node: &str, now: UnixMillis, dropped: &Dropped) -
             "author": op.dot.actor.to_string(),
             "sequence": op.dot.counter,
             "time": op.hlc.wall().0,
-            "action": format!("{:?}", op.action),
+            "action": serde_json::to_value(&op.action).unwrap_or_else(|_| format!("{:?}", op.action).into()),
         });
         let comma = if at + 1 < dropped.ops.len() { "," } else { "" };
         writeln!(out, "{line}{comma}")?;

@@ -119,6 +119,19 @@ async fn an_object_is_explained() {
 }
 
 #[tokio::test]
+async fn only_a_member_that_is_not_heard_is_given_up() {
+    let server = Server::start().await;
+    assert_eq!(server.delete("/v1/cluster/n3").await.status, 204);
+    assert_eq!(server.delete("/v1/cluster/n4").await.status, 204, "once more changes nothing");
+    for (node, status, code) in
+        [("n1", 409, "member_alive"), ("n2", 409, "member_alive"), ("n%2F9", 422, "unknown_peer")]
+    {
+        let refused = server.delete(&format!("/v1/cluster/{node}")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{node}");
+    }
+}
+
+#[tokio::test]
 async fn faults_are_set_shown_and_cleared() {
     let server = Server::start().await;
     assert_eq!(server.get("/v1/chaos").await.json(), json!({"peers":{}}));

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::overlay::place;
 use super::Node;
+use super::overlay::place;
 use super::seal::Seals;
 use crate::core::message::{Message, PeerId};
 use crate::core::op::Op;

@@ -6,7 +6,6 @@
 //! possible to agree on a last sequence (semantics finding 24). Seals travel with the roster, and with every
 //! operation and state that needs one.
 
-use std::collections::BTreeSet;
 use super::Node;
 use super::roster::Roster;
 use crate::core::identity::ReplicaId;
@@ -15,6 +14,7 @@ use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
 use crate::core::time::Now;
 use crate::core::wave::Echo;
+use std::collections::BTreeSet;
 
 /// Whom the sender of a message has sealed.
 pub(super) type Seals = BTreeSet<ReplicaId>;

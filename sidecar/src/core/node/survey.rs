@@ -302,9 +302,7 @@ impl Node {
     pub(super) fn is_agreed_by_survey(&self, dead: ReplicaId) -> bool {
         let Some(known) = self.known_of_all() else { return false };
         let same = |(pair, counter): (&Pair, &u64)| pair.1 != dead || self.counter(*pair) == *counter;
-        let covered = |(pair, counter): (&Pair, &u64)| {
-            self.shard(pair.0).has(&Dot::new(pair.1, *counter))
-        };
+        let covered = |(pair, counter): (&Pair, &u64)| self.shard(pair.0).has(&Dot::new(pair.1, *counter));
         known.least.iter().all(same) && known.most.iter().all(same) && known.most.iter().all(covered)
     }
 

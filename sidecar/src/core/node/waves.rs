@@ -212,14 +212,7 @@ impl Node {
         self.tell_root(wave);
     }
 
-    pub(super) fn echo_from(
-        &mut self,
-        now: Now,
-        from: PeerId,
-        wave: WaveId,
-        echo: Echo,
-        seals: &Seals,
-    ) {
+    pub(super) fn echo_from(&mut self, now: Now, from: PeerId, wave: WaveId, echo: Echo, seals: &Seals) {
         if let Echo::Applied(by) = echo {
             self.told_applied(wave, by);
             return;

@@ -76,7 +76,7 @@ impl Cluster {
 
     fn starts_max(&self) -> u64 {
         match self.setup.theme {
-            super::Theme::Forgetting => STARTS_MAX_OF_MANY,
+            super::Theme::Forgetting | super::Theme::GivingUp => STARTS_MAX_OF_MANY,
             _ => STARTS_MAX,
         }
     }

@@ -51,6 +51,8 @@ pub enum Theme {
     Expiry,
     /// Processes that die and come back all the time, and what they sent before arrives late.
     Forgetting,
+    /// The same, and operators say of some that they will not come back, rightly or not.
+    GivingUp,
     /// Members that are away for longer than the others remember.
     Absence,
 }
@@ -85,9 +87,24 @@ impl Theme {
                 (Act::Crash, 5),
                 (Act::Start, 12),
                 (Act::Leave, 1),
-                (Act::Forget, 2),
                 (Act::Overflow, 2),
                 (Act::Stall, 5),
+            ],
+            Self::GivingUp => &[
+                (Act::Pass, 50),
+                (Act::Idle, 2),
+                (Act::Write, 40),
+                (Act::Follow, 2),
+                (Act::Acks, 2),
+                (Act::Ask, 2),
+                (Act::Split, 4),
+                (Act::Heal, 4),
+                (Act::Crash, 4),
+                (Act::Start, 10),
+                (Act::Leave, 1),
+                (Act::Forget, 6),
+                (Act::Overflow, 1),
+                (Act::Stall, 3),
             ],
             Self::Absence => &[
                 (Act::Pass, 40),
@@ -181,7 +198,7 @@ impl Setup {
             lost_percent: rng.pick(&[0, 0, 5, 25]),
             repeated_percent: rng.pick(&[0, 10]),
             overtaking: rng.percent(50),
-            crashes: matches!(theme, Theme::Forgetting | Theme::Absence) || rng.percent(60),
+            crashes: matches!(theme, Theme::Forgetting | Theme::GivingUp | Theme::Absence) || rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
             latecomer: rng.percent(30),

@@ -81,7 +81,7 @@ impl Cluster {
     pub(super) fn user(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
         let weights = match self.setup.theme {
             Theme::Everything => [50, 22, 16, 12],
-            Theme::Forgetting | Theme::Absence => [40, 15, 35, 10],
+            Theme::Forgetting | Theme::GivingUp | Theme::Absence => [40, 15, 35, 10],
             Theme::Expiry => [94, 2, 2, 2],
         };
         let kind = Kind::ALL[rng.weighted(&weights)];

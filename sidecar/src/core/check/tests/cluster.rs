@@ -93,6 +93,21 @@ fn processes_that_die_and_come_back_are_forgotten() {
     seeds(Theme::Forgetting, 0..8, &must_happen);
 }
 
+#[test]
+fn members_that_will_not_come_back_are_given_up() {
+    let must_happen =
+        ["crashes", "forgotten and back", "given up", "given up alive", "restarts", "retired", "tidied up"];
+    seeds(Theme::GivingUp, 0..10, &must_happen);
+}
+
+/// The only one that had heard a goodbye died: nobody knows that the member has left, until somebody says so.
+#[test]
+fn a_goodbye_that_died_with_whom_it_was_said_to() {
+    for seed in [325, 441, 484, 630, 1_145, 1_400, 1_761, 1_813, 2_468] {
+        one_seed(Setup::new, seed, Theme::Forgetting, 150);
+    }
+}
+
 /// A sponsor dies before it has told whom it has forgotten: its states have told it.
 #[test]
 fn seed_78_a_sponsor_dies_before_it_tells_whom_it_has_forgotten() {
@@ -131,7 +146,11 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
     ];
     sparse_seeds(Theme::Everything, 0..14, &must_happen);
     sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
-    sparse_seeds(Theme::Forgetting, 0..6, &["crashes", "late words", "restarts", "retired", "stalls", "tidied up"]);
+    sparse_seeds(
+        Theme::Forgetting,
+        0..6,
+        &["crashes", "late words", "restarts", "retired", "stalls", "tidied up"],
+    );
 }
 
 /// One seed, one history: to the last message.
@@ -160,15 +179,17 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 6] = [
+            let draws: [(Draw, Theme); 8] = [
                 (Setup::new, Theme::Everything),
                 (Setup::new, Theme::Expiry),
                 (Setup::new, Theme::Forgetting),
+                (Setup::new, Theme::GivingUp),
                 (Setup::sparse, Theme::Everything),
                 (Setup::sparse, Theme::Expiry),
                 (Setup::sparse, Theme::Forgetting),
+                (Setup::sparse, Theme::GivingUp),
             ];
-            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 6) as usize);
+            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 8) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
                 check_setup(seed, &setup, steps as usize).err()
