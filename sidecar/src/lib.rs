@@ -22,4 +22,6 @@ pub mod net;
 #[cfg(feature = "node")]
 pub mod runtime;
 #[cfg(feature = "node")]
+pub mod storage;
+#[cfg(feature = "node")]
 pub mod telemetry;

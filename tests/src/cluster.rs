@@ -107,6 +107,13 @@ impl Cluster {
         self.nodes[index].take().expect("the node runs").terminate().await
     }
 
+    /// The same, and its log.
+    pub async fn terminate_with_log(&mut self, index: usize) -> (i32, String) {
+        let mut node = self.nodes[index].take().expect("the node runs");
+        let code = node.terminate().await;
+        (code, node.log().join("\n"))
+    }
+
     /// The nodes that run.
     pub fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +26,8 @@ pub struct Node {
     /// The node stops when this breaks, even if the test process is killed.
     _lifeline: ChildStdin,
     log: Arc<Mutex<Vec<String>>>,
+    /// Ends with the log.
+    log_reader: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -45,7 +48,7 @@ impl Node {
         let lifeline = process.stdin.take().expect("standard input is a pipe");
         let (out, err) = (process.stdout.take(), process.stderr.take());
         let log = Arc::new(Mutex::new(Vec::new()));
-        keep_lines(err.expect("standard error is a pipe"), log.clone());
+        let log_reader = Some(keep_lines(err.expect("standard error is a pipe"), log.clone()));
         let listening =
             tokio::time::timeout(WAIT_MAX, ready_line(out.expect("standard output is a pipe"))).await;
         let Some((api, gossip)) = listening.ok().flatten() else {
@@ -54,7 +57,7 @@ impl Node {
             panic!("{name} did not come to listen:\n{}", log.lock().unwrap().join("\n"));
         };
         let client = Client::new(&api).expect("the address is one");
-        Self { name: name.to_owned(), api, gossip, client, process, _lifeline: lifeline, log }
+        Self { name: name.to_owned(), api, gossip, client, process, _lifeline: lifeline, log, log_reader }
     }
 
     /// Its name.
@@ -145,6 +148,10 @@ impl Node {
             }
         });
         let status = end.await.unwrap_or_else(|_| panic!("{} did not stop within {WAIT_MAX:?}", self.name));
+        if let Some(reader) = self.log_reader.take() {
+            // Its last words count.
+            let _ = reader.join();
+        }
         status.code().unwrap_or_else(|| panic!("{} ended with {status}", self.name))
     }
 }
@@ -162,12 +169,12 @@ impl Drop for Node {
 }
 
 /// Keeps lines on a thread of its own: a full pipe would stop the node.
-fn keep_lines(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+fn keep_lines(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             lines.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 /// The addresses in the line that says where the node listens; none when its output ends before.

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::operation::{About, AnyObject, Content, Given, Operation, Verb, of};
+use super::port::StorageStatus;
 use crate::core::command::{Figures, KeptMember, MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
 
@@ -33,6 +34,9 @@ pub(super) struct Status {
     /// Objects that this node holds.
     objects: StatusObjects,
     figures: StatusFigures,
+    /// The disk, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage: Option<StorageStatus>,
 }
 
 /// Whether a node may serve.
@@ -191,7 +195,7 @@ admin!(
     "getReadiness",
     "Whether this node has caught up with the cluster and serves.",
     Given::json(200, "It does.", of::<Health>),
-    &[&[Code::NotReady]],
+    &[&[Code::NotReady, Code::DiskFailing]],
     readyz
 );
 admin!(
@@ -221,6 +225,9 @@ fn livez(_: &Api) -> Outcome {
 
 fn readyz(api: &Api) -> Outcome {
     api.must_be_ready()?;
+    if let Some(error) = api.port.storage().and_then(|storage| storage.error) {
+        return Err(Problem::new(Code::DiskFailing, error));
+    }
     json_of(&Health { status: "ready" })
 }
 
@@ -286,6 +293,7 @@ fn status(api: &Api) -> Outcome {
         diverged_shards: diverged.iter().map(|shard| shard.0).collect(),
         objects: objects_of(&figures),
         figures: figures_of(&figures),
+        storage: api.port.storage(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Changing an object: conditions, asking before a refusal, and waiting for acknowledgements. Every write of the
 //! API goes through here.
 
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
 use super::answer::{About, Answer, Outcome, empty, json};
@@ -12,6 +13,7 @@ use super::headers::{self, ObjectHeaders};
 use super::query::TIMEOUT_MILLIS_DEFAULT;
 use crate::core::command::{Acks, Change, Lookup, Precondition, Refusal, View, Wait, Waited, Write, Written};
 use crate::core::identity::ObjectId;
+use crate::core::limits::WAIT_MILLIS_MAX;
 use crate::core::token::Token;
 
 /// A write that has happened.
@@ -136,11 +138,27 @@ async fn finish(
     let Written { created, token, life, expires_in_millis } = written;
     let tag = view.as_ref().map(|view| view.tag);
     let about = About { token, tag, life, expires_in_millis, behind };
+    if api.port.answers_when_saved() {
+        saved(api, &about).await?;
+    }
     let acks = match call.query.acks {
         Some(need) => Some(Box::pin(acknowledged(api, call, &about, need)).await?),
         None => None,
     };
     Ok(Done { created, about, view, acks, minimal })
+}
+
+/// Waits until a write is on the disk.
+async fn saved(api: &Api, about: &About) -> Result<(), Problem> {
+    let wait = Wait::Saved(about.token.clone());
+    match api.port.wait(wait, WAIT_MILLIS_MAX).await {
+        Waited::Seen => Ok(()),
+        _ => {
+            let detail =
+                "the write is applied here and given to the peers, and cannot be saved on this node's disk";
+            Err(about.on_problem(Problem::new(Code::NotSaved, detail)))
+        }
+    }
 }
 
 async fn acknowledged(api: &Api, call: &Call, about: &About, need: Acks) -> Result<usize, Problem> {
@@ -161,12 +179,19 @@ async fn acknowledged(api: &Api, call: &Call, about: &About, need: Acks) -> Resu
     }
 }
 
+fn disk_error(api: &Api) -> String {
+    api.port.storage().and_then(|storage| storage.error).unwrap_or_else(|| "the disk does not take it".into())
+}
+
 /// The problem that a refusal is to the caller.
 pub(super) fn refused(api: &Api, object: &ObjectId, refusal: &Refusal, behind: bool) -> Problem {
     let problem = match *refusal {
         Refusal::Unknown => return unknown(api, object, behind),
         Refusal::Ended => return ended(api, object, behind),
         Refusal::NotReady => return api.not_ready(),
+        Refusal::DiskFull => Problem::new(Code::DiskFull, disk_error(api)),
+        Refusal::DiskFailing => Problem::new(Code::DiskFailing, disk_error(api))
+            .header(RETRY_AFTER, HeaderValue::from_static("1")),
         Refusal::PreconditionFailed => {
             Problem::new(Code::PreconditionFailed, format!("{object} is not as the request wants it"))
         }

@@ -51,6 +51,9 @@ pub(super) enum Code {
     OutOfMemory,
     NotReady,
     NotEnoughAcks,
+    DiskFull,
+    DiskFailing,
+    NotSaved,
     Internal,
 }
 
@@ -93,7 +96,7 @@ impl Facts {
 
 impl Code {
     /// Every code.
-    pub(super) const ALL: [Self; 40] = [
+    pub(super) const ALL: [Self; 43] = [
         Self::HostNotLocal,
         Self::ForeignOrigin,
         Self::Unauthorized,
@@ -133,6 +136,9 @@ impl Code {
         Self::OutOfMemory,
         Self::NotReady,
         Self::NotEnoughAcks,
+        Self::DiskFull,
+        Self::DiskFailing,
+        Self::NotSaved,
         Self::Internal,
     ];
 
@@ -226,6 +232,11 @@ impl Code {
                 fault: Fault::Cluster,
                 ..node(S::GATEWAY_TIMEOUT, "not_enough_acks", "Too few nodes have acknowledged the write; it stays")
             },
+            Self::DiskFull => node(S::INSUFFICIENT_STORAGE, "disk_full", "This node's disk is full: it takes no writes"),
+            Self::DiskFailing => {
+                node(S::SERVICE_UNAVAILABLE, "disk_failing", "This node's disk fails: it takes no writes")
+            }
+            Self::NotSaved => node(S::SERVICE_UNAVAILABLE, "not_saved", "The write is not on disk; it stays"),
             Self::Internal => node(S::INTERNAL_SERVER_ERROR, "internal", "A bug in this node"),
         }
     }
@@ -233,7 +244,7 @@ impl Code {
     /// Whether the state may have changed; `None` when nobody knows.
     pub(super) const fn changed(self) -> Option<bool> {
         match self {
-            Self::NotEnoughAcks => Some(true),
+            Self::NotEnoughAcks | Self::NotSaved => Some(true),
             Self::Internal => None,
             _ => Some(false),
         }

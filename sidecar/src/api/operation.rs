@@ -204,6 +204,9 @@ pub(super) const CHANGE: &[Code] = &[
     Code::NotEnoughAcks,
     Code::Unknown,
     Code::Ended,
+    Code::DiskFull,
+    Code::DiskFailing,
+    Code::NotSaved,
 ];
 /// Problems of a JSON body.
 pub(super) const BODY: &[Code] =

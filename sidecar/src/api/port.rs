@@ -54,6 +54,14 @@ pub trait Port: Send + Sync + 'static {
     fn give_up(&self, node: &str) -> Result<(), KeptMember>;
     /// The wall clock.
     fn now(&self) -> UnixMillis;
+    /// Whether a write is answered only when it is on the disk.
+    fn answers_when_saved(&self) -> bool {
+        false
+    }
+    /// How the disk is; `None` where there is none.
+    fn storage(&self) -> Option<StorageStatus> {
+        None
+    }
     /// Rehearses failures; `None` unless the node was started for that.
     fn chaos(&self) -> Option<&dyn Chaos>;
     /// Figures in the Prometheus text format.
@@ -81,6 +89,23 @@ pub struct ApiFigures {
     pub unauthorized: u64,
     /// Connections closed because their client was slow, or idle when places were short.
     pub closed_slow: u64,
+}
+
+/// How the disk is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct StorageStatus {
+    /// Bytes of what is stored, compressed.
+    pub bytes: u64,
+    /// Bytes that wait for the disk.
+    pub unsaved_bytes: u64,
+    /// Group commits of this process.
+    pub commits: u64,
+    /// Commits that failed.
+    pub failures: u64,
+    /// How long the last one took.
+    pub commit_micros: u64,
+    /// What is wrong, while it is.
+    pub error: Option<String>,
 }
 
 /// Rehearses failures between this node and its peers.

@@ -62,6 +62,15 @@ pub struct RunFlags {
     /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
     #[arg(long, value_name = "N", hide = true)]
     pub full_mesh_max: Option<String>,
+    /// Keep everything in this directory as well; survives a restart [default: memory only]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// When the disk is made to hold it: always (before a write is answered), interval, or never [default: interval]
+    #[arg(long, value_name = "WHEN")]
+    pub fsync: Option<String>,
+    /// How long a write may wait for the disk with --fsync interval or never [default: 100]
+    #[arg(long, value_name = "N")]
+    pub fsync_interval_millis: Option<String>,
     /// Bytes of log before the oldest operations go [default: 64MiB, or an eighth of --max-memory]
     #[arg(long, value_name = "N")]
     pub log_bytes_max: Option<String>,
@@ -113,6 +122,9 @@ impl RunFlags {
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
             ("full_mesh_max", one(&self.full_mesh_max)),
+            ("data_dir", one(&self.data_dir)),
+            ("fsync", one(&self.fsync)),
+            ("fsync_interval_millis", one(&self.fsync_interval_millis)),
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),

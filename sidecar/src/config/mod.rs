@@ -15,6 +15,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::storage::Fsync;
+
 pub use flags::RunFlags;
 pub use mistake::{Mistake, Mistakes};
 
@@ -61,6 +63,12 @@ pub struct Config {
     /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
     /// [`chaos`](Self::chaos).
     pub full_mesh_max: usize,
+    /// Where everything is kept on disk as well. None: memory only.
+    pub data_dir: Option<PathBuf>,
+    /// When the disk is made to hold it.
+    pub fsync: Fsync,
+    /// How long a write may wait for the disk, unless it is [`Fsync::Always`].
+    pub fsync_interval_millis: u64,
     /// Bytes of log over all shards before the oldest operations go.
     pub log_bytes_max: u64,
     /// No session lives longer than this, whatever its lease says.

@@ -9,6 +9,7 @@ use super::{ApiAddress, Config, HostPort, LogConfig, LogFormat};
 use crate::api::ApiTokens;
 use crate::core::node::FULL_MESH_MAX;
 use crate::keyring::KeyFile;
+use crate::storage::Fsync;
 
 const API_DEFAULT: ApiAddress =
     ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
@@ -78,6 +79,11 @@ impl Reader {
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
             full_mesh_max: self.full_mesh_max(chaos),
+            data_dir: self.one("data_dir", None, "must be a directory", |text| {
+                (!text.is_empty()).then(|| Some(PathBuf::from(text)))
+            }),
+            fsync: self.fsync(),
+            fsync_interval_millis: self.number("fsync_interval_millis", 100, 1, 60_000),
             log_bytes_max: self.size("log_bytes_max", LOG_BYTES_MIN).unwrap_or(log_default),
             session_lifetime_millis: self
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
@@ -155,6 +161,15 @@ impl Reader {
     fn size(&mut self, setting: &'static str, min: u64) -> Option<u64> {
         let allowed = format!("must be a number of bytes from {min} up, such as 536870912, 512MiB or 2GiB");
         self.one(setting, None, &allowed, |text| bytes(text).filter(|bytes| *bytes >= min).map(Some))
+    }
+
+    fn fsync(&mut self) -> Fsync {
+        self.one("fsync", Fsync::Interval, "must be always, interval or never", |text| match text {
+            "always" => Some(Fsync::Always),
+            "interval" => Some(Fsync::Interval),
+            "never" => Some(Fsync::Never),
+            _ => None,
+        })
     }
 
     fn clock_offset(&mut self, chaos: bool) -> i64 {

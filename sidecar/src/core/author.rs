@@ -30,13 +30,28 @@ pub(crate) struct Author<'a> {
     pub(crate) dot: Dot,
     /// The stamp it will have.
     pub(crate) hlc: Hlc,
-    pub(crate) now: UnixMillis,
+    pub(crate) time: Times,
     /// A life of this object ended lately.
     pub(crate) ended_lately: bool,
     /// Whether an operation has been applied here.
     pub(crate) within: &'a dyn Fn(&Dot) -> bool,
     pub(crate) session_lifetime_millis: Option<u64>,
     pub(crate) mutants: Mutants,
+}
+
+/// What a node takes for the time, which are two where it has reason to doubt its clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// What has ended by now has ended.
+    pub(crate) now: UnixMillis,
+    /// Leases run from here, not earlier than `now`: no life may end before its time.
+    pub(crate) leases_from: UnixMillis,
+}
+
+impl From<UnixMillis> for Times {
+    fn from(now: UnixMillis) -> Self {
+        Self { now, leases_from: now }
+    }
 }
 
 /// The operation to author, if there is anything to do.
@@ -58,7 +73,7 @@ impl Composed {
 impl Author<'_> {
     /// Turns a write into one operation, or says why it cannot be done. Changes nothing.
     pub(crate) fn compose(&self, write: &Write) -> Result<Composed, Refusal> {
-        let visible = self.object.visible(self.now);
+        let visible = self.object.visible(self.time.now);
         self.check_life(write.life.as_ref(), &visible)?;
         self.check_precondition(write, &visible)?;
         let composed = match &write.change {
@@ -84,7 +99,7 @@ impl Author<'_> {
     fn ended(&self) -> bool {
         self.ended_lately
             || self.object.barriers.is_some()
-            || self.object.lives.iter().any(|life| !self.object.sees(life, self.now))
+            || self.object.lives.iter().any(|life| !self.object.sees(life, self.time.now))
     }
 
     fn missing(&self) -> Refusal {
@@ -92,7 +107,7 @@ impl Author<'_> {
     }
 
     fn check_precondition(&self, write: &Write, visible: &[&Life]) -> Result<(), Refusal> {
-        let tag = || match read::look_up(write.object.kind, self.object, self.now) {
+        let tag = || match read::look_up(write.object.kind, self.object, self.time.now) {
             super::command::Lookup::Found(view) => Some(view.tag),
             _ => None,
         };
@@ -185,7 +200,7 @@ impl Author<'_> {
             object_hash: self.object_hash,
             dot: self.dot,
             hlc: self.hlc,
-            now: self.now,
+            now: self.time.now,
             mutants: self.mutants,
         };
         Draft::new(ground, visible.to_vec(), target)
@@ -208,7 +223,7 @@ impl Author<'_> {
     fn create(&self, write: &Write, visible: &[&Life], edit: Edit) -> Action {
         let ttl = write.ttl_millis.unwrap_or(TTL_MILLIS_DEFAULT);
         let absolute = match (write.object.kind, self.session_lifetime_millis) {
-            (Kind::Session, Some(lifetime)) => self.now.plus(lifetime),
+            (Kind::Session, Some(lifetime)) => self.time.leases_from.plus(lifetime),
             _ => UnixMillis::NEVER,
         };
         let seen = |life: &&Life| visible.iter().any(|known| known.id == life.id);
@@ -228,12 +243,12 @@ impl Author<'_> {
     }
 
     fn padded(&self, ttl_millis: u64) -> UnixMillis {
-        self.now.plus(ttl_millis).plus((ttl_millis / 16).min(SLACK_MILLIS_MAX))
+        self.time.leases_from.plus(ttl_millis).plus((ttl_millis / 16).min(SLACK_MILLIS_MAX))
     }
 
     /// The deadline to write so that the life lasts `ttl_millis` from now; `None` where it does so already.
     fn extension(&self, life: &Life, ttl_millis: u64) -> Option<UnixMillis> {
-        (life.lease.idle < self.now.plus(ttl_millis)).then(|| self.padded(ttl_millis))
+        (life.lease.idle < self.time.leases_from.plus(ttl_millis)).then(|| self.padded(ttl_millis))
     }
 
     fn touch(&self, write: &Write, visible: &[&Life]) -> Result<Composed, Refusal> {
@@ -253,7 +268,7 @@ impl Author<'_> {
     /// caller has heard of and this one has not: a barrier waits for it (semantics finding 3).
     fn destroy(&self, write: &Write, visible: &[&Life]) -> Composed {
         if write.object.kind == Kind::Session && visible.is_empty() {
-            let until = self.hlc.wall().max(self.now).plus(2 * DRIFT_MILLIS_MAX);
+            let until = self.hlc.wall().max(self.time.leases_from).plus(2 * DRIFT_MILLIS_MAX);
             return match self.mutants.lacks(Rule::NoBarrier) {
                 true => Composed::NOTHING,
                 false => Composed::change(Action::Barrier { until: Hlc::end_of(until) }),

@@ -185,6 +185,10 @@ pub struct Written {
 /// Why a write did not happen. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The disk is full: this node takes no writes.
+    DiskFull,
+    /// The disk fails: this node takes no writes.
+    DiskFailing,
     /// Nothing is known here of a session that must exist. Ask the peers, then try again.
     Unknown,
     /// The object, or the life that the write names, was destroyed or has expired.
@@ -253,6 +257,8 @@ impl fmt::Display for Shape {
 pub enum Wait {
     /// Until this node has applied what the tokens name.
     Seen(Vec<Token>),
+    /// Until a write is on this node's disk; ends at once where there is none.
+    Saved(Token),
     /// Until members have applied a write. They are counted by node name, this node among them.
     Acks {
         /// The write.

@@ -108,6 +108,15 @@ pub enum Message {
     },
     /// What came of a survey.
     Settled(Box<Settled>),
+    /// The sender has a disk, and this is on it: in what it acknowledges, only that counts.
+    Saved {
+        /// How far.
+        progress: Vec<Progress>,
+        /// Stands for all that it has said to be saved: who has another sum has lost some of it.
+        sum: u64,
+    },
+    /// Asks for all of it.
+    WantSaved,
     /// What would be refused without the sender's word that it takes nothing more from those who are over.
     Sealed {
         /// Of the sender's roster as it sent this, the names of the dead whose operations it contains: tells that it
@@ -133,7 +142,7 @@ pub enum Sealed {
         id: u64,
         /// What the asker's clock lacked.
         missing: Missing,
-        /// The answerer remembers that a life of this object ended here.
+        /// The answerer remembers that a life of this object ended.
         ended: bool,
     },
     /// As [`Message::Relay`].
@@ -193,7 +202,7 @@ impl Message {
             Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
             Self::Sealed { roster, content } => 96 * roster.len() + content.estimated_bytes(),
             Self::Retired(entries) => 96 * entries.len(),
-            Self::Applied(progress) => 24 * progress.len(),
+            Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
             Self::Roster(entries) | Self::Members(entries) => 96 * entries.len(),

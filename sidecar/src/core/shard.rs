@@ -23,7 +23,7 @@ pub(crate) use self::retire::without_dep;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
-use super::author::{Author, Composed};
+use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
@@ -227,6 +227,16 @@ impl Shard {
         self.pending.clear();
     }
 
+    /// A shard as it was saved.
+    ///
+    /// # Errors
+    /// The state is none that [`Shard::state`] gives for this shard: it is not whole.
+    pub fn from_state(id: ShardId, state: ShardState) -> Result<Self, MalformedState> {
+        let mut shard = Self::new(id);
+        shard.adopt(state)?;
+        Ok(shard)
+    }
+
     /// What a reader finds.
     #[must_use]
     pub fn look_up(&self, id: &ObjectId, now: UnixMillis) -> Lookup {
@@ -248,7 +258,7 @@ impl Shard {
         &self,
         me: ReplicaId,
         hlc: Hlc,
-        now: UnixMillis,
+        time: impl Into<Times>,
         session_lifetime_millis: Option<u64>,
         write: &Write,
     ) -> Result<Composed, Refusal> {
@@ -259,7 +269,7 @@ impl Shard {
             object_hash,
             dot: self.next_dot(me),
             hlc,
-            now,
+            time: time.into(),
             ended_lately: self.ended.contains(object_hash),
             within: &|dot| self.has(dot),
             session_lifetime_millis,

@@ -14,9 +14,11 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::alarms::Alarms;
 use super::clocks::Clocks;
 use crate::core::command::{Wait, WaitId, Waited};
+use crate::core::identity::{Clock, ShardId};
 use crate::core::message::{Message, PeerId};
-use crate::core::node::{Dropped, Input, Node, Output};
+use crate::core::node::{DiskHealth, Dropped, Input, Node, Output, SavedNode, UnsavedShard};
 use crate::core::time::{MonoMicros, Now};
+use crate::storage::{Disk, Worker};
 
 /// Where messages go.
 pub trait Outlet: Send + Sync {
@@ -39,6 +41,7 @@ pub struct Driver {
     alarms: Alarms,
     /// What the node drops, once it must start over.
     over: watch::Sender<Option<Arc<Dropped>>>,
+    disk: OnceLock<Arc<Worker>>,
 }
 
 impl Driver {
@@ -56,6 +59,7 @@ impl Driver {
             rearm: Notify::new(),
             alarms,
             over: watch::Sender::new(None),
+            disk: OnceLock::new(),
         })
     }
 
@@ -63,6 +67,17 @@ impl Driver {
     pub fn connect(&self, outlet: Arc<dyn Outlet>) {
         // A second outlet would split the cluster in two.
         let _ = self.outlet.set(outlet);
+    }
+
+    /// What is not saved goes there from now on. Once only.
+    pub fn save_to(&self, disk: Arc<Worker>) {
+        disk.wake();
+        let _ = self.disk.set(disk);
+    }
+
+    /// Where it is saved.
+    pub fn disk(&self) -> Option<&Worker> {
+        self.disk.get().map(Arc::as_ref)
     }
 
     /// This moment.
@@ -96,6 +111,11 @@ impl Driver {
                 Output::Done(wait, how) => self.end_wait(wait, how),
                 Output::Changed(cursor) => {
                     self.journal.send_replace(cursor);
+                }
+                Output::Unsaved => {
+                    if let Some(disk) = self.disk.get() {
+                        disk.wake();
+                    }
                 }
                 Output::Alarm(alarm) => self.alarms.tell(&alarm, self.clocks.now().mono),
                 Output::StartOver(dropped) => {
@@ -182,6 +202,20 @@ impl Driver {
                 () = self.rearm.notified() => {}
             }
         }
+    }
+}
+
+impl Disk for Driver {
+    fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, SavedNode) {
+        self.change(|node, _| (node.take_unsaved(images), node.saved_node()))
+    }
+
+    fn saved(&self, shards: Vec<(ShardId, Clock)>) {
+        self.input(Input::Saved(shards));
+    }
+
+    fn not_saved(&self, shards: Vec<ShardId>, health: DiskHealth) {
+        self.input(Input::NotSaved(shards, health));
     }
 }
 

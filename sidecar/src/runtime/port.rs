@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::service::Service;
-use crate::api::port::{ApiFigures, Chaos, Port, Waiting};
+use crate::api::port::{ApiFigures, Chaos, Port, StorageStatus, Waiting};
 use crate::core::command::{
     Changes, Conflict, Explanation, KeptMember, Known, Lookup, MemberStatus, NodeStatus, Page, Reading,
     Refusal, Wait, Write, Written,
@@ -76,6 +76,14 @@ impl Port for Service {
 
     fn now(&self) -> UnixMillis {
         self.driver.now().wall
+    }
+
+    fn answers_when_saved(&self) -> bool {
+        self.answers_when_saved
+    }
+
+    fn storage(&self) -> Option<StorageStatus> {
+        self.storage_status()
     }
 
     fn chaos(&self) -> Option<&dyn Chaos> {

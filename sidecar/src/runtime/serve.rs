@@ -28,6 +28,7 @@ use crate::core::node::{Dropped, HandOver, Input, Node, NodeConfig};
 use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
+use crate::storage::{self, Disk, Fsync, Store, StoreError, Worker};
 
 /// Bytes that may wait on one link.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -55,6 +56,8 @@ pub enum ServeError {
     },
     /// Gossip does not start.
     Membership(membership::StartError),
+    /// The directory for data cannot be used.
+    Storage(StoreError),
     /// The system gives no random bits.
     NoRandomness,
     /// The others have gone on without this process.
@@ -71,6 +74,7 @@ impl fmt::Display for ServeError {
                 "the others have gone on without this process: start it again, it will come back empty",
             ),
             Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
+            Self::Storage(error) => write!(f, "--data-dir: {error}"),
             Self::NoRandomness => f.write_str("the system gives no random bits"),
         }
     }
@@ -129,12 +133,19 @@ impl Bound {
     pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
         let Self { config, api, socket_file, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
-        let node = Node::new(node_config(&config, &clocks)?, clocks.now());
+        let (node, store) = start_node(&config, &clocks)?;
         let replica = node.hello().replica;
         let advertise = config.advertise.unwrap_or(gossip_address);
         tracing::info!(node = %replica.node, id = %replica.id, api = %api_address, gossip = %gossip_address,
             %advertise, "started");
         let driver = Driver::new(node, clocks);
+        if let Some(store) = store {
+            let interval = Duration::from_millis(config.fsync_interval_millis);
+            let node = Arc::clone(&driver) as Arc<dyn Disk>;
+            let worker = Worker::start(store, config.fsync, interval, node)
+                .map_err(|error| ServeError::Storage(error.into()))?;
+            driver.save_to(Arc::new(worker));
+        }
         let keys = config.cluster_keys.as_ref().map(|file| KeyRing::new(&file.keys));
         let session_ids = config.session_id_hash();
         let secrets = StreamSecrets {
@@ -170,6 +181,7 @@ impl Bound {
             gossip: membership.meter(),
             keys: keys.clone(),
             chaos,
+            answers_when_saved: config.data_dir.is_some() && config.fsync == Fsync::Always,
         };
         let reload = Reload {
             keys: config.cluster_keys.clone().zip(keys).zip(config.cluster_key_file.clone()),
@@ -200,7 +212,12 @@ impl Bound {
             // It ends when it is told to, or in a bug: a node that nobody can ask had better be restarted.
             _ = &mut api => "the API has ended",
             dropped = driver.over() => {
-                rescue(&config, driver.now().wall, &dropped);
+                let at = driver.now().wall;
+                rescue(&config, at, &dropped);
+                if let (Some(directory), Some(_)) = (&config.data_dir, driver.disk()) {
+                    stop_saving(&driver, false).await;
+                    set_aside(directory, at);
+                }
                 links.close(FAREWELL_MAX).await;
                 membership.leave().await;
                 ticker.abort();
@@ -216,6 +233,8 @@ impl Bound {
         }
         drop(socket_file);
         let hand_over = wait_for_hand_over(&driver, until).await;
+        // The last commit, before anybody counts on this node no more.
+        stop_saving(&driver, true).await;
         driver.input(Input::Farewell);
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
@@ -240,6 +259,32 @@ async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFi
     }
 }
 
+/// Ends the saving with one more commit, where there is any.
+async fn stop_saving(driver: &Arc<Driver>, leaves: bool) {
+    if driver.disk().is_none() {
+        return;
+    }
+    let driver = Arc::clone(driver);
+    let _ = tokio::task::spawn_blocking(move || {
+        let left = leaves && driver.read(|node, _| node.would_leave());
+        if let Some(disk) = driver.disk() {
+            disk.stop(left);
+        }
+    })
+    .await;
+}
+
+/// The next process begins with an empty directory.
+fn set_aside(directory: &std::path::Path, at: crate::core::time::UnixMillis) {
+    match storage::set_aside(directory, at) {
+        Ok(path) => {
+            tracing::error!(path = %path.display(), "what was saved is set aside, and not read again")
+        }
+        Err(error) => tracing::error!(directory = %directory.display(), %error,
+            "what was saved cannot be set aside: empty the directory before this node is started again"),
+    }
+}
+
 /// Says loudly what is dropped, and saves it.
 fn rescue(config: &Config, now: crate::core::time::UnixMillis, dropped: &Dropped) {
     let (why, told_by) = (dropped.why, &dropped.told_by);
@@ -255,6 +300,30 @@ fn rescue(config: &Config, now: crate::core::time::UnixMillis, dropped: &Dropped
         Err(error) => tracing::error!(dir = %config.rescue_dir.display(), %error,
             "writes that were not shared are lost: they could not be saved"),
     }
+}
+
+/// A node with what its directory holds, or without memory.
+fn start_node(config: &Config, clocks: &Clocks) -> Result<(Node, Option<Store>), ServeError> {
+    let Some(directory) = &config.data_dir else {
+        return Ok((Node::new(node_config(config, clocks)?, clocks.now()), None));
+    };
+    let begun = Instant::now();
+    let (store, found) = Store::open(directory, &config.cluster, &config.node_id, config.fsync)
+        .map_err(ServeError::Storage)?;
+    let node_config = node_config(config, clocks)?;
+    let node = match found.restored {
+        Some(restored) => {
+            tracing::info!(directory = %directory.display(), operations = found.ops, bytes = store.bytes(),
+                current = restored.is_current, millis = begun.elapsed().as_millis(), "loaded what was saved");
+            Node::restore(node_config, clocks.now(), restored)
+        }
+        None => {
+            let mut node = Node::new(node_config, clocks.now());
+            node.keep_on_disk();
+            node
+        }
+    };
+    Ok((node, Some(store)))
 }
 
 fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeError> {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use std::sync::atomic::Ordering;
+
 use super::driver::Driver;
-use crate::api::port::{ApiFigures, Chaos};
+use crate::api::port::{ApiFigures, Chaos, StorageStatus};
 use crate::keyring::KeyRing;
 use crate::membership::Meter;
 use crate::net::Links;
@@ -16,9 +18,24 @@ pub(super) struct Service {
     pub(super) gossip: Meter,
     pub(super) keys: Option<KeyRing>,
     pub(super) chaos: Option<Box<dyn Chaos>>,
+    pub(super) answers_when_saved: bool,
 }
 
 impl Service {
+    /// How the disk is, where there is one.
+    pub(super) fn storage_status(&self) -> Option<StorageStatus> {
+        let figures = self.driver.disk()?.figures();
+        let unsaved_bytes = self.driver.read(|node, _| node.unsaved_bytes());
+        Some(StorageStatus {
+            bytes: figures.bytes.load(Ordering::Relaxed),
+            unsaved_bytes,
+            commits: figures.commits.load(Ordering::Relaxed),
+            failures: figures.failures.load(Ordering::Relaxed),
+            commit_micros: figures.commit_micros.load(Ordering::Relaxed),
+            error: figures.error.lock().clone(),
+        })
+    }
+
     /// Where the metrics come from.
     pub(super) fn sources(&self, api: ApiFigures) -> Sources {
         let (status, members) = self.driver.read(|node, now| (node.status(), node.members(now)));
@@ -31,6 +48,7 @@ impl Service {
             links: self.links.traffic().figures(),
             gossip: self.gossip.traffic(),
             gossip_dropped: self.gossip.dropped(),
+            storage: self.storage_status(),
         }
     }
 }

@@ -10,8 +10,8 @@ use super::alarms::Alarms;
 use super::{Clocks, Driver, Outlet};
 use crate::core::command::{Acks, Change, Wait, Waited, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
-use crate::core::message::{Hello, Message, PeerId};
-use crate::core::node::{Alarm, Input, Node, NodeConfig};
+use crate::core::message::{Message, PeerId};
+use crate::core::node::{Alarm, Input, Node, NodeConfig, Output};
 use crate::core::time::{Hlc, MonoMicros, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::Tree;
@@ -51,11 +51,16 @@ impl Outlet for Recorder {
 fn link(driver: &Driver, outlet: Recorder) -> Arc<Recorder> {
     let outlet = Arc::new(outlet);
     driver.connect(outlet.clone());
-    let replica = replica("b", PEER);
-    let hello = Hello { replica, cluster: "test".to_owned(), fresh: false, lineage: 1 };
     driver.change(|node, now| {
+        let config = NodeConfig { lineage: 1, ..NodeConfig::new(replica("b", PEER), "test") };
+        let mut peer = Node::new(config, now);
+        peer.handle(now, Input::LinkUp(node.id()));
         node.handle(now, Input::LinkUp(PEER));
-        node.handle(now, Input::Message(PEER, Message::Hello(hello)));
+        while let Some(said) = peer.poll_output() {
+            if let Output::Send(_, message) = said {
+                node.handle(now, Input::Message(PEER, (*message).clone()));
+            }
+        }
     });
     outlet
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::api::port::ApiFigures;
+use crate::api::port::{ApiFigures, StorageStatus};
 use crate::core::command::{MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
 use crate::membership::{DroppedDatagrams, Traffic};
@@ -71,6 +71,15 @@ const GOSSIP_IN: Metric = ("sidetalk_gossip_received_bytes_total", "counter", "B
 const GOSSIP_OUT: Metric = ("sidetalk_gossip_sent_bytes_total", "counter", "Bytes of datagrams sent.");
 const GOSSIP_DROPPED: Metric = ("sidetalk_gossip_dropped_total", "counter", "Datagrams dropped, by reason.");
 
+const STORAGE_BYTES: Metric = ("sidetalk_storage_bytes", "gauge", "Bytes stored on disk.");
+const STORAGE_UNSAVED: Metric = ("sidetalk_storage_unsaved_bytes", "gauge", "Bytes that wait for the disk.");
+const STORAGE_COMMITS: Metric = ("sidetalk_storage_commits_total", "counter", "Group commits.");
+const STORAGE_FAILURES: Metric =
+    ("sidetalk_storage_failures_total", "counter", "Commits that failed, and openings after that.");
+const STORAGE_COMMIT_MICROS: Metric =
+    ("sidetalk_storage_commit_microseconds", "gauge", "How long the last commit took.");
+const STORAGE_WRITABLE: Metric =
+    ("sidetalk_storage_writable", "gauge", "1 while the disk takes writes, 0 while it is full or fails.");
 const BOUNDED: Metric = ("sidetalk_bounded", "gauge", "What there is of everything that is bounded.");
 const BOUND: Metric = ("sidetalk_bound", "gauge", "What there may be of it; 0: as much as there is.");
 const MEMORY_REFUSALS: Metric =
@@ -104,6 +113,8 @@ pub struct Sources {
     pub links: TrafficFigures,
     /// What gossip sent and received.
     pub gossip: Traffic,
+    /// The disk, where there is one.
+    pub storage: Option<StorageStatus>,
     /// What gossip dropped.
     pub gossip_dropped: DroppedDatagrams,
 }
@@ -111,7 +122,7 @@ pub struct Sources {
 /// The figures in the Prometheus text format.
 #[must_use]
 pub fn render(sources: &Sources) -> String {
-    let Sources { status, members, links: traffic, gossip, gossip_dropped: dropped, .. } = sources;
+    let Sources { status, members, links: traffic, gossip, gossip_dropped: dropped, storage, .. } = sources;
     let mut page = Page::default();
     let figures = &status.figures;
     page.one(READY, u8::from(status.readiness == Readiness::Ready));
@@ -176,6 +187,14 @@ pub fn render(sources: &Sources) -> String {
         ("unaddressed", dropped.unaddressed),
     ];
     page.many(GOSSIP_DROPPED, "reason", reasons.into_iter());
+    if let Some(storage) = storage {
+        page.one(STORAGE_BYTES, storage.bytes);
+        page.one(STORAGE_UNSAVED, storage.unsaved_bytes);
+        page.one(STORAGE_COMMITS, storage.commits);
+        page.one(STORAGE_FAILURES, storage.failures);
+        page.one(STORAGE_COMMIT_MICROS, storage.commit_micros);
+        page.one(STORAGE_WRITABLE, u8::from(storage.error.is_none()));
+    }
     limits(&mut page, sources);
     page.0
 }

@@ -33,7 +33,9 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
             entries.iter().try_for_each(|entry| replica(&entry.replica))
         }
         Message::Ops(operations) | Message::Relay { ops: operations, .. } => ops(operations),
-        Message::Applied(progress) => progress.iter().try_for_each(|progress| dot(&progress.dot)),
+        Message::Applied(progress) | Message::Saved { progress, .. } => {
+            progress.iter().try_for_each(|progress| dot(&progress.dot))
+        }
         Message::Clocks(clocks) => clocks.iter().try_for_each(|entry| clock(&entry.clock)),
         Message::State(state) => clock(&state.clock),
         Message::Ask { clock: known, .. } => clock(known),
@@ -62,7 +64,8 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
         | Message::WantStates(_)
         | Message::Ping { .. }
         | Message::Pong { .. }
-        | Message::Leave => Ok(()),
+        | Message::Leave
+        | Message::WantSaved => Ok(()),
     }
 }
 

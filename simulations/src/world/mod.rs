@@ -140,6 +140,8 @@ struct Seat<M> {
     loner: Option<Option<Micros>>,
     /// The process has been ready.
     has_been_ready: bool,
+    /// What its process remarked on last.
+    noticed: Option<&'static str>,
 }
 
 /// A process that started alone, and then met the others, takes this long to learn all they know.
@@ -225,6 +227,7 @@ impl<S: System> World<S> {
             leaving: false,
             loner: None,
             has_been_ready: false,
+            noticed: None,
         });
         let mut world = Self {
             seats: seats.collect(),
@@ -270,6 +273,14 @@ impl<S: System> World<S> {
         let name = Scenario::node_name(node);
         self.trace.say(self.now, || format!("{name}: ALARM: {what}"));
         self.judges.alarm(&format!("{name}: {what}"));
+    }
+
+    /// A node remarks on something; told once, however often it says so in a row.
+    fn notice(&mut self, node: NodeIx, what: &'static str) {
+        if self.seats[node].noticed.replace(what) != Some(what) {
+            self.trace.say(self.now, || format!("{}: {what}", Scenario::node_name(node)));
+        }
+        self.count(what);
     }
 
     /// Something happens.
@@ -409,7 +420,7 @@ impl<S: System> World<S> {
                     }
                 }
                 Output::Alarm(what) => self.alarm(node, &what),
-                Output::Notice(what) => self.count(what),
+                Output::Notice(what) => self.notice(node, what),
             }
         }
         if !self.seats[node].has_been_ready && self.system.ready(node) {

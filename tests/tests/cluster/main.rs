@@ -7,6 +7,7 @@ mod catch_up;
 mod command_line;
 mod counters;
 mod documents;
+mod durability;
 mod flood;
 mod hostile;
 mod http;

@@ -78,6 +78,7 @@ const PROVOCATIONS: &[Provocation] = &[
     ("", refuses_too_large, &[], ""),
     ("", refuses_out_of_memory, &[], ""),
     ("", refuses_unknown, &[("if-match", "*")], ""),
+    ("", refuses_disk_full, &[], ""),
     ("", not_ready, &[], ""),
 ];
 
@@ -106,6 +107,10 @@ fn refuses_out_of_memory(server: &Server) {
 
 fn refuses_unknown(server: &Server) {
     server.fake.state.lock().refuse = Some(Refusal::Unknown);
+}
+
+fn refuses_disk_full(server: &Server) {
+    server.fake.state.lock().refuse = Some(Refusal::DiskFull);
 }
 
 fn not_ready(server: &Server) {

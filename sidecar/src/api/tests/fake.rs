@@ -185,6 +185,7 @@ impl Port for Fake {
             }
             let mut state = self.state.lock();
             match wait {
+                Wait::Saved(_) => Waited::Seen,
                 Wait::Seen(tokens) if state.catches_up => {
                     let latest = tokens.iter().map(|token| token.hlc.0).max().unwrap_or_default();
                     state.clock = state.clock.max(latest);

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::core::identity::ReplicaId;
 use crate::core::limits::DRIFT_MILLIS_MAX;
-use crate::core::time::{Hlc, Now, UnixMillis};
+use crate::core::time::{Hlc, MonoMicros, Now, UnixMillis};
 
 /// A token from further ahead than this is not believed: one day.
 const AFTER_MILLIS_MAX: u64 = 24 * 3_600 * 1_000;
 
 /// A correction that is in force moves only when it is off by more than this.
 const CORRECTION_STEP_MILLIS: u64 = 1_000;
+
+/// Linked peers that do not answer for so long have no say in whether the wall clock was set.
+const ANSWER_MICROS_MAX: u64 = 4_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct HybridClock {
@@ -23,8 +26,19 @@ pub(super) struct HybridClock {
     unconfirmed_millis: i64,
     /// Time for deadlines never steps back: others may have acted on what this node reported.
     floor: UnixMillis,
+    /// When the wall clock was last found to have been set, or the machine to have been suspended, which is the same
+    /// where the monotonic clock stands still meanwhile.
+    set_at: Option<MonoMicros>,
     /// Raw wall clocks of linked peers less ours.
-    offsets_millis: BTreeMap<ReplicaId, i64>,
+    offsets: BTreeMap<ReplicaId, Offset>,
+}
+
+/// What one peer's wall clock showed less ours.
+#[derive(Debug)]
+struct Offset {
+    millis: i64,
+    /// Measured before our clock was set: no vote on what has happened since.
+    stale: bool,
 }
 
 impl HybridClock {
@@ -37,21 +51,43 @@ impl HybridClock {
     pub(super) fn advance(&mut self, now: Now) -> UnixMillis {
         self.floor = self.time(now);
         let step_millis = self.step_millis(now);
-        self.correction_millis = self.correction_millis.saturating_sub(step_millis);
-        self.unconfirmed_millis = self.unconfirmed_millis.saturating_add(step_millis);
-        for offset in self.offsets_millis.values_mut() {
-            *offset = offset.saturating_sub(step_millis);
+        if step_millis != 0 {
+            self.set_at = Some(now.mono);
+        }
+        let doubted_millis = self.doubted_millis(now);
+        self.correction_millis = self.correction_millis.saturating_sub(doubted_millis);
+        self.unconfirmed_millis = self.unconfirmed_millis.saturating_add(doubted_millis);
+        for offset in self.offsets.values_mut().filter(|_| step_millis != 0) {
+            *offset = Offset { millis: offset.millis.saturating_sub(step_millis), stale: true };
         }
         self.seen = now;
         self.floor
     }
 
-    /// By how much the wall clock has been set since it was last looked at. With peers to compare it with, such a
-    /// step counts only when they confirm it: all that it seems to have ended would have ended for good.
+    /// The later of the two times that it may be, while nobody has confirmed or denied that the wall clock was set.
+    pub(super) fn leases_from(&self, now: Now) -> UnixMillis {
+        self.time(now).max(now.wall.offset(self.correction_millis.saturating_add(self.unconfirmed_millis)))
+    }
+
+    /// Whether the wall clock was found to have been set after a ping that was sent then: what it measures is wrong by as
+    /// much, and looks quick when the machine was suspended.
+    pub(super) fn was_set_since(&self, sent: MonoMicros) -> bool {
+        self.set_at.is_some_and(|at| at >= sent)
+    }
+
+    /// As when a ping counts that is sent now.
+    pub(super) fn sending(&self, now: Now) -> MonoMicros {
+        self.set_at.map_or(now.mono, |at| now.mono.max(MonoMicros(at.0.saturating_add(1))))
+    }
+
+    /// How much of what has been set since the last look does not count yet. With peers to compare with, a step counts
+    /// only when they confirm it: all that it seems to have ended would have ended for good.
+    fn doubted_millis(&self, now: Now) -> i64 {
+        if self.offsets.is_empty() { 0 } else { self.step_millis(now) }
+    }
+
+    /// By how much the wall clock has been set since it was last looked at.
     fn step_millis(&self, now: Now) -> i64 {
-        if self.offsets_millis.is_empty() {
-            return 0;
-        }
         let passed_millis = now.mono.since(self.seen.mono) / 1_000;
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let step_millis = millis(now.wall).saturating_sub(millis(self.seen.wall.plus(passed_millis)));
@@ -77,7 +113,7 @@ impl HybridClock {
     }
 
     fn wall(&self, now: Now) -> UnixMillis {
-        now.wall.offset(self.correction_millis.saturating_sub(self.step_millis(now)))
+        now.wall.offset(self.correction_millis.saturating_sub(self.doubted_millis(now)))
     }
 
     /// The stamp that a write made now would get, later than what its client has seen.
@@ -101,14 +137,16 @@ impl HybridClock {
         None
     }
 
-    /// A linked peer's wall clock less ours.
-    pub(super) fn measured(&mut self, peer: ReplicaId, offset_millis: i64) {
-        self.offsets_millis.insert(peer, offset_millis);
+    /// A linked peer's wall clock less ours, by a ping that was sent then.
+    pub(super) fn measured(&mut self, peer: ReplicaId, sent: MonoMicros, millis: i64) {
+        if !self.was_set_since(sent) {
+            self.offsets.insert(peer, Offset { millis, stale: false });
+        }
     }
 
     pub(super) fn forget(&mut self, peer: ReplicaId) {
-        self.offsets_millis.remove(&peer);
-        if self.offsets_millis.is_empty() {
+        self.offsets.remove(&peer);
+        if self.offsets.is_empty() {
             // Nobody is left to confirm it: the machine knows best.
             self.correction_millis = self.correction_millis.saturating_add(self.unconfirmed_millis);
             self.unconfirmed_millis = 0;
@@ -116,17 +154,12 @@ impl HybridClock {
     }
 
     pub(super) fn offset_of(&self, peer: ReplicaId) -> Option<i64> {
-        self.offsets_millis.get(&peer).copied()
+        self.offsets.get(&peer).map(|offset| offset.millis)
     }
 
-    /// How far our wall clock is ahead of the middle of the cluster. With an even number it is half way between
-    /// the two in the middle, so that two nodes that disagree meet instead of changing places.
+    /// How far our wall clock is ahead of the middle of the cluster.
     pub(super) fn skew_millis(&self) -> i64 {
-        let mut offsets: Vec<i64> = self.offsets_millis.values().copied().collect();
-        offsets.push(0);
-        offsets.sort_unstable();
-        let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
-        -(low / 2 + high / 2 + (low % 2 + high % 2) / 2)
+        -middle(self.offsets.values())
     }
 
     pub(super) fn correction_millis(&self) -> i64 {
@@ -138,10 +171,14 @@ impl HybridClock {
     /// Fewer than most are not believed: a split that leaves a node alone with one fast clock must not draw it along,
     /// since time for deadlines would not step back when the others return.
     pub(super) fn correct(&mut self, now: Now, members: usize) -> Option<i64> {
-        if 2 * (self.offsets_millis.len() + 1) <= members {
+        let (stale, votes): (Vec<&Offset>, Vec<&Offset>) =
+            self.offsets.values().partition(|offset| offset.stale);
+        // Half of the answers would put us half way between two times of which neither is.
+        let waits = self.set_at.is_some_and(|at| now.mono.since(at) < ANSWER_MICROS_MAX);
+        if 2 * (votes.len() + 1) <= members || waits && !stale.is_empty() {
             return None;
         }
-        let wanted = -self.skew_millis();
+        let wanted = middle(votes.into_iter());
         let wanted = if wanted.unsigned_abs() > DRIFT_MILLIS_MAX { wanted } else { 0 };
         let moved = wanted.abs_diff(self.correction_millis);
         let confirmed = std::mem::take(&mut self.unconfirmed_millis) == 0;
@@ -156,4 +193,13 @@ impl HybridClock {
         }
         Some(wanted)
     }
+}
+
+/// How far the middle of the cluster is ahead of us. With an even number it is half way between the two in the middle,
+/// so that two nodes that disagree meet instead of changing places.
+fn middle<'a>(offsets: impl Iterator<Item = &'a Offset>) -> i64 {
+    let mut offsets: Vec<i64> = offsets.map(|offset| offset.millis).chain([0]).collect();
+    offsets.sort_unstable();
+    let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
+    low / 2 + high / 2 + (low % 2 + high % 2) / 2
 }

@@ -32,7 +32,7 @@ impl Node {
     pub(super) fn sweep(&mut self, now: Now) {
         let shard = self.sweep_next;
         self.sweep_next = ShardId(shard.0.wrapping_add(1));
-        if self.is_fresh() {
+        if self.is_fresh() || self.is_returning() {
             return;
         }
         self.journal_expired(now, shard);
@@ -111,7 +111,7 @@ impl Node {
             report.is_some_and(|report| {
                 cover.is_some_and(|cover| {
                     let dropped = roster.get(cover.actor).is_none() && !retired.contains(&cover.actor);
-                    dropped || report.has(shard, cover)
+                    dropped || report.has_saved(shard, cover)
                 }) && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
@@ -147,11 +147,16 @@ impl Node {
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
+        if let Some(disk) = &self.disk {
+            for (actor, counter) in &mut stable.dots {
+                *counter = (*counter).min(disk.saved.counter(shard, *actor));
+            }
+        }
         // Of the forgotten, what everyone has reported to have had in full.
         stable.dots.extend(
             self.shard(shard)
                 .retired()
-                .filter(|last| everyone.iter().all(|report| report.has(shard, last)))
+                .filter(|last| everyone.iter().all(|report| report.has_saved(shard, last)))
                 .map(|last| (last.actor, last.counter)),
         );
         let mut time = Some(self.clock.time(now));
@@ -159,9 +164,9 @@ impl Node {
             if !report.clocks.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)) {
                 return None;
             }
-            for (actor, counter) in &ours.dots {
+            for actor in ours.dots.keys() {
                 let known = stable.dots.entry(*actor).or_default();
-                *known = (*known).min(*counter).min(report.clocks.counter(shard, *actor));
+                *known = (*known).min(report.saved_counter(shard, *actor));
             }
             time = time.min(Some(report.time));
         }

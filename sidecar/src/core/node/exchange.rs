@@ -27,12 +27,15 @@ impl Node {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(replica));
         peer.linked = true;
         peer.introduced = false;
+        peer.told = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
         peer.resend_at = now.mono.plus_millis(RESEND_MILLIS);
         peer.ping_at = now.mono;
         self.introduce_to(id);
+        // First, so that nothing it is told counts for more than it is.
+        self.send_saved(id);
         self.send_clocks(id);
     }
 
@@ -104,6 +107,8 @@ impl Node {
             Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
             Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo, &Seals::new()),
             Message::Settled(settled) => self.settled_by(from, &settled),
+            Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
+            Message::WantSaved => self.send_saved(from),
         }
     }
 
@@ -297,6 +302,9 @@ impl Node {
         let before = self.shard(shard).clock().clone();
         let Ok(merged) = self.shard_mut(shard).merge_state(state) else { return false };
         self.figures.states_merged += u64::from(known != self.shard(shard).digest().clock_sum);
+        if !merged.changed.is_empty() || !merged.raised.is_empty() {
+            self.unsaved_whole(shard);
+        }
         for object in merged.changed {
             self.asked_object_changed(now, &object);
             self.journal.push(object);

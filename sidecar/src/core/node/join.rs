@@ -19,6 +19,9 @@ use crate::core::time::{MonoMicros, Now};
 /// Shards asked for at a time: what is under way stays small.
 const WINDOW: usize = 8;
 
+/// Between looks at whether what was missed is here.
+const RETURN_POLL_MILLIS: u64 = 20;
+
 /// An answer that takes longer is asked for again.
 const RETRY_MILLIS: u64 = 1_000;
 
@@ -43,6 +46,8 @@ enum Phase {
     Taking { sponsor: PeerId, left: BTreeSet<ShardId>, asked: BTreeSet<ShardId>, retry_at: MonoMicros },
     /// Has the sponsor's state, and waits for what the others had when it joined.
     Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros },
+    /// Goes on with what another process has saved, once it has what the members that it finds have.
+    Returning,
     /// Is a member.
     Member,
 }
@@ -56,7 +61,7 @@ impl Joining {
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
         match &self.phase {
             Phase::Member => self.asked_at.values().min().copied(),
-            Phase::Seeking => Some(self.wake_at),
+            Phase::Seeking | Phase::Returning => Some(self.wake_at),
             Phase::Taking { retry_at, .. } => Some(*retry_at),
             Phase::Following { until, .. } => Some(*until),
         }
@@ -74,12 +79,61 @@ impl Node {
         matches!(self.joining.phase, Phase::Seeking | Phase::Taking { .. })
     }
 
+    /// It has the memory of another process, and looks for what it has missed: it gives and takes, and writes nothing.
+    pub(super) fn is_returning(&self) -> bool {
+        matches!(self.joining.phase, Phase::Returning)
+    }
+
+    /// Goes on with what was restored.
+    pub(super) fn come_back(&mut self, now: Now) {
+        self.joining.phase = Phase::Returning;
+        self.joining.wake_at = now.mono;
+        if !self.config.joins {
+            self.go_on_alone();
+        }
+    }
+
+    fn go_on_alone(&mut self) {
+        if self.lineage == 0 {
+            // What the others hold to be known everywhere may be more than this: as two histories they meet by states.
+            self.lineage = self.config.lineage;
+        }
+        self.joining.phase = Phase::Member;
+        self.say_hello_again();
+    }
+
+    fn return_if_caught_up(&mut self, now: Now) {
+        let members = self.peers.values().filter(|peer| peer.takes_ops());
+        let found = members.clone().count();
+        let lineage = members.clone().map(|peer| peer.lineage).filter(|lineage| *lineage != 0).min();
+        let all_told = members.clone().all(|peer| peer.told && peer.states_wanted.is_empty());
+        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        let me = &self.config.replica.node;
+        // Its own predecessor may still seem to live.
+        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
+        let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
+        let waited_millis = now.mono.since(self.joining.started) / 1_000;
+        let has_time = waited_millis < self.config.bootstrap_millis;
+        if found > 0 && (self.lineage != 0 || lineage.is_some()) {
+            if all_told && (all_here || !has_time) && self.targets().is_empty() {
+                self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
+                self.joining.phase = Phase::Member;
+                self.say_hello_again();
+                return;
+            }
+        } else if !has_time {
+            self.go_on_alone();
+            return;
+        }
+        self.joining.wake_at = now.mono.plus_millis(RETURN_POLL_MILLIS);
+    }
+
     /// Whether it may serve.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         match &self.joining.phase {
             _ if self.leaving || self.standing.is_accused() => Readiness::Leaving,
-            Phase::Seeking => Readiness::SeekingSponsor,
+            Phase::Seeking | Phase::Returning => Readiness::SeekingSponsor,
             Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
             Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
             Phase::Member => Readiness::Ready,
@@ -201,6 +255,7 @@ impl Node {
         match &self.joining.phase {
             Phase::Member => {}
             Phase::Seeking => self.seek(now),
+            Phase::Returning => self.return_if_caught_up(now),
             Phase::Taking { .. } => self.ask_sponsor(now),
             Phase::Following { .. } => self.follow(now),
         }
@@ -359,8 +414,9 @@ impl Node {
             .collect();
         for shard in &self.shards {
             for (actor, ours) in &shard.clock().dots {
-                let best = heirs.iter().map(|heir| heir.known.counter(shard.id(), *actor)).max().unwrap_or(0);
-                hand_over.held_by_nobody_else += ours.saturating_sub(best);
+                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
+                let ahead = ours.saturating_sub(best);
+                hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
             }
         }
         for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
@@ -373,9 +429,15 @@ impl Node {
         hand_over
     }
 
+    /// Whether a farewell now would take it off the roster.
+    #[must_use]
+    pub fn would_leave(&self) -> bool {
+        self.hand_over().held_by_nobody_else == 0 && self.has_peers()
+    }
+
     /// Leaves the roster, unless operations would be lost with this process.
     pub(super) fn say_farewell(&mut self) {
-        if self.hand_over().held_by_nobody_else == 0 && self.has_peers() {
+        if self.would_leave() {
             self.broadcast(Message::Leave);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Node;
+use super::{DiskHealth, Node};
+use crate::core::author::Times;
 use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
@@ -63,10 +64,16 @@ impl Node {
         if !self.serves() {
             return Err(Refusal::NotReady);
         }
+        match self.disk_health() {
+            DiskHealth::Good => {}
+            DiskHealth::Full => return Err(Refusal::DiskFull),
+            DiskHealth::Failing => return Err(Refusal::DiskFailing),
+        }
         let time = self.clock.advance(now);
         let stamp = self.clock.next_stamp(now, write.after);
         let lifetime = self.config.session_lifetime_millis;
-        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, time, lifetime, write)?;
+        let times = Times { now: time, leases_from: self.clock.leases_from(now) };
+        let composed = self.shard(write.object.shard()).compose(self.id(), stamp, times, lifetime, write)?;
         let ends = matches!(write.change, crate::core::command::Change::Destroy);
         let Some(action) = composed.action else {
             return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
@@ -188,8 +195,8 @@ impl Node {
         let everyone = self.is_settled(shard, std::slice::from_ref(dot));
         let has = |member: &&Replica| {
             everyone
-                || member.id == self.id()
-                || self.peers.get(&member.id).is_some_and(|peer| peer.has(shard, dot))
+                || (member.id == self.id() && self.keeps(shard, dot))
+                || self.peers.get(&member.id).is_some_and(|peer| peer.keeps(shard, dot))
         };
         self.roster.members().filter(has).map(|member| member.node.clone()).collect()
     }

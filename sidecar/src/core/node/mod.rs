@@ -7,6 +7,7 @@
 mod ask;
 mod clock;
 mod collect;
+mod disk;
 mod exchange;
 mod forget;
 mod join;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 
 use self::ask::Asks;
 use self::clock::HybridClock;
+use self::disk::Disk;
+pub use self::disk::{DiskHealth, Restored, SavedNode, UnsavedContent, UnsavedShard};
 use self::forget::Standing;
 pub use self::forget::{Dropped, DroppedWhy};
 use self::join::Joining;
@@ -43,7 +46,7 @@ use self::roster::Roster;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
-use super::identity::{Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
+use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
 use super::op::{Action, Op};
@@ -119,6 +122,10 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
+    Saved(Vec<(ShardId, Clock)>),
+    /// It is not, for this reason.
+    NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
     Tick,
     /// Stop being ready; hand over what peers lack. [`Node::hand_over`] tells how far that is.
@@ -136,6 +143,8 @@ pub enum Output {
     Done(WaitId, Waited),
     /// The journal has grown up to here.
     Changed(u64),
+    /// There is something to be saved: see [`Node::take_unsaved`].
+    Unsaved,
     /// Something an operator must know.
     Alarm(Alarm),
     /// The peer is not one to talk with: close the link.
@@ -213,6 +222,8 @@ pub struct Node {
     leaving: bool,
     waits: Waits,
     asks: Asks,
+    /// Where there is one.
+    disk: Option<Disk>,
     journal: Journal,
     memory: Memory,
     /// The journal has grown since this was last put out.
@@ -252,6 +263,7 @@ impl Node {
             leaving: false,
             waits: Waits::default(),
             asks: Asks::new(now),
+            disk: None,
             journal: Journal::default(),
             memory: Memory::default(),
             journal_told: 0,
@@ -306,6 +318,8 @@ impl Node {
                     peer.forget_sent();
                 }
             }
+            Input::Saved(shards) => self.saved(&shards),
+            Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
             Input::Farewell => self.say_farewell(),
@@ -414,6 +428,7 @@ impl Node {
     /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
     fn changed(&mut self, now: Now, shard: ShardId, ops: &[Arc<Op>]) {
         let me = self.id();
+        self.unsaved_ops(shard, ops);
         for op in ops {
             self.journal.push(op.object.clone());
             self.advanced(shard, op.dot.actor, op.dot.counter - 1);

@@ -123,14 +123,23 @@ impl Gap {
 pub(super) struct Report {
     pub(super) time: UnixMillis,
     pub(super) clocks: Clocks,
+    /// What of it was on its disk, where it has one.
+    saved: Option<Clocks>,
     pub(super) roster: Vec<RosterEntry>,
     /// Whom it had forgotten: it had all that they wrote.
     pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
 }
 
 impl Report {
-    pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
-        self.clocks.has(shard, dot) || self.retired.contains_key(&dot.actor)
+    /// It had this for good.
+    pub(super) fn has_saved(&self, shard: ShardId, dot: &Dot) -> bool {
+        dot.counter <= self.saved_counter(shard, dot.actor) || self.retired.contains_key(&dot.actor)
+    }
+
+    /// How far it had got in one author's operations for good.
+    pub(super) fn saved_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        let saved = self.saved.as_ref().map_or(u64::MAX, |saved| saved.counter(shard, actor));
+        self.clocks.counter(shard, actor).min(saved)
     }
 }
 
@@ -144,6 +153,12 @@ pub(super) struct Peer {
     pub(super) lineage: u64,
     /// What it has reported to have applied.
     pub(super) known: Clocks,
+    /// What it has on its disk, where it has one: only that does it have for good.
+    pub(super) saved: Option<Clocks>,
+    /// It has said that it has no disk. As long as it has said neither, nothing that it has counts as kept.
+    pub(super) diskless: bool,
+    /// It has vouched on this link for the whole of what is known of it.
+    pub(super) told: bool,
     /// What it has been sent besides, on this link.
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
@@ -166,6 +181,8 @@ pub(super) struct Peer {
     pub(super) round_trip_micros: Option<u64>,
     pub(super) compare_at: MonoMicros,
     pub(super) ping_at: MonoMicros,
+    /// When the last ping to it was sent.
+    pub(super) pinged: MonoMicros,
     /// When what was sent and not reported is sent again.
     pub(super) resend_at: MonoMicros,
     /// The sum of `known` at the last look, to notice that nothing moves.
@@ -185,6 +202,9 @@ impl Peer {
             fresh: true,
             lineage: 0,
             known: Clocks::default(),
+            saved: None,
+            diskless: false,
+            told: false,
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
@@ -198,10 +218,26 @@ impl Peer {
             round_trip_micros: None,
             compare_at: MonoMicros(0),
             ping_at: MonoMicros(0),
+            pinged: MonoMicros(0),
             resend_at: MonoMicros(0),
             resend_mark: 0,
             digest_cursor: 0,
             differs: false,
+        }
+    }
+
+    /// It has applied this, and has it on its disk where it has one.
+    pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
+        dot.counter <= self.kept_counter(shard, dot.actor) || self.retired.contains_key(&dot.actor)
+    }
+
+    /// How far it has got in one author's operations for good.
+    pub(super) fn kept_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
+        let known = self.known.counter(shard, actor);
+        match &self.saved {
+            Some(saved) => known.min(saved.counter(shard, actor)),
+            None if self.diskless => known,
+            None => 0,
         }
     }
 
@@ -227,7 +263,7 @@ impl Peer {
             _ => self.known.clone(),
         };
         let (roster, retired) = (self.roster.clone(), Arc::clone(&self.retired));
-        self.report = Some(Report { time, clocks, roster, retired });
+        self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster, retired });
     }
 
     /// How far it has got, as far as it has been told or has told.

@@ -2,9 +2,10 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::peer::Peer;
 use super::{Alarm, Node};
 use crate::core::message::{Message, Micros, PeerId, RetiredEntry, RosterEntry};
-use crate::core::time::{Now, UnixMillis};
+use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// Between pings to one peer.
 const PING_MILLIS: u64 = 1_000;
@@ -14,12 +15,17 @@ const MEASURABLE_MICROS_MAX: u64 = 4_000_000;
 
 impl Node {
     pub(super) fn ping_if_due(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.ping_at <= now.mono) else { return };
+        let clock = &self.clock;
+        let due = |peer: &&mut Peer| peer.ping_at <= now.mono || clock.was_set_since(peer.pinged);
+        let Some(peer) = self.peers.get_mut(&id).filter(due) else { return };
+        let sent = clock.sending(now);
+        peer.pinged = sent;
         peer.ping_at = now.mono.plus_millis(PING_MILLIS);
         // First what the ping's sum contains.
         self.tell_progress(id);
+        self.remind_of_saved(id);
         let ping = Message::Ping {
-            sent: Micros::from(now.mono),
+            sent: Micros::from(sent),
             wall: now.wall,
             now: self.clock.advance(now),
             clock_sum: self.clock_sum(),
@@ -42,16 +48,22 @@ impl Node {
         let clocks_known = peer.known.sum() == clock_sum;
         let known = match roster_sum {
             // Among many all have one roster, or will have.
-            Some(sum) => short_introduction(peer.fresh, peer.lineage, sum, peer.retired.values()),
-            None => introduction(peer.fresh, peer.lineage, &peer.roster, peer.retired.values()),
+            Some(sum) => short_introduction(peer.traits(), peer.lineage, sum, peer.retired.values()),
+            None => introduction(peer.traits(), peer.lineage, &peer.roster, peer.retired.values()),
         };
         let introduction_known = peer.introduced && known == theirs;
+        let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
+        peer.diskless |= storage_told;
+        peer.told |= clocks_known && introduction_known && !peer.fresh;
         if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
             // what had expired by then.
             peer.reports(time);
         }
-        if self.is_fresh() {
+        if storage_told {
+            self.check_all_waits();
+        }
+        if self.is_fresh() || self.is_returning() {
             self.clock.not_before(now, time);
         }
         self.send(from, Message::Pong { sent, wall: now.wall, clocks_known, introduction_known });
@@ -63,7 +75,7 @@ impl Node {
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let offset_millis = millis(wall) - millis(now.wall);
         if round_trip_micros <= MEASURABLE_MICROS_MAX {
-            self.clock.measured(from, offset_millis.saturating_add(half_millis));
+            self.clock.measured(from, MonoMicros(sent.0), offset_millis.saturating_add(half_millis));
         }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.round_trip_micros = Some(round_trip_micros);
@@ -77,11 +89,12 @@ impl Node {
     }
 
     fn introduction(&self) -> u64 {
+        let traits = traits(self.is_fresh(), self.is_durable());
         let retired = self.roster.retired_entries();
         if self.is_overlay() {
-            return short_introduction(self.is_fresh(), self.lineage, self.roster.sum(), &retired);
+            return short_introduction(traits, self.lineage, self.roster.sum(), &retired);
         }
-        introduction(self.is_fresh(), self.lineage, &self.roster.entries(), &retired)
+        introduction(traits, self.lineage, &self.roster.entries(), &retired)
     }
 
     /// Time for deadlines as of the last input.
@@ -90,14 +103,25 @@ impl Node {
     }
 }
 
+/// Stands for whether a node has no memory yet, and whether it has a disk.
+fn traits(fresh: bool, durable: bool) -> u8 {
+    u8::from(fresh) | u8::from(durable) << 2
+}
+
+impl Peer {
+    fn traits(&self) -> u8 {
+        traits(self.fresh, self.saved.is_some())
+    }
+}
+
 /// Stands for what a node says of itself, of the members and of the forgotten.
 fn introduction<'a>(
-    fresh: bool,
+    traits: u8,
     lineage: u64,
     roster: &[RosterEntry],
     retired: impl IntoIterator<Item = &'a RetiredEntry>,
 ) -> u64 {
-    let mut bytes = vec![u8::from(fresh)];
+    let mut bytes = vec![traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
@@ -110,12 +134,12 @@ fn introduction<'a>(
 
 /// The same, where the roster is too long to be kept for each peer.
 fn short_introduction<'a>(
-    fresh: bool,
+    traits: u8,
     lineage: u64,
     roster_sum: u64,
     retired: impl IntoIterator<Item = &'a RetiredEntry>,
 ) -> u64 {
-    let mut bytes = vec![2 + u8::from(fresh)];
+    let mut bytes = vec![2 + traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     bytes.extend_from_slice(&roster_sum.to_le_bytes());
     add_retired(&mut bytes, retired);

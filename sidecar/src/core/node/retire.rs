@@ -22,6 +22,8 @@ pub(super) struct Traces {
     gone: BTreeMap<ReplicaId, BTreeMap<ShardId, Gone>>,
     /// Those of which nothing is left here while somebody still tells of them.
     dropped: BTreeSet<ReplicaId>,
+    /// A member has a disk.
+    disks_seen: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,9 @@ impl Node {
         if self.roster.entries().iter().any(older) {
             return false;
         }
+        if self.unsaved().iter().any(|(_, author, _)| *author == dead.id) {
+            return false;
+        }
         if self.is_overlay() {
             return self.is_agreed_by_survey(dead.id);
         }
@@ -102,7 +107,8 @@ impl Node {
         };
         same_roster
             && self.shards.iter().all(|shard| {
-                report.clocks.counter(shard.id(), dead) == shard.clock().get(&dead)
+                report.saved_counter(shard.id(), dead) == shard.clock().get(&dead)
+                    && report.clocks.counter(shard.id(), dead) == shard.clock().get(&dead)
                     && report.clocks.get(shard.id()).is_none_or(|clock| shard.covers(clock))
             })
     }
@@ -135,6 +141,9 @@ impl Node {
     fn retire(&mut self, entry: RetiredEntry) {
         let id = entry.replica.id;
         self.shards.iter_mut().for_each(|shard| shard.retire(id));
+        if let Some(disk) = &mut self.disk {
+            disk.saved.retire(id);
+        }
         self.roster.retire(entry);
         self.seal();
         self.strike(id);
@@ -149,6 +158,18 @@ impl Node {
             for gap in peer.gaps.values_mut() {
                 gap.clock.dots.remove(&id);
             }
+        }
+    }
+
+    /// A process comes back that had forgotten somebody. What it finds of it on its disk may be less than it had:
+    /// then that one is only over, until the others tell how much there was.
+    pub(super) fn restore_retired(&mut self, entry: RetiredEntry) {
+        if self.final_sum(entry.replica.id) == entry.sum {
+            let id = entry.replica.id;
+            self.shards.iter_mut().for_each(|shard| shard.retire(id));
+            self.roster.retire(entry);
+        } else {
+            self.enrol(RosterEntry { replica: entry.replica, left: true });
         }
     }
 
@@ -168,6 +189,9 @@ impl Node {
         for entry in &entries {
             peer.known.retire(entry.replica.id);
             peer.sent.retire(entry.replica.id);
+            if let Some(saved) = &mut peer.saved {
+                saved.retire(entry.replica.id);
+            }
         }
         peer.retired = Arc::new(entries.into_iter().map(|entry| (entry.replica.id, entry)).collect());
         let peers = &self.peers;
@@ -189,6 +213,11 @@ impl Node {
             .filter(|(id, retired)| old(retired.at) && self.is_forgotten_by_all(**id))
             .map(|(id, _)| *id)
             .collect();
+        // A disk may hold what everybody else has let go of, and bring it back.
+        self.traces.disks_seen |= self.disk.is_some() || self.peers.values().any(|peer| peer.saved.is_some());
+        if self.traces.disks_seen || self.is_overlay() {
+            return;
+        }
         self.traces.gone.retain(|id, _| candidates.contains(id));
         self.drop_strays(shard);
         if candidates.is_empty() {
@@ -219,9 +248,6 @@ impl Node {
 
     /// Every other member has forgotten it as well, or never knew it.
     fn is_forgotten_by_all(&self, id: ReplicaId) -> bool {
-        if self.is_overlay() {
-            return self.is_roster_settled();
-        }
         let mut others = self.roster.living().filter(|member| member.id != self.id());
         others.all(|member| {
             let report = self.peers.get(&member.id).and_then(|peer| peer.report.as_ref());

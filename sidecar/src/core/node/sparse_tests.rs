@@ -194,7 +194,7 @@ impl Field {
                 Output::Done(wait, how) => {
                     self.done.insert((index, wait), how);
                 }
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Unsaved => {}
                 Output::Alarm(alarm) => panic!("n{index}: {alarm:?}"),
                 Output::StartOver(dropped) => panic!("n{index} starts over: {dropped:?}"),
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
@@ -315,7 +315,7 @@ fn kind_of(message: &Message) -> &'static str {
         Message::Hello(_) | Message::Roster(_) | Message::Members(_) | Message::Leave => "members",
         Message::Ops(_) => "ops",
         Message::Relay { .. } => "relayed ops",
-        Message::Applied(_) | Message::Clocks(_) => "reports",
+        Message::Applied(_) | Message::Clocks(_) | Message::Saved { .. } | Message::WantSaved => "reports",
         Message::Digests { .. } | Message::Ping { .. } | Message::Pong { .. } => "pings and digests",
         Message::WantStates(_) | Message::State(_) => "states",
         Message::Ask { .. } | Message::Answer { .. } => "questions",

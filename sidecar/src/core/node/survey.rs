@@ -206,6 +206,11 @@ impl Node {
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         tally.time = tally.time.min(time);
         tally.members = tally.members.wrapping_add(member_hash(self.id()));
+        // What is not on this node's disk it may lose: it is no further than that.
+        for (shard, actor, saved) in self.unsaved() {
+            let range = tally.range.entry((shard, actor)).or_insert((saved, saved));
+            range.0 = range.0.min(saved);
+        }
         let mut unsettled = Vec::new();
         for (pair, (least, most)) in std::mem::take(&mut tally.range) {
             let ours = self.counter(pair);
@@ -304,11 +309,6 @@ impl Node {
         let same = |(pair, counter): (&Pair, &u64)| pair.1 != dead || self.counter(*pair) == *counter;
         let covered = |(pair, counter): (&Pair, &u64)| self.shard(pair.0).has(&Dot::new(pair.1, *counter));
         known.least.iter().all(same) && known.most.iter().all(same) && known.most.iter().all(covered)
-    }
-
-    /// Everybody who lives has this very roster.
-    pub(super) fn is_roster_settled(&self) -> bool {
-        self.known_of_all().is_some()
     }
 
     /// Whether every member is known to have these.

@@ -17,6 +17,8 @@ struct Net {
     clock_offsets_millis: Vec<i64>,
     done: BTreeMap<(usize, WaitId), Waited>,
     alarms: Vec<(usize, Alarm)>,
+    /// Who has started over, where a test expects it.
+    over: Option<Vec<(usize, Dropped)>>,
     mono: MonoMicros,
     delay_millis: u64,
 }
@@ -30,6 +32,7 @@ impl Net {
             clock_offsets_millis: vec![0; count],
             done: BTreeMap::new(),
             alarms: Vec::new(),
+            over: None,
             mono: MonoMicros(0),
             delay_millis: 1,
         };
@@ -107,8 +110,11 @@ impl Net {
                     self.done.insert((index, wait), how);
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
-                Output::Changed(_) => {}
-                Output::StartOver(dropped) => panic!("n{index} starts over: {dropped:?}"),
+                Output::Changed(_) | Output::Unsaved => {}
+                Output::StartOver(dropped) => match &mut self.over {
+                    Some(over) => over.push((index, *dropped)),
+                    None => panic!("n{index} starts over: {dropped:?}"),
+                },
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }
@@ -411,6 +417,8 @@ fn keys_are_listed_in_pages() {
 
 #[path = "hostile_cases.rs"]
 mod review;
+#[path = "suspended_cases.rs"]
+mod suspended;
 
 #[test]
 fn at_the_limit_on_memory_only_growth_is_refused() {
@@ -447,3 +455,6 @@ fn at_the_limit_on_memory_only_growth_is_refused() {
 }
 #[path = "day_1000.rs"]
 mod day_1000;
+
+#[path = "forget_tests.rs"]
+mod forget_tests;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Node;
+use super::{DiskHealth, Node};
 use crate::core::command::{Acks, Wait, WaitId, Waited};
 use crate::core::identity::ShardId;
 use crate::core::limits::WAIT_MILLIS_MAX;
@@ -32,6 +32,8 @@ enum What {
         /// The roster when the wait began: a majority must not shrink under a wait.
         roster: usize,
     },
+    /// Until it is on the disk.
+    Saved(Token),
     /// The question has its own books.
     Asked,
 }
@@ -85,7 +87,7 @@ impl What {
     fn shards(&self) -> Vec<ShardId> {
         match self {
             Self::Seen(tokens) => tokens.iter().map(|token| token.shard).collect(),
-            Self::Acks { token, .. } => vec![token.shard],
+            Self::Acks { token, .. } | Self::Saved(token) => vec![token.shard],
             Self::Asked => Vec::new(),
         }
     }
@@ -108,6 +110,7 @@ impl Node {
         let what = match wait {
             Wait::Asked(object) => return self.ask(now, object, millis),
             Wait::Seen(tokens) => What::Seen(tokens),
+            Wait::Saved(token) => What::Saved(token),
             Wait::Acks { token, need } => What::Acks { token, need, roster: self.roster.members().count() },
         };
         if let Some(waited) = self.outcome(&what, millis == 0) {
@@ -115,7 +118,7 @@ impl Node {
         }
         let counted = match &what {
             What::Acks { token, need, .. } => Some((token.clone(), *need)),
-            What::Seen(_) | What::Asked => None,
+            What::Seen(_) | What::Saved(_) | What::Asked => None,
         };
         let id = self.waits.open(what, now.mono.plus_millis(millis));
         if let Some((token, need)) = counted {
@@ -134,6 +137,10 @@ impl Node {
         match what {
             What::Seen(tokens) if self.seen(tokens) => Some(Waited::Seen),
             What::Seen(tokens) => (over || self.is_lost(tokens)).then_some(Waited::Behind),
+            What::Saved(token) if token.dots.iter().all(|dot| self.keeps(token.shard, dot)) => {
+                Some(Waited::Seen)
+            }
+            What::Saved(_) => (over || self.disk_health() != DiskHealth::Good).then_some(Waited::Behind),
             What::Acks { token, need, roster } => {
                 let have = self.acks(token);
                 let need = self.acks_needed(*need, *roster);
@@ -156,11 +163,11 @@ impl Node {
         let told = self.who_told(token);
         let has_all = |node: &crate::core::identity::Replica| {
             if node.id == self.id() {
-                return token.dots.iter().all(|dot| self.shard(token.shard).has(dot));
+                return token.dots.iter().all(|dot| self.keeps(token.shard, dot));
             }
             let peer = self.peers.get(&node.id);
             told.contains(&node.id)
-                || peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.has(token.shard, dot)))
+                || peer.is_some_and(|peer| token.dots.iter().all(|dot| peer.keeps(token.shard, dot)))
         };
         self.roster.members().filter(|member| has_all(member)).count()
     }

@@ -431,7 +431,7 @@ impl Node {
         let me = self.id();
         let Some(open) = self.waves.open.get(&wave).filter(|open| !open.answered) else { return };
         let (Task::Applied(dots), Some(parent)) = (&open.task, open.parent) else { return };
-        if !dots.iter().all(|progress| self.shard(progress.shard).has(&progress.dot)) {
+        if !dots.iter().all(|progress| self.keeps(progress.shard, &progress.dot)) {
             return;
         }
         self.send(parent, Message::Echo { wave, echo: Echo::Applied(me) });

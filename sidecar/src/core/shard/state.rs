@@ -123,6 +123,31 @@ impl Shard {
             || state.retired.iter().any(|dot| self.reached(dot.actor) > dot.counter)
     }
 
+    /// Takes a state over into an empty shard.
+    pub(super) fn adopt(&mut self, state: ShardState) -> Result<(), MalformedState> {
+        if state.shard != self.id || !state.is_sound() {
+            return Err(MalformedState);
+        }
+        for (id, object) in &state.objects {
+            self.book(&object.sums(id.hash()));
+            self.objects_by_kind[id.kind as usize] += 1;
+            self.key_bytes += id.key.len() as u64;
+            if object.has_residue() {
+                self.residue.insert(id.clone());
+            }
+        }
+        self.objects = state.objects.into_iter().collect();
+        let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
+        for dot in &raised {
+            self.raise(*dot);
+        }
+        self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
+        self.latest = state.latest;
+        self.log.restart(&raised);
+        Ok(())
+    }
+
     fn merge_objects(
         &mut self,
         theirs: Vec<(ObjectId, Object)>,

@@ -338,7 +338,7 @@ impl Cluster {
             match output {
                 Output::Send(to, message) => self.send(seat, to, &message)?,
                 Output::Done(wait, how) => self.done(seat, wait, how)?,
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::Unsaved => {}
                 Output::Alarm(alarm) => self.alarmed(seat, &alarm)?,
                 Output::Disconnect(peer, why) => self.disconnect(seat, peer, why)?,
                 Output::StartOver(dropped) => self.start_over(seat, &dropped)?,
@@ -412,6 +412,8 @@ fn name_of(message: &Message) -> &'static str {
         Message::Ping { .. } => "sent Ping",
         Message::Pong { .. } => "sent Pong",
         Message::Leave => "sent Leave",
+        Message::Saved { .. } => "sent Saved",
+        Message::WantSaved => "sent WantSaved",
         Message::Relay { .. } => "sent Relay",
         Message::Members(_) => "sent Members",
         Message::Wave { .. } => "sent Wave",

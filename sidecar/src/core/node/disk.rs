@@ -1,0 +1,373 @@
+//! What of this node's state is on a disk, and what is not yet. Whoever drives the node writes what
+//! [`Node::take_unsaved`] gives and says [`Input::Saved`](super::Input::Saved): no disk is touched here.
+//!
+//! A node with a disk counts as having applied a write for good only once it is saved: a restart goes back to what is
+//! saved, and must not go back behind what the others hold to be known everywhere (semantics finding 22).
+
+use std::sync::Arc;
+
+use super::peer::Clocks;
+use super::{Node, NodeConfig, Output};
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
+use crate::core::message::{Message, PeerId, Progress, RetiredEntry, RosterEntry};
+use crate::core::mutant::Mutants;
+use crate::core::op::Op;
+use crate::core::shard::{Shard, ShardState};
+use crate::core::time::{Hlc, Now, UnixMillis};
+
+/// Operations kept for the disk, in estimated bytes; beyond it the shard is saved whole instead.
+const BACKLOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Whole shards given to the disk at a time: they are copies.
+const IMAGES_PER_TURN: usize = 8;
+
+/// How the disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskHealth {
+    /// It takes what it is given.
+    #[default]
+    Good,
+    /// There is no room.
+    Full,
+    /// It fails.
+    Failing,
+}
+
+/// What a disk still lacks of one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnsavedShard {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its clock with this.
+    pub clock: Clock,
+    /// The digest of its content with this.
+    pub content_sum: u128,
+    /// What to write.
+    pub content: UnsavedContent,
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UnsavedContent {
+    /// Operations, in the order in which they were applied.
+    Ops(Vec<Arc<Op>>),
+    /// The shard, whole, instead of all that was saved of it before.
+    Image(Box<ShardState>),
+}
+
+/// Who this process is and whom it counts as members: saved beside the shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedNode {
+    /// The process that saved it.
+    pub replica: Replica,
+    /// Its history.
+    pub lineage: u64,
+    /// The members.
+    pub roster: Vec<RosterEntry>,
+    /// The forgotten.
+    pub retired: Vec<RetiredEntry>,
+    /// Its time for deadlines, from which it does not step back.
+    pub time: UnixMillis,
+}
+
+/// What a process finds on its disk.
+#[derive(Debug)]
+pub struct Restored {
+    /// All shards.
+    pub shards: Vec<Shard>,
+    /// Beside them.
+    pub node: SavedNode,
+    /// It is all that the last process reported to have saved, and that process did not leave: the others have
+    /// counted on it since. Otherwise it is only what was true once, such as a backup.
+    pub is_current: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    backlogs: Vec<Backlog>,
+    /// Estimated bytes of all backlogs.
+    bytes: u64,
+    /// What is on the disk.
+    pub(super) saved: Clocks,
+    health: DiskHealth,
+    told: bool,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    ops: Vec<Arc<Op>>,
+    bytes: u64,
+    /// The shard must be saved whole.
+    whole: bool,
+}
+
+impl Disk {
+    fn take_in(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+        let backlog = &mut self.backlogs[shard.index()];
+        if backlog.whole {
+            return;
+        }
+        for op in ops {
+            let bytes = u64::from(op.estimated_bytes());
+            backlog.ops.push(Arc::clone(op));
+            backlog.bytes += bytes;
+            self.bytes += bytes;
+        }
+        if self.bytes > BACKLOG_BYTES_MAX {
+            self.want_whole(shard);
+        }
+    }
+
+    fn want_whole(&mut self, shard: ShardId) {
+        let backlog = &mut self.backlogs[shard.index()];
+        self.bytes -= backlog.bytes;
+        *backlog = Backlog { whole: true, ..Backlog::default() };
+    }
+
+    fn is_behind(&self) -> bool {
+        self.backlogs.iter().any(|backlog| backlog.whole || !backlog.ops.is_empty())
+    }
+}
+
+impl Node {
+    /// From now on everything is to be saved, beginning with what there is.
+    pub fn keep_on_disk(&mut self) {
+        let mut disk = Disk::default();
+        disk.backlogs.resize_with(SHARDS, Backlog::default);
+        for shard in &self.shards {
+            disk.backlogs[shard.id().index()].whole = !shard.clock().dots.is_empty();
+        }
+        self.disk = Some(disk);
+        self.tell_unsaved();
+    }
+
+    /// A process that goes on with what another has saved, under an id of its own. It serves once it has what the
+    /// members it finds have; where it finds none within `bootstrap_millis`, alone.
+    #[must_use]
+    pub fn restore(config: NodeConfig, now: Now, restored: Restored) -> Self {
+        Self::restore_with_mutants(config, now, restored, Mutants::NONE)
+    }
+
+    /// The same with rules of the core switched off.
+    #[must_use]
+    pub fn restore_with_mutants(config: NodeConfig, now: Now, restored: Restored, mutants: Mutants) -> Self {
+        let Restored { shards, node: saved, is_current } = restored;
+        let joins = config.joins;
+        let mut node = Self::with_mutants(NodeConfig { joins: true, ..config }, now, mutants);
+        node.config.joins = joins;
+        node.shards = shards;
+        for entry in saved.retired {
+            node.restore_retired(entry);
+        }
+        for entry in saved.roster {
+            node.enrol(entry);
+        }
+        let predecessor = RosterEntry { replica: saved.replica, left: false };
+        if node.roster.get(predecessor.replica.id).is_none() {
+            node.enrol(predecessor);
+        }
+        node.succeed_predecessors();
+        node.outbox.clear();
+        let mut disk = Disk::default();
+        disk.backlogs.resize_with(SHARDS, Backlog::default);
+        for shard in &node.shards {
+            for (actor, counter) in &shard.clock().dots {
+                disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
+            }
+            node.clock.observe(now, shard.latest());
+        }
+        node.disk = Some(disk);
+        node.shards.iter_mut().for_each(Shard::start_life);
+        let log_bytes_max = node.config.log_bytes_max / SHARDS as u64;
+        node.shards.iter_mut().for_each(|shard| shard.truncate_log(log_bytes_max, |_| false));
+        ShardId::all().for_each(|shard| node.note_memory(shard));
+        node.clock.not_before(now, saved.time);
+        node.lineage = if is_current { saved.lineage } else { 0 };
+        node.come_back(now);
+        node
+    }
+
+    /// Operations have been applied.
+    pub(super) fn unsaved_ops(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+        if let Some(disk) = self.disk.as_mut().filter(|_| !ops.is_empty()) {
+            disk.take_in(shard, ops);
+            self.tell_unsaved();
+        }
+    }
+
+    /// The shard has changed otherwise than by operations.
+    pub(super) fn unsaved_whole(&mut self, shard: ShardId) {
+        if let Some(disk) = &mut self.disk {
+            disk.want_whole(shard);
+            self.tell_unsaved();
+        }
+    }
+
+    fn tell_unsaved(&mut self) {
+        if let Some(disk) = self.disk.as_mut().filter(|disk| !disk.told && disk.is_behind()) {
+            disk.told = true;
+            self.outbox.push_back(Output::Unsaved);
+        }
+    }
+
+    /// Takes what the disk lacks. `images` are shards that are to be given whole though operations would do.
+    /// [`Input::Saved`](super::Input::Saved) or [`Input::NotSaved`](super::Input::NotSaved) must follow.
+    pub fn take_unsaved(&mut self, images: &[ShardId]) -> Vec<UnsavedShard> {
+        let Some(disk) = &mut self.disk else { return Vec::new() };
+        disk.told = false;
+        for shard in images {
+            disk.want_whole(*shard);
+        }
+        let mut unsaved = Vec::new();
+        let mut left = IMAGES_PER_TURN;
+        for shard in &self.shards {
+            let backlog = &mut disk.backlogs[shard.id().index()];
+            let content = if backlog.whole {
+                let Some(rest) = left.checked_sub(1) else { continue };
+                left = rest;
+                UnsavedContent::Image(Box::new(shard.state()))
+            } else if !backlog.ops.is_empty() {
+                UnsavedContent::Ops(std::mem::take(&mut backlog.ops))
+            } else {
+                continue;
+            };
+            disk.bytes -= backlog.bytes;
+            *backlog = Backlog::default();
+            unsaved.push(UnsavedShard {
+                shard: shard.id(),
+                clock: shard.clock().clone(),
+                content_sum: shard.digest().content_sum,
+                content,
+            });
+        }
+        self.tell_unsaved();
+        unsaved
+    }
+
+    /// What is saved beside the shards.
+    #[must_use]
+    pub fn saved_node(&self) -> SavedNode {
+        SavedNode {
+            replica: self.config.replica.clone(),
+            lineage: self.lineage,
+            roster: self.roster.entries(),
+            retired: self.roster.retired_entries(),
+            time: self.clock.floor(),
+        }
+    }
+
+    /// Estimated bytes that wait for the disk.
+    #[must_use]
+    pub fn unsaved_bytes(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.bytes)
+    }
+
+    /// How the disk is; [`DiskHealth::Good`] where there is none.
+    #[must_use]
+    pub fn disk_health(&self) -> DiskHealth {
+        self.disk.as_ref().map_or(DiskHealth::Good, |disk| disk.health)
+    }
+
+    /// These shards are on the disk up to these clocks.
+    pub(super) fn saved(&mut self, shards: &[(ShardId, Clock)]) {
+        let Some(disk) = &mut self.disk else { return };
+        let mut progress = Vec::new();
+        for (shard, clock) in shards {
+            for (actor, counter) in &clock.dots {
+                let dot = Dot::new(*actor, *counter);
+                if !self.roster.is_retired(*actor) && disk.saved.raise(*shard, dot) {
+                    progress.push(Progress { shard: *shard, dot });
+                }
+            }
+        }
+        disk.health = DiskHealth::Good;
+        if !progress.is_empty() {
+            let sum = disk.saved.sum();
+            self.broadcast(Message::Saved { progress, sum });
+        }
+        for (shard, _) in shards {
+            self.check_waits(*shard);
+            self.tell_roots(*shard);
+        }
+    }
+
+    /// Nothing of these shards was written, for this reason.
+    pub(super) fn not_saved(&mut self, shards: &[ShardId], health: DiskHealth) {
+        let Some(disk) = &mut self.disk else { return };
+        disk.health = health;
+        for shard in shards {
+            disk.want_whole(*shard);
+        }
+        self.tell_unsaved();
+        self.check_all_waits();
+    }
+
+    /// Says what is saved, all of it: to a new link, or to a peer that has lost some of it.
+    pub(super) fn send_saved(&mut self, to: PeerId) {
+        let Some(disk) = &self.disk else { return };
+        let all = |(shard, clock): (ShardId, &Clock)| {
+            let dots = clock.dots.iter().map(|(actor, counter)| Dot::new(*actor, *counter));
+            dots.map(|dot| Progress { shard, dot }).collect::<Vec<_>>()
+        };
+        let clocks = ShardId::all().filter_map(|shard| disk.saved.get(shard).map(|clock| (shard, clock)));
+        let message = Message::Saved { progress: clocks.flat_map(all).collect(), sum: disk.saved.sum() };
+        self.send(to, message);
+    }
+
+    /// What is saved, as a sum only: whoever has lost a word of it asks.
+    pub(super) fn remind_of_saved(&mut self, to: PeerId) {
+        if let Some(disk) = &self.disk {
+            let message = Message::Saved { progress: Vec::new(), sum: disk.saved.sum() };
+            self.send(to, message);
+        }
+    }
+
+    /// A peer has a disk, and says what is on it.
+    pub(super) fn saved_by(&mut self, from: PeerId, progress: &[Progress], sum: u64) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let saved = peer.saved.get_or_insert_with(Clocks::default);
+        for progress in progress.iter().filter(|progress| !peer.retired.contains_key(&progress.dot.actor)) {
+            saved.raise(progress.shard, progress.dot);
+        }
+        if saved.sum() != sum {
+            self.send(from, Message::WantSaved);
+        }
+        let mut shards: Vec<ShardId> = progress.iter().map(|progress| progress.shard).collect();
+        shards.dedup();
+        for shard in shards {
+            self.check_waits(shard);
+        }
+    }
+
+    /// What this node has applied and does not have for good, by author, and how far it has it for good.
+    pub(super) fn unsaved(&self) -> Vec<(ShardId, ReplicaId, u64)> {
+        let Some(disk) = &self.disk else { return Vec::new() };
+        let mut unsaved = Vec::new();
+        for shard in &self.shards {
+            for (actor, counter) in &shard.clock().dots {
+                let saved = disk.saved.counter(shard.id(), *actor);
+                if saved < *counter {
+                    unsaved.push((shard.id(), *actor, saved));
+                }
+            }
+        }
+        unsaved
+    }
+
+    /// Whether it has a disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Whether this node has it for good: applied, and on the disk where there is one.
+    pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
+        let is_saved = |disk: &Disk| disk.saved.has(shard, dot) || self.roster.is_retired(dot.actor);
+        self.shard(shard).has(dot) && self.disk.as_ref().is_none_or(is_saved)
+    }
+
+    /// The latest stamp that any shard has seen.
+    #[must_use]
+    pub fn latest(&self) -> Hlc {
+        self.shards.iter().map(Shard::latest).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,126 @@
+//! Short histories of forgetting: what an operator may say, what a disk remembers, and what somebody who was away is told.
+
+use super::*;
+use crate::core::command::KeptMember;
+use crate::core::shard::ShardState;
+
+fn retired(net: &Net, index: usize) -> Vec<ReplicaId> {
+    net.nodes[index].retired_ids().collect()
+}
+
+/// Three members, the third of which is out of reach.
+fn two_and_one() -> Net {
+    let mut net = three();
+    net.put(2, &session("shared"), r#"{"a":1}"#);
+    net.run_millis(2_000);
+    net.cut_off(2);
+    net
+}
+
+fn expired_and_gone(net: &mut Net) -> bool {
+    net.run_millis(120_000);
+    net.nodes[0].status().figures.content_bytes == 0
+}
+
+#[test]
+fn only_a_member_that_is_not_heard_is_given_up() {
+    let mut net = three();
+    assert_eq!(net.nodes[0].give_up("n1"), Err(KeptMember::Alive));
+    assert_eq!(net.nodes[0].give_up("n0"), Err(KeptMember::Alive));
+    assert_eq!(net.nodes[0].give_up("n9"), Err(KeptMember::Unknown));
+    net.cut_off(2);
+    let replica = net.nodes[2].config.replica.clone();
+    net.input(0, Input::Liveness { replica: replica.clone(), alive: true });
+    assert_eq!(net.nodes[0].give_up("n2"), Err(KeptMember::Alive), "it gossips");
+    net.input(0, Input::Liveness { replica, alive: false });
+    assert_eq!(net.nodes[0].give_up("n2"), Ok(()));
+    net.flush(0);
+    assert_eq!(net.nodes[0].give_up("n2"), Ok(()), "once more changes nothing");
+}
+
+/// Finding 25, and what it is good for: a silent member keeps everybody from collecting anything, until it is given up.
+#[test]
+fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
+    let mut net = two_and_one();
+    net.over = Some(Vec::new());
+    let gone = net.nodes[2].id();
+    net.put(2, &session("alone"), r#"{"b":2}"#);
+    net.write(0, &Write::new(session("shared"), Change::Destroy));
+    let brief = Change::Put(Tree::parse(b"{}", DEPTH_MAX).unwrap());
+    net.write(0, &Write { ttl_millis: Some(1_000), ..Write::new(session("brief"), brief) });
+    assert!(!expired_and_gone(&mut net), "the third could be using it");
+    net.nodes[0].give_up("n2").unwrap();
+    net.flush(0);
+    assert!(expired_and_gone(&mut net));
+    assert_eq!((retired(&net, 0), retired(&net, 1)), (vec![gone], vec![gone]));
+    net.connect(2);
+    net.run_millis(10_000);
+    let over = net.over.take().unwrap();
+    assert_eq!(over.len(), 1, "only the one that was given up");
+    let (index, dropped) = &over[0];
+    assert_eq!((*index, dropped.why, dropped.count), (2, DroppedWhy::Forgotten, 1));
+    assert_eq!(dropped.ops[0].object, session("alone"));
+    for index in 0..2 {
+        assert!(!net.read(index, &session("shared")).starts_with('{'), "what was destroyed stays so");
+        assert!(!net.read(index, &session("alone")).starts_with('{'));
+    }
+    net.start(2);
+    net.run_millis(10_000);
+    assert_eq!(net.nodes[2].readiness(), Readiness::Ready);
+    net.put(2, &session("again"), "{}");
+    net.run_millis(1_000);
+    assert_eq!(net.read(0, &session("again")), "{}");
+}
+
+fn save(net: &mut Net, index: usize) {
+    let unsaved = net.nodes[index].take_unsaved(&[]);
+    let saved = unsaved.into_iter().map(|shard| (shard.shard, shard.clock)).collect();
+    net.input(index, Input::Saved(saved));
+}
+
+/// What is agreed on must be on the disk, and what a disk says of the dead must agree with what it holds of them.
+#[test]
+fn a_disk_remembers_whom_its_node_has_forgotten() {
+    let mut net = Net::new(2);
+    net.nodes[0].keep_on_disk();
+    net.run_millis(3_000);
+    net.write(1, &Write::new(ObjectId::new(Kind::Counter, "c"), add(2)));
+    net.run_millis(100);
+    let dead = net.nodes[1].id();
+    net.start(1);
+    net.run_millis(20_000);
+    assert_eq!(retired(&net, 0), [], "what it wrote is not on the disk of the other yet");
+    save(&mut net, 0);
+    net.run_millis(20_000);
+    assert_eq!(retired(&net, 0), [dead]);
+    assert_eq!(retired(&net, 1), [dead]);
+    // It comes back with what is saved, whether that was before or after it had forgotten.
+    let states: Vec<ShardState> = net.nodes[0].shards.iter().map(Shard::state).collect();
+    let shards = |states: &[ShardState]| -> Vec<Shard> {
+        let shard = |state: &ShardState| Shard::from_state(state.shard, state.clone()).unwrap();
+        states.iter().map(shard).collect()
+    };
+    let node = net.nodes[0].saved_node();
+    let restored = Restored { shards: shards(&states), node: node.clone(), is_current: true };
+    let config = NodeConfig {
+        replica: Replica { id: ReplicaId(77), ..net.nodes[0].config.replica.clone() },
+        ..net.nodes[0].config.clone()
+    };
+    let now = net.now(0);
+    let back = Node::restore(config.clone(), now, restored);
+    assert_eq!(back.retired_ids().collect::<Vec<_>>(), [dead]);
+    assert!(back.shards.iter().all(|shard| shard.clock().get(&dead) == 0));
+    // A disk that holds less than was agreed on: it is only sealed, until the others tell how much there was.
+    let empty: Vec<Shard> = ShardId::all().map(Shard::new).collect();
+    let less = Restored { shards: empty, node, is_current: true };
+    let back = Node::restore(config, now, less);
+    assert_eq!(back.retired_ids().count(), 0);
+    assert!(back.roster.sealed().contains(&dead));
+    net.cut_off(0);
+    net.nodes[0] = back;
+    net.connect(0);
+    net.run_millis(20_000);
+    assert_eq!(retired(&net, 0), [dead]);
+    assert_eq!(net.read(0, &ObjectId::new(Kind::Counter, "c")), "2");
+    assert_eq!(net.alarms, []);
+}

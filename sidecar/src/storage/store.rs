@@ -1,0 +1,373 @@
+//! The database in a directory: one commit at a time, and loading what is there.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::backend::{Backend, Fsync};
+use super::record::{decode, encode};
+use crate::core::identity::{Replica, SHARDS, ShardId};
+use crate::core::message::{RetiredEntry, RosterEntry};
+use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
+use crate::core::op::Op;
+use crate::core::shard::{Shard, ShardState};
+use crate::core::time::UnixMillis;
+
+/// The layout that this version writes, and the only one it reads.
+const FORMAT: u32 = 1;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const IMAGES: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("images");
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+
+/// Rows of operations may take this much, or half of what the images take, before shards are written anew.
+const ROWS_BYTES: u64 = 64 << 20;
+
+/// Shards written anew with one commit.
+const IMAGES_PER_COMMIT: usize = 4;
+
+/// Pages kept in memory: everything is read once and written once.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// What stands beside the shards.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    cluster: String,
+    replica: Replica,
+    lineage: u64,
+    roster: Vec<RosterEntry>,
+    time: UnixMillis,
+    /// See [`Restored::is_current`].
+    is_current: bool,
+    /// The machine's boot, where nothing was synced.
+    boot: Option<String>,
+    retired: Vec<RetiredEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Image {
+    /// Rows from here on come after it.
+    row: u64,
+    state: ShardState,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    shard: ShardId,
+    ops: Vec<Arc<Op>>,
+    /// The digest of the shard's content with them.
+    content_sum: u128,
+}
+
+/// What a process finds in its directory.
+#[derive(Debug)]
+pub struct Found {
+    /// What another process has saved; `None` in a new directory.
+    pub restored: Option<Restored>,
+    /// Operations behind the images.
+    pub ops: u64,
+}
+
+/// Renames what is in a directory, so that whoever opens it next finds it empty. Gives the new name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(directory: &Path, at: UnixMillis) -> std::io::Result<PathBuf> {
+    let aside = directory.join(format!("forgotten-{}.redb", at.0));
+    std::fs::rename(directory.join(DATABASE), &aside)?;
+    Ok(aside)
+}
+
+/// The file in the directory.
+const DATABASE: &str = "sidetalk.redb";
+
+/// A directory that this process has for itself.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    cluster: String,
+    fsync: Fsync,
+    database: Option<Database>,
+    /// Held as long as the store is.
+    _lock: File,
+    next_row: u64,
+    /// The first row with operations of a shard since its image.
+    first_row: Vec<Option<u64>>,
+    image_bytes: Vec<u64>,
+    rows: VecDeque<(u64, u64)>,
+    rows_bytes: u64,
+}
+
+impl Store {
+    /// Opens a directory, makes it where there is none, and loads what is in it.
+    ///
+    /// # Errors
+    /// It is in use, is another node's, or what is in it is not whole.
+    pub fn open(
+        directory: &Path,
+        cluster: &str,
+        node: &str,
+        fsync: Fsync,
+    ) -> Result<(Self, Found), StoreError> {
+        std::fs::create_dir_all(directory)?;
+        let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let mut store = Self {
+            directory: directory.to_owned(),
+            cluster: cluster.to_owned(),
+            fsync,
+            database: None,
+            _lock: lock,
+            next_row: 1,
+            first_row: vec![None; SHARDS],
+            image_bytes: vec![0; SHARDS],
+            rows: VecDeque::new(),
+            rows_bytes: 0,
+        };
+        store.reopen()?;
+        let found = store.load(node)?;
+        Ok((store, found))
+    }
+
+    /// Opens the database again, as it must be after a failure.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        self.database = None;
+        let path = self.directory.join(DATABASE);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let backend = Backend::new(file, self.fsync).map_err(redb::Error::from)?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        self.database = Some(builder.create_with_backend(backend).map_err(redb::Error::from)?);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or_else(|| StoreError::Io("the database is closed".into()))
+    }
+
+    /// Bytes of all images and rows.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.rows_bytes + self.image_bytes.iter().sum::<u64>()
+    }
+
+    fn load(&mut self, node: &str) -> Result<Found, StoreError> {
+        let nothing = Found { restored: None, ops: 0 };
+        let read = self.database()?.begin_read().map_err(redb::Error::from)?;
+        let meta = match read.open_table(META) {
+            Ok(meta) => meta,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(nothing),
+            Err(error) => return Err(redb::Error::from(error).into()),
+        };
+        let value = |key: &str| {
+            let value = meta.get(key).map_err(redb::Error::from)?;
+            Ok::<_, StoreError>(value.map(|value| value.value().to_vec()))
+        };
+        let format = value("format")?.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+        if format != Some(FORMAT) {
+            return Err(StoreError::Foreign(format!(
+                "its format is {format:?}, this version reads {FORMAT} only"
+            )));
+        }
+        let head: Head =
+            decode(&value("head")?.ok_or_else(|| StoreError::Damaged("there is no head".into()))?)?;
+        if head.cluster != self.cluster || head.replica.node != node {
+            return Err(StoreError::Foreign(format!(
+                "it is of node {:?} of cluster {:?}",
+                head.replica.node, head.cluster
+            )));
+        }
+        let mut shards: Vec<Shard> = ShardId::all().map(Shard::new).collect();
+        let mut image_rows = vec![0; SHARDS];
+        let mut images = Vec::new();
+        for entry in read.open_table(IMAGES).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)? {
+            let (shard, bytes) = entry.map_err(redb::Error::from)?;
+            images.push((ShardId(shard.value()), bytes.value().to_vec()));
+        }
+        for (shard, image) in decode_images(&images)? {
+            self.image_bytes[shard.index()] = image.2;
+            image_rows[shard.index()] = image.0;
+            shards[shard.index()] = image.1;
+        }
+        let mut ops = 0;
+        let mut sums: Vec<Option<u128>> = vec![None; SHARDS];
+        for entry in read.open_table(ROWS).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)? {
+            let (row, bytes) = entry.map_err(redb::Error::from)?;
+            let (row, bytes) = (row.value(), bytes.value());
+            self.rows.push_back((row, bytes.len() as u64));
+            self.rows_bytes += bytes.len() as u64;
+            self.next_row = row + 1;
+            for part in decode::<Vec<Part>>(bytes)? {
+                let index = part.shard.index();
+                if row < image_rows[index] {
+                    continue;
+                }
+                self.first_row[index].get_or_insert(row);
+                sums[index] = Some(part.content_sum);
+                for op in part.ops {
+                    ops += 1;
+                    shards[index].receive(op);
+                }
+            }
+        }
+        self.next_row = self.next_row.max(image_rows.iter().copied().max().unwrap_or(0));
+        let whole = |(shard, sum): (&Shard, &Option<u128>)| {
+            sum.is_none_or(|sum| shard.digest().content_sum == sum) && shard.pending_len() == 0
+        };
+        if let Some(at) = shards.iter().zip(&sums).position(|pair| !whole(pair)) {
+            return Err(StoreError::Damaged(format!("shard {at} does not come to its digest")));
+        }
+        let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
+        let Head { replica, lineage, roster, retired, time, .. } = head;
+        let node = SavedNode { replica, lineage, roster, retired, time };
+        Ok(Found { restored: Some(Restored { shards, node, is_current }), ops })
+    }
+
+    /// Shards that should be written anew, so that the rows before them can go.
+    #[must_use]
+    pub fn wanted_images(&self) -> Vec<ShardId> {
+        let images: u64 = self.image_bytes.iter().sum();
+        if self.rows_bytes <= ROWS_BYTES.max(images / 2) {
+            return Vec::new();
+        }
+        let mut behind: Vec<(u64, ShardId)> = ShardId::all()
+            .filter_map(|shard| self.first_row[shard.index()].map(|row| (row, shard)))
+            .collect();
+        behind.sort_unstable();
+        behind.into_iter().take(IMAGES_PER_COMMIT).map(|(_, shard)| shard).collect()
+    }
+
+    /// Writes all of it or nothing. When this returns it is on the disk, as far as [`Fsync`] says so.
+    ///
+    /// # Errors
+    /// The disk is full, or fails. The store must be reopened then.
+    pub fn commit(
+        &mut self,
+        unsaved: Vec<UnsavedShard>,
+        node: &SavedNode,
+        is_current: bool,
+    ) -> Result<(), StoreError> {
+        let row = self.next_row;
+        // A commit that failed may be there all the same: its number is not used again.
+        self.next_row += 1;
+        let mut parts = Vec::new();
+        let mut images = Vec::new();
+        for UnsavedShard { shard, content, content_sum, .. } in unsaved {
+            match content {
+                UnsavedContent::Ops(ops) => parts.push(Part { shard, ops, content_sum }),
+                UnsavedContent::Image(state) => {
+                    images.push((shard, encode(&Image { row: row + 1, state: *state })?));
+                }
+            }
+        }
+        let written: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        let imaged: Vec<(ShardId, u64)> =
+            images.iter().map(|(shard, bytes)| (*shard, bytes.len() as u64)).collect();
+        let part_bytes = if parts.is_empty() { None } else { Some(encode(&parts)?) };
+        let head = Head {
+            cluster: self.cluster.clone(),
+            replica: node.replica.clone(),
+            lineage: node.lineage,
+            roster: node.roster.clone(),
+            time: node.time,
+            is_current,
+            boot: if self.fsync == Fsync::Never { boot() } else { None },
+            retired: node.retired.clone(),
+        };
+        let mut first_row = self.first_row.clone();
+        for shard in &written {
+            first_row[shard.index()].get_or_insert(row);
+        }
+        for (shard, _) in &imaged {
+            first_row[shard.index()] = None;
+        }
+        let keep_from = first_row.iter().flatten().min().copied().unwrap_or(row + 1);
+        let gone: Vec<u64> =
+            self.rows.iter().map(|(row, _)| *row).take_while(|row| *row < keep_from).collect();
+        self.write(row, part_bytes.as_deref(), &images, &encode(&head)?, &gone)?;
+        self.first_row = first_row;
+        for (shard, bytes) in imaged {
+            self.image_bytes[shard.index()] = bytes;
+        }
+        if let Some(bytes) = part_bytes {
+            self.rows.push_back((row, bytes.len() as u64));
+            self.rows_bytes += bytes.len() as u64;
+        }
+        for _ in gone {
+            if let Some((_, bytes)) = self.rows.pop_front() {
+                self.rows_bytes -= bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        row: u64,
+        parts: Option<&[u8]>,
+        images: &[(ShardId, Vec<u8>)],
+        head: &[u8],
+        gone: &[u64],
+    ) -> Result<(), StoreError> {
+        let write = self.database()?.begin_write().map_err(redb::Error::from)?;
+        {
+            let mut meta = write.open_table(META).map_err(redb::Error::from)?;
+            meta.insert("format", FORMAT.to_le_bytes().as_slice()).map_err(redb::Error::from)?;
+            meta.insert("head", head).map_err(redb::Error::from)?;
+            let mut rows = write.open_table(ROWS).map_err(redb::Error::from)?;
+            if let Some(parts) = parts {
+                rows.insert(row, parts).map_err(redb::Error::from)?;
+            }
+            for row in gone {
+                rows.remove(row).map_err(redb::Error::from)?;
+            }
+            let mut table = write.open_table(IMAGES).map_err(redb::Error::from)?;
+            for (shard, image) in images {
+                table.insert(shard.0, image.as_slice()).map_err(redb::Error::from)?;
+            }
+        }
+        write.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+}
+
+type Loaded = (u64, Shard, u64);
+
+/// Images, on as many threads as there are processors: they are independent.
+fn decode_images(images: &[(ShardId, Vec<u8>)]) -> Result<Vec<(ShardId, Loaded)>, StoreError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let chunk = images.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let load = |images: &[(ShardId, Vec<u8>)]| {
+            let load = |(shard, bytes): &(ShardId, Vec<u8>)| {
+                let image: Image = decode(bytes)?;
+                let loaded = Shard::from_state(*shard, image.state).map_err(|_| {
+                    StoreError::Damaged(format!("the image of shard {} is not whole", shard.0))
+                })?;
+                Ok((*shard, (image.row, loaded, bytes.len() as u64)))
+            };
+            images.iter().map(load).collect::<Result<Vec<_>, StoreError>>()
+        };
+        let loading: Vec<_> = images.chunks(chunk).map(|images| scope.spawn(move || load(images))).collect();
+        let mut all = Vec::new();
+        for part in loading {
+            let part = part.join().map_err(|_| StoreError::Damaged("an image cannot be read".into()))?;
+            all.extend(part?);
+        }
+        Ok(all)
+    })
+}
+
+/// Names this boot of the machine: what was not synced in another may be lost.
+fn boot() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+}

@@ -1,0 +1,152 @@
+use std::path::{Path, PathBuf};
+
+use super::{Fsync, Store, StoreError};
+use crate::core::command::{Change, PathOp, Write};
+use crate::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
+use crate::core::node::{Node, NodeConfig};
+use crate::core::path::Path as Place;
+use crate::core::time::{MonoMicros, Now, UnixMillis};
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sidetalk-store-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn now(n: u64) -> Now {
+    Now { mono: MonoMicros(n), wall: UnixMillis(1_700_000_000_000 + n) }
+}
+
+fn config(id: u64) -> NodeConfig {
+    NodeConfig {
+        bootstrap_millis: 0,
+        log_bytes_max: 1 << 20,
+        ..NodeConfig::new(Replica { node: "n".into(), started: now(id).wall, id: ReplicaId(id) }, "c")
+    }
+}
+
+fn open(path: &Path) -> Result<(Store, Option<Node>), StoreError> {
+    let (store, found) = Store::open(path, "c", "n", Fsync::Never)?;
+    Ok((store, found.restored.map(|restored| Node::restore(config(9), now(9), restored))))
+}
+
+fn count(node: &mut Node, by: i64) {
+    let change = Change::Ops(vec![PathOp::Increment { path: Place::ROOT, by }]);
+    node.write(now(5), &Write::new(ObjectId::new(Kind::Counter, "c"), change)).unwrap();
+}
+
+fn save(store: &mut Store, node: &mut Node, images: &[ShardId]) {
+    let unsaved = node.take_unsaved(images);
+    store.commit(unsaved, &node.saved_node(), true).unwrap();
+}
+
+fn digests(node: &Node) -> Vec<u128> {
+    ShardId::all().map(|shard| node.shard(shard).digest().content_sum).collect()
+}
+
+#[test]
+fn what_was_saved_comes_back_from_images_and_operations() {
+    let directory = Directory::new("back");
+    let (mut store, nothing) = open(&directory.0).unwrap();
+    assert!(nothing.is_none());
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    for n in 1..=40 {
+        count(&mut node, n);
+        let images: Vec<ShardId> =
+            if n == 20 { vec![ObjectId::new(Kind::Counter, "c").shard()] } else { Vec::new() };
+        save(&mut store, &mut node, &images);
+    }
+    let want = digests(&node);
+    drop(store);
+    let (mut store, back) = open(&directory.0).unwrap();
+    let mut back = back.unwrap();
+    assert_eq!(digests(&back), want);
+    // It writes under its own id, and what it writes comes back as well.
+    count(&mut back, 1);
+    save(&mut store, &mut back, &[]);
+    drop(store);
+    assert_eq!(digests(&open(&directory.0).unwrap().1.unwrap()), digests(&back));
+}
+
+#[test]
+fn a_copy_taken_or_torn_at_any_point_is_a_state_that_was_or_is_refused() {
+    let directory = Directory::new("torn");
+    let (mut store, _) = open(&directory.0).unwrap();
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    let mut states = vec![digests(&node)];
+    let mut copies = Vec::new();
+    for n in 1..=12 {
+        count(&mut node, n);
+        save(
+            &mut store,
+            &mut node,
+            &if n % 5 == 0 { vec![ObjectId::new(Kind::Counter, "c").shard()] } else { Vec::new() },
+        );
+        states.push(digests(&node));
+        copies.push(std::fs::read(directory.0.join("sidetalk.redb")).unwrap());
+    }
+    let (mut came_back, mut refused) = (0, 0);
+    let mut random = 88_172_645_463_325_252_u64;
+    for (index, copy) in copies.iter().enumerate() {
+        for damage in 0..12 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let mut bytes = copy.clone();
+            let at = usize::try_from(random).unwrap() % bytes.len();
+            match damage % 4 {
+                0 => {}
+                1 => bytes.truncate(at),
+                2 => bytes[at] ^= 0x40,
+                // A later page is there, an earlier one is not.
+                _ => {
+                    let page = at / 4096 * 4096;
+                    let end = (page + 4096).min(bytes.len());
+                    bytes[page..end].fill(0);
+                }
+            }
+            let torn = Directory::new("torn-copy");
+            std::fs::create_dir_all(&torn.0).unwrap();
+            std::fs::write(torn.0.join("sidetalk.redb"), &bytes).unwrap();
+            match open(&torn.0) {
+                Ok((_, Some(back))) => {
+                    came_back += 1;
+                    assert!(states.contains(&digests(&back)), "commit {index}, damage {damage} at {at}");
+                    assert!(damage % 4 != 0 || digests(&back) == states[index + 1]);
+                }
+                Ok((_, None)) => assert!(damage % 4 != 0),
+                Err(_) => {
+                    refused += 1;
+                    assert!(damage % 4 != 0, "a whole copy opens");
+                }
+            }
+        }
+    }
+    assert!(came_back > 36 && refused > 5, "{came_back} came back, {refused} refused");
+}
+
+#[test]
+fn a_directory_is_for_one_process_one_node_and_one_format() {
+    let directory = Directory::new("one");
+    let (mut store, _) = open(&directory.0).unwrap();
+    assert!(matches!(open(&directory.0), Err(StoreError::InUse)));
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    count(&mut node, 1);
+    save(&mut store, &mut node, &[]);
+    drop(store);
+    assert!(matches!(Store::open(&directory.0, "c", "m", Fsync::Never), Err(StoreError::Foreign(_))));
+    assert!(matches!(Store::open(&directory.0, "d", "n", Fsync::Never), Err(StoreError::Foreign(_))));
+}
