@@ -152,11 +152,14 @@ impl Node {
                 *counter = (*counter).min(disk.saved.counter(shard, *actor));
             }
         }
-        // Of the forgotten, what everyone has reported to have had in full.
+        // Of the forgotten, what everyone has reported to have had in full. That it was forgotten may have come with
+        // states alone, when whoever gave them died before it told: then all that is here came with such states.
+        let joins_history = self.joins_history();
+        let by_states = |last: &Dot| !joins_history && !self.roster.is_retired(last.actor);
         stable.dots.extend(
             self.shard(shard)
                 .retired()
-                .filter(|last| everyone.iter().all(|report| report.has_saved(shard, last)))
+                .filter(|last| everyone.iter().all(|report| report.has_saved(shard, last)) || by_states(last))
                 .map(|last| (last.actor, last.counter)),
         );
         let mut time = Some(self.clock.time(now));

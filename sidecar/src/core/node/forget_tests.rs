@@ -46,7 +46,7 @@ fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
     let gone = net.nodes[2].id();
     net.put(2, &session("alone"), r#"{"b":2}"#);
     net.write(0, &Write::new(session("shared"), Change::Destroy));
-    let brief = Change::Put(Tree::parse(b"{}", DEPTH_MAX).unwrap());
+    let brief = Change::Put(Tree::parse(br#"{"a":1}"#, DEPTH_MAX).unwrap());
     net.write(0, &Write { ttl_millis: Some(1_000), ..Write::new(session("brief"), brief) });
     assert!(!expired_and_gone(&mut net), "the third could be using it");
     net.nodes[0].give_up("n2").unwrap();
@@ -120,7 +120,7 @@ fn a_disk_remembers_whom_its_node_has_forgotten() {
     net.nodes[0] = back;
     net.connect(0);
     net.run_millis(20_000);
-    assert_eq!(retired(&net, 0), [dead]);
+    assert!(retired(&net, 0).contains(&dead));
     assert_eq!(net.read(0, &ObjectId::new(Kind::Counter, "c")), "2");
     assert_eq!(net.alarms, []);
 }

@@ -223,13 +223,25 @@ impl Node {
         }
     }
 
-    /// A peer has forgotten somebody of whom this node has less: it must catch up by whole states.
+    /// A linked peer has yet to give what its history holds.
+    pub(super) fn joins_history(&self) -> bool {
+        self.peers.values().any(|peer| peer.linked && !peer.states_wanted.is_empty())
+    }
+
+    /// A peer has forgotten somebody of whom this node has something else: it must catch up by whole states. Who has all
+    /// of them and differs still has more than the others hold to be the last, and may not stay.
     pub(super) fn want_history(&mut self, now: Now, from: PeerId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        if !peer.states_wanted.is_empty() {
+            return;
+        }
         let retired = peer.retired.values().fold(0u64, |sum, entry| sum.wrapping_add(entry.sum));
-        if peer.states_wanted.is_empty() && peer.history_wanted_for.replace(retired) != Some(retired) {
+        if peer.history_wanted_for.replace(retired) != Some(retired) {
             peer.states_wanted = ShardId::all().collect();
             self.joining.asked_at.insert(from, now.mono);
+        } else {
+            let theirs = peer.roster.clone();
+            self.accused(now, from, &theirs);
         }
     }
 

@@ -221,7 +221,7 @@ impl Node {
         }
         tally.answered = true;
         // Two histories may have one roster before they have one content.
-        let joins_history = self.peers.values().any(|peer| peer.linked && !peer.states_wanted.is_empty());
+        let joins_history = self.joins_history();
         let broken = tally.broken || tally.roster != self.roster.sum() || joins_history;
         let Tally { roster, members, time, .. } = tally;
         self.waves.surveys.tallies.insert(wave, tally);

@@ -36,7 +36,7 @@ pub enum Act {
     Overflow,
     /// A wall clock steps.
     Step,
-    /// An operator says that a member will not come back, rightly or not.
+    /// An operator says that a member will not come back.
     Forget,
     /// What is under way between two processes takes many seconds from now on, and arrives though one of them dies.
     Stall,
@@ -51,7 +51,7 @@ pub enum Theme {
     Expiry,
     /// Processes that die and come back all the time, and what they sent before arrives late.
     Forgetting,
-    /// The same, and operators say of some that they will not come back, rightly or not.
+    /// The same, and operators say of some that they will not come back.
     GivingUp,
     /// Members that are away for longer than the others remember.
     Absence,
