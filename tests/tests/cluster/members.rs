@@ -38,7 +38,7 @@ async fn a_member_that_will_not_come_back_is_given_up_and_may_come_back() {
     assert_eq!(client.forget("n2").await.unwrap_err().code(), Some("member_alive"));
     assert_eq!(client.forget("nobody").await.unwrap_err().code(), Some("unknown_peer"));
     cluster.kill(2);
-    eventually("it is given up", || client.forget("n2")).await;
+    eventually("it is given up", || async { client.forget("n2").await }).await;
     for survivor in 0..2 {
         sees(&cluster.client(survivor), "n2", "left").await;
         eventually("nothing of it is waited for", || async {
