@@ -28,6 +28,7 @@ impl Node {
         peer.linked = true;
         peer.introduced = false;
         peer.told = false;
+        peer.retired_told = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);

@@ -275,7 +275,13 @@ impl Node {
 
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
+        // Not before it has said whom it has forgotten: its states are to be read with that.
         let sponsor = candidates.clone().find(|peer| !peer.fresh);
+        if sponsor.is_some() && candidates.clone().all(|peer| peer.fresh || !peer.retired_told) {
+            self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);
+            return;
+        }
+        let sponsor = candidates.clone().find(|peer| !peer.fresh && peer.retired_told).or(sponsor);
         if let Some(lineage) =
             sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
         {
@@ -319,6 +325,7 @@ impl Node {
     pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
         if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
             self.joining.phase = Phase::Seeking;
+            self.remember_retired();
             // There is a cluster: it gets its time to show up again.
             self.joining.started = now.mono;
             self.joining.wake_at = now.mono;
@@ -367,6 +374,7 @@ impl Node {
         for peer in self.linked() {
             self.meet_history(now, peer);
         }
+        self.retire_dead(now);
         self.follow(now);
     }
 

@@ -169,6 +169,8 @@ pub(super) struct Peer {
     pub(super) roster: Vec<RosterEntry>,
     /// Whom it has forgotten, and with which final sequences. Such an id is in none of its books any more.
     pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
+    /// It has said so on this link.
+    pub(super) retired_told: bool,
     /// When it may be told once more that it is over: two that say so of each other must not go on for ever.
     pub(super) tell_over_at: MonoMicros,
     /// It was asked for its states for what it then had forgotten.
@@ -210,6 +212,7 @@ impl Peer {
             report: None,
             roster: Vec::new(),
             retired: Arc::default(),
+            retired_told: false,
             tell_over_at: MonoMicros(0),
             history_wanted_for: None,
             silent_millis: 0,

@@ -51,7 +51,7 @@ impl Node {
             Some(sum) => short_introduction(peer.traits(), peer.lineage, sum, peer.retired.values()),
             None => introduction(peer.traits(), peer.lineage, &peer.roster, peer.retired.values()),
         };
-        let introduction_known = peer.introduced && known == theirs;
+        let introduction_known = peer.introduced && peer.retired_told && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
         peer.diskless |= storage_told;
         peer.told |= clocks_known && introduction_known && !peer.fresh;

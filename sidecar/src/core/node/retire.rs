@@ -173,6 +173,28 @@ impl Node {
         }
     }
 
+    /// The sponsor is lost before it has given everything. What it had forgotten is in no clock, and nobody could see
+    /// that others lack what it wrote: it counts as over only, until all have agreed anew.
+    pub(super) fn remember_retired(&mut self) {
+        let known: BTreeMap<ReplicaId, Replica> = self
+            .peers
+            .values()
+            .flat_map(|peer| peer.retired.values().map(|entry| (entry.replica.id, entry.replica.clone())))
+            .collect();
+        let ids: BTreeSet<ReplicaId> =
+            self.shards.iter().flat_map(|shard| shard.retired().map(|dot| dot.actor)).collect();
+        for id in ids.into_iter().filter(|id| !self.roster.is_retired(*id)).collect::<Vec<_>>() {
+            match known.get(&id) {
+                Some(replica) => {
+                    self.enrol(RosterEntry { replica: replica.clone(), left: true });
+                }
+                None if self.roster.get(id).is_some() => {}
+                None => continue,
+            }
+            self.shards.iter_mut().for_each(|shard| shard.unretire(id));
+        }
+    }
+
     fn tell_retired(&mut self) {
         let retired = Message::Retired(self.roster.retired_entries());
         self.broadcast(retired);
@@ -193,6 +215,7 @@ impl Node {
                 saved.retire(entry.replica.id);
             }
         }
+        peer.retired_told = true;
         peer.retired = Arc::new(entries.into_iter().map(|entry| (entry.replica.id, entry)).collect());
         let peers = &self.peers;
         self.traces.dropped.retain(|id| peers.values().any(|peer| peer.retired.contains_key(id)));
@@ -281,9 +304,7 @@ impl Node {
 
     /// Says once more whom it has forgotten.
     pub(super) fn introduce_retired_to(&mut self, to: PeerId) {
-        if !self.roster.retired().is_empty() {
-            let retired = Message::Retired(self.roster.retired_entries());
-            self.outbox.push_back(Output::Send(to, Arc::new(retired)));
-        }
+        let retired = Message::Retired(self.roster.retired_entries());
+        self.outbox.push_back(Output::Send(to, Arc::new(retired)));
     }
 }

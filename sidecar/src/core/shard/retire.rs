@@ -32,6 +32,15 @@ impl Shard {
         self.forget_traces(id);
     }
 
+    /// Takes a retired id into the clock again: what it wrote has come, and nobody is left who agreed on it.
+    pub(crate) fn unretire(&mut self, id: ReplicaId) {
+        if let Some(last) = self.retired.remove(&id) {
+            let dot = Dot::new(id, last);
+            self.raise(dot);
+            self.log.restart(&[dot]);
+        }
+    }
+
     fn forget_traces(&mut self, id: ReplicaId) {
         self.frontier.remove(&id);
         self.unnamed.remove(&id);

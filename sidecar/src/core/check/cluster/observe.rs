@@ -248,7 +248,15 @@ impl Cluster {
             for (_, shard, last) in finals.iter().filter(|(of, ..)| *of == id) {
                 let (shard, last) = (*shard, *last);
                 let agreed = *self.finals.entry((shard, id)).or_insert(last);
-                if agreed != last {
+                // What was agreed on by those who have died since, with all that they had, binds nobody.
+                let binds = self.retired.iter().any(|(other, of)| {
+                    *other != me
+                        && of.contains(&id)
+                        && self.seats.iter().any(|seat| seat.id == *other && seat.node.is_some())
+                });
+                if agreed != last && !binds {
+                    self.finals.insert((shard, id), last);
+                } else if agreed != last {
                     return Err(Violation(format!(
                         "{} has retired {} at {last} in {shard:?}, others at {agreed}",
                         name_of((me, 0)),

@@ -99,6 +99,13 @@ fn members_that_will_not_come_back_are_given_up() {
     seeds(Theme::GivingUp, 0..10, &must_happen);
 }
 
+/// A sponsor dies before it has given everything, and whom it had forgotten is in no clock.
+#[test]
+fn a_sponsor_that_dies_half_way() {
+    one_seed(Setup::new, 970, Theme::GivingUp, 150);
+    one_seed(Setup::new, 1_439, Theme::GivingUp, 150);
+}
+
 /// The only one that had heard a goodbye died: nobody knows that the member has left, until somebody says so.
 #[test]
 fn a_goodbye_that_died_with_whom_it_was_said_to() {
