@@ -4,14 +4,12 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot set itself up must stop")]
 
-use std::sync::Arc;
-
 use divan::{AllocProfiler, Bencher, black_box};
 use sidetalk::core::command::{Change, Lookup, PathOp, Write};
 use sidetalk::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
 use sidetalk::core::message::Message;
 use sidetalk::core::node::{Input, Node, NodeConfig};
-use sidetalk::core::op::Op;
+use sidetalk::core::packed::{NewOp, PackedOp};
 use sidetalk::core::path::Path;
 use sidetalk::core::shard::Shard;
 use sidetalk::core::time::{MonoMicros, Now, UnixMillis};
@@ -48,12 +46,12 @@ fn patch(object: ObjectId) -> Write {
 }
 
 /// What one node writes, as another receives it.
-fn written(writer: &mut Node, write: &Write) -> Arc<Op> {
+fn written(writer: &mut Node, write: &Write) -> NewOp {
     writer.write(NOW, write).expect("written");
     let object = write.object.clone();
     let shard = writer.shard(object.shard());
     let ops = shard.missing(&Default::default()).expect("the log reaches back");
-    Arc::clone(ops.last().expect("an operation"))
+    ops.into_iter().next_back().and_then(PackedOp::open).expect("an operation")
 }
 
 #[divan::bench]
@@ -75,7 +73,7 @@ fn apply_a_remote_patch(bencher: Bencher<'_, '_>) {
     let edit = written(&mut a, &patch(session(1)));
     let mut b = Shard::new(shard);
     b.receive(create);
-    bencher.with_inputs(|| (b.clone(), Arc::clone(&edit))).bench_local_values(|(mut shard, op)| {
+    bencher.with_inputs(|| (b.clone(), edit.clone())).bench_local_values(|(mut shard, op)| {
         assert_eq!(shard.receive(op).len(), 1);
         shard
     });
@@ -85,7 +83,7 @@ fn apply_a_remote_patch(bencher: Bencher<'_, '_>) {
 fn apply_a_remote_create(bencher: Bencher<'_, '_>) {
     let mut a = node(1);
     let create = written(&mut a, &put(session(1)));
-    bencher.with_inputs(|| (Shard::new(session(1).shard()), Arc::clone(&create))).bench_local_values(
+    bencher.with_inputs(|| (Shard::new(session(1).shard()), create.clone())).bench_local_values(
         |(mut shard, op)| {
             assert_eq!(shard.receive(op).len(), 1);
             shard

@@ -13,6 +13,8 @@ pub mod api;
 pub mod cli;
 #[cfg(feature = "node")]
 pub mod config;
+#[cfg(all(feature = "node", any(test, feature = "fuzzing")))]
+pub mod fuzzing;
 #[cfg(feature = "node")]
 pub mod keyring;
 #[cfg(feature = "node")]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sidetalk_simulations::record::RunRecord;
 use sidetalk_simulations::run::run;
-use sidetalk_simulations::scenario::Scenario;
+use sidetalk_simulations::scenario::{FaultKind, Scenario};
 
 fn read(name: &str) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{name}.toml"));
@@ -54,6 +54,7 @@ scenarios! {
     rolling_deploy: "rolling-deploy", ["departures", "restarts"];
     zone_loss: "zone-loss", ["crashes", "restarts"];
     slow_node: "slow-node", ["slow nodes"];
+    slow_disk: "slow-disk", ["crashes", "restarts", "slow disks", "commits cut off", "images restored"];
     clock_skew: "clock-skew", ["clocks stepped", "clocks drifting", "clocks corrected"];
     flapping_link: "flapping-link", ["flaps"];
     long_partition_past_the_log: "long-partition-past-the-log", ["paths blocked"];
@@ -67,6 +68,8 @@ scenarios! {
     trap_large_values: "trap-large-values", ["paths blocked"];
     trap_many_differences: "trap-many-differences", ["crashes", "restarts"];
     trap_joins_before_leaves: "trap-joins-before-leaves", ["live nodes taken for dead", "restarts"];
+    trap_away_longer_than_deletions: "trap-away-longer-than-deletions", ["suspensions"];
+    trap_traffic_after_a_restart: "trap-traffic-after-a-restart", ["crashes", "restarts"];
     trap_two_quick_restarts: "trap-two-quick-restarts", ["departures", "restarts"];
 }
 
@@ -82,4 +85,21 @@ fn the_long_partition_outlasts_the_log() {
         .max()
         .unwrap();
     assert!(merged > 0, "no shard was taken over whole");
+}
+
+/// All processes die at once, and all that was acknowledged is there again: nobody is excused.
+#[test]
+fn what_is_on_disks_outlives_all_processes() {
+    let record = holds("slow-disk", &["crashes", "images restored"]);
+    assert_eq!(record.happened["crashes"], 4);
+    assert_eq!(record.outcomes.lost_with_their_holders, 0);
+    let mut without = read("slow-disk");
+    without.cluster.disk = None;
+    without.faults.retain(|fault| fault.kind == FaultKind::Crash);
+    let record = run(&without).unwrap();
+    assert!(
+        record.outcomes.lost_with_their_holders > 100,
+        "without disks all is lost: {:?}",
+        record.outcomes
+    );
 }

@@ -107,6 +107,16 @@ impl Cluster {
         self.nodes[index].take().expect("the node runs").terminate().await
     }
 
+    /// SIGTERM; waits until it has left, and gives its exit code and the last line it has printed.
+    pub async fn stop(&mut self, index: usize) -> (i32, String) {
+        let mut node = self.nodes[index].take().expect("the node runs");
+        let code = node.terminate().await;
+        let line = eventually("it says how it has stopped", || async {
+            node.said().pop().filter(|line| line.starts_with("sidetalk stopped ")).ok_or("nothing yet")
+        });
+        (code, line.await)
+    }
+
     /// The same, and its log.
     pub async fn terminate_with_log(&mut self, index: usize) -> (i32, String) {
         let mut node = self.nodes[index].take().expect("the node runs");

@@ -26,6 +26,7 @@ pub struct Node {
     /// The node stops when this breaks, even if the test process is killed.
     _lifeline: ChildStdin,
     log: Arc<Mutex<Vec<String>>>,
+    said: Arc<Mutex<Vec<String>>>,
     /// Ends with the log.
     log_reader: Option<JoinHandle<()>>,
 }
@@ -49,15 +50,26 @@ impl Node {
         let (out, err) = (process.stdout.take(), process.stderr.take());
         let log = Arc::new(Mutex::new(Vec::new()));
         let log_reader = Some(keep_lines(err.expect("standard error is a pipe"), log.clone()));
-        let listening =
-            tokio::time::timeout(WAIT_MAX, ready_line(out.expect("standard output is a pipe"))).await;
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let out = ready_line(out.expect("standard output is a pipe"), said.clone());
+        let listening = tokio::time::timeout(WAIT_MAX, out).await;
         let Some((api, gossip)) = listening.ok().flatten() else {
             let _ = process.kill();
             let _ = process.wait();
             panic!("{name} did not come to listen:\n{}", log.lock().unwrap().join("\n"));
         };
         let client = Client::new(&api).expect("the address is one");
-        Self { name: name.to_owned(), api, gossip, client, process, _lifeline: lifeline, log, log_reader }
+        Self {
+            name: name.to_owned(),
+            api,
+            gossip,
+            client,
+            process,
+            _lifeline: lifeline,
+            log,
+            log_reader,
+            said,
+        }
     }
 
     /// Its name.
@@ -115,6 +127,12 @@ impl Node {
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// What it has printed on standard output since it listened, so far.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits until it serves.
@@ -178,13 +196,16 @@ fn keep_lines(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) 
 }
 
 /// The addresses in the line that says where the node listens; none when its output ends before.
-async fn ready_line(pipe: impl Read + Send + 'static) -> Option<(String, String)> {
+async fn ready_line(
+    pipe: impl Read + Send + 'static,
+    said: Arc<Mutex<Vec<String>>>,
+) -> Option<(String, String)> {
     let (send, receive) = oneshot::channel();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(pipe).lines().map_while(Result::ok);
         let _ = send.send(lines.find(|line| line.starts_with("sidetalk ready-to-accept ")));
         // Whatever else it prints must not fill the pipe.
-        lines.for_each(drop);
+        lines.for_each(|line| said.lock().unwrap().push(line));
     });
     let line = receive.await.ok().flatten()?;
     let field = |name: &str| {

@@ -14,6 +14,10 @@ async function storeOf() {
     await client.connect();
     return { store: new RedisStore({ client }) };
   }
+  if (kind === "memcached") {
+    const { default: storeFor } = await import("connect-memcached");
+    return { store: new (storeFor(session))({ hosts: [where] }) };
+  }
   const { readYourWrites, SidetalkStore } = await import("sidetalk/express-session");
   const store = new SidetalkStore({ client: where });
   return { store, wrap: kind === "wrapped" ? (middleware) => readYourWrites(middleware, store) : undefined };

@@ -183,7 +183,7 @@ export function reply<T>(answer: Answer): Reply<T> {
 export function refusal(answer: Answer): RefusedError {
   const { status, headers } = answer;
   const behind = headers["sidetalk-behind"] === "true";
-  const body = answer.body as ProblemDocument | undefined;
+  const body = answer.body as ProblemDocument | null | undefined;
   const explained = typeof body === "object" && body !== null && typeof body.code === "string";
   // 304 has no body, nor has the answer to HEAD; and a proxy's answer is no problem document.
   const code = status === 304 ? "not_modified" : "unexplained";

@@ -11,6 +11,7 @@ import {
   request,
   type WriteOptions,
 } from "./call.js";
+import { Credentials } from "./credentials.js";
 import { RefusedError } from "./errors.js";
 import { LiveObject, type LiveOptions } from "./live/live.js";
 import { type Caller, Counter, Document, Session, StringSet } from "./objects.js";
@@ -25,6 +26,13 @@ export interface SidetalkOptions {
    * otherwise, or `http://127.0.0.1:7411`.
    */
   api?: string | undefined;
+  /** The token for a sidecar that runs with `--api-token-file`. */
+  apiToken?: string | undefined;
+  /**
+   * A file that holds the token: its first line that is neither empty nor a comment. Read again when the sidecar refuses
+   * what it held. The environment's `SIDETALK_API_TOKEN_FILE` otherwise, if it is set.
+   */
+  apiTokenFile?: string | undefined;
   /** Milliseconds until a call is given up. What it waits for on the node's side comes on top. Default 3000. */
   timeoutMillis?: number | undefined;
   /** Milliseconds a connection may take to stand. Default 1000. */
@@ -168,6 +176,10 @@ export class Sidetalk extends Talk {
       address,
       connectTimeoutMillis: given.connectTimeoutMillis ?? CONNECT_TIMEOUT_MILLIS_DEFAULT,
       connectionsMax: given.connectionsMax ?? CONNECTIONS_MAX_DEFAULT,
+      credentials: new Credentials({
+        apiToken: given.apiToken,
+        apiTokenFile: given.apiTokenFile ?? (process.env["SIDETALK_API_TOKEN_FILE"] || undefined),
+      }),
     });
     const timeoutMillis = given.timeoutMillis ?? TIMEOUT_MILLIS_DEFAULT;
     super(transport, timeoutMillis, new ProcessTokens(() => transport.epoch));
@@ -186,7 +198,8 @@ export class Sidetalk extends Talk {
   watch(options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
     const { signal } = options;
     const both = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    return watch(this.transport.address, { ...options, signal: both });
+    const { address, credentials } = this.transport;
+    return watch(address, credentials, { ...options, signal: both });
   }
 
   /** Mirrors a document in this process: `talk.live("config")`. Resolves when its state is known. */

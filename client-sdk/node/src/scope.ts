@@ -11,6 +11,9 @@ export function isToken(text: string): boolean {
   return TOKEN.test(text);
 }
 
+const NONE: readonly string[] = [];
+const NOTHING: ReadonlyMap<string, string> = new Map();
+
 /** Carries tokens from call to call. */
 export interface TokenKeeper {
   /** What a call for this object has to send. */
@@ -31,51 +34,52 @@ export interface Seen {
  * it saw, also when those went to another node.
  */
 export class TokenScope implements TokenKeeper {
+  // Made when they are needed: most requests of a browser bring nothing and write nothing.
   /** Came from elsewhere, and this node has not shown yet that it has seen them. */
-  readonly #owed = new Set<string>();
-  readonly #carried = new Set<string>();
-  readonly #written = new Map<string, string>();
+  private owed: Set<string> | undefined = undefined;
+  private carried: Set<string> | undefined = undefined;
+  private writes: Map<string, string> | undefined = undefined;
 
-  constructor(tokens: Iterable<string> = []) {
+  constructor(tokens: Iterable<string> = NONE) {
+    if (tokens === NONE) return;
     for (const token of tokens) {
-      if (this.#owed.size === TOKENS_MAX) break;
-      if (isToken(token)) this.#owed.add(token);
+      if (this.owed?.size === TOKENS_MAX) break;
+      if (isToken(token)) (this.owed ??= new Set()).add(token);
     }
   }
 
   /** Everything that a later call elsewhere has to send. */
   get tokens(): string[] {
-    return [...this.#owed, ...this.#carried, ...this.#written.values()];
+    return [...(this.owed ?? NONE), ...(this.carried ?? NONE), ...this.written.values()];
   }
 
   /** The tokens of writes made with this scope, by the path of their object. */
   get written(): ReadonlyMap<string, string> {
-    return this.#written;
+    return this.writes ?? NOTHING;
   }
 
   /** Whether no node that was asked has shown yet that it has seen this. */
   owes(token: string): boolean {
-    return this.#owed.has(token);
+    return this.owed?.has(token) ?? false;
   }
 
   /** Forgets tokens. */
   drop(tokens: readonly string[]): void {
-    for (const token of tokens) this.#owed.delete(token);
+    for (const token of tokens) this.owed?.delete(token);
   }
 
   before(): readonly string[] {
-    return this.#owed.size === 0 ? NONE : [...this.#owed];
+    return this.owed === undefined || this.owed.size === 0 ? NONE : [...this.owed];
   }
 
   after(path: string, sent: readonly string[], answer: Seen): void {
     if (sent.length > 0 && !answer.behind) {
-      for (const token of sent) if (this.#owed.delete(token)) this.#carried.add(token);
+      for (const token of sent) if (this.owed?.delete(token)) (this.carried ??= new Set()).add(token);
     }
-    if (answer.wrote && answer.token !== undefined) this.#written.set(path, answer.token);
+    if (answer.wrote && answer.token !== undefined) (this.writes ??= new Map()).set(path, answer.token);
   }
 }
 
-const NONE: readonly string[] = [];
 const LAST_WRITES_MAX = 1_024;
 
 /**

@@ -3,7 +3,8 @@
 import { type IncomingMessage, request } from "node:http";
 import { type Address, hostHeader } from "./address.js";
 import { type Json, type Kind, refusal } from "./call.js";
-import { SidetalkError } from "./errors.js";
+import type { Credentials } from "./credentials.js";
+import { RefusedError, SidetalkError } from "./errors.js";
 
 /** The state of an object now. */
 export interface ChangeEvent {
@@ -55,6 +56,7 @@ const SILENCE_MILLIS_MAX = 40_000;
 /** Watches for ever, or until the signal. */
 export async function* watch(
   address: Address,
+  credentials: Credentials,
   options: WatchOptions,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const { signal, onState } = options;
@@ -64,7 +66,7 @@ export async function* watch(
     let stream: IncomingMessage | undefined;
     let failure: Error | undefined;
     try {
-      stream = await open(address, options, cursor);
+      stream = await open(address, credentials, options, cursor);
       onState?.("connected");
       for await (const event of parse(stream)) {
         if (event.data !== undefined) {
@@ -79,7 +81,7 @@ export async function* watch(
         backoff = BACKOFF_MILLIS_MIN;
       }
     } catch (error) {
-      if (isFinal(error)) throw error;
+      if (isFinal(error) && !(isRefusal(error, 401) && credentials.reload())) throw error;
       failure = error as Error;
     } finally {
       stream?.destroy();
@@ -96,6 +98,10 @@ function isFinal(error: unknown): boolean {
   return error instanceof SidetalkError && "answered" in error && (error.answered as number) < 500;
 }
 
+function isRefusal(error: unknown, status: number): boolean {
+  return error instanceof RefusedError && error.answered === status;
+}
+
 function pause(millis: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -108,13 +114,19 @@ function pause(millis: number, signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-function open(address: Address, options: WatchOptions, cursor: string | undefined): Promise<IncomingMessage> {
+function open(
+  address: Address,
+  credentials: Credentials,
+  options: WatchOptions,
+  cursor: string | undefined,
+): Promise<IncomingMessage> {
   const query = new URLSearchParams();
   if (options.kind) query.set("kind", options.kind);
   if (options.prefix) query.set("prefix", options.prefix);
   if (options.initial && cursor === undefined) query.set("initial", "true");
   const text = query.toString();
   const headers: Record<string, string> = { host: hostHeader(address), accept: "text/event-stream" };
+  if (credentials.authorization !== undefined) headers["authorization"] = credentials.authorization;
   if (cursor !== undefined) headers["last-event-id"] = cursor;
   const where = "path" in address ? { socketPath: address.path } : { host: address.host, port: address.port };
   return new Promise((resolve, reject) => {

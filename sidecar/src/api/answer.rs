@@ -93,6 +93,11 @@ pub(super) async fn whole(answer: Answer) -> (http::response::Parts, Bytes) {
     (head, bytes)
 }
 
+/// Whether an answer's bytes are counted until its client has taken them.
+pub(super) fn is_large(answer: &Answer) -> bool {
+    answer.body().size_hint().exact().is_some_and(|bytes| bytes > LARGE_BYTES as u64)
+}
+
 /// Whether an answer goes on as a stream.
 pub(super) fn streams(answer: &Answer) -> bool {
     answer.body().size_hint().exact().is_none()
@@ -149,23 +154,27 @@ impl Digits {
         }
     }
 
-    fn push_decimal(&mut self, mut number: u64) {
+    fn push_decimal(&mut self, number: u64) {
         let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        digits[at..].iter().for_each(|digit| self.push(*digit));
+        decimal(number, &mut digits).iter().for_each(|digit| self.push(*digit));
     }
 
     fn value(&self) -> HeaderValue {
         // Digits make a header's value, always.
         HeaderValue::from_bytes(&self.bytes[..self.len]).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+/// The digits of a number, in a place that is handed in.
+pub(super) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::find::{Patience, asks, ended, unknown};
 use super::headers::{self, ObjectHeaders};
-use super::query::TIMEOUT_MILLIS_DEFAULT;
+use super::query::{Query, TIMEOUT_MILLIS_DEFAULT};
 use crate::core::command::{Acks, Change, Lookup, Precondition, Refusal, View, Wait, Waited, Write, Written};
 use crate::core::identity::ObjectId;
 use crate::core::limits::WAIT_MILLIS_MAX;
@@ -23,7 +23,10 @@ pub(super) struct Done {
     /// The object after it, where the caller wants it and nobody has ended it since.
     pub view: Option<View>,
     pub acks: Option<usize>,
+    /// The caller prefers an answer without a body.
     minimal: bool,
+    /// It was looked for.
+    looked: bool,
 }
 
 /// What the caller wants to know of the object afterwards.
@@ -31,6 +34,8 @@ pub(super) struct Done {
 pub(super) enum Show {
     /// Its content and tag.
     Object,
+    /// The same, unless the caller prefers a minimal answer: then the tag only, and only for those who compare tags.
+    ObjectUnlessMinimal,
     /// Only what the write itself tells.
     Nothing,
 }
@@ -47,29 +52,51 @@ pub(super) async fn change(
     show: Show,
 ) -> Result<Done, Problem> {
     let headers = ObjectHeaders::parse(&call.parts.headers)?;
-    let write = write_of(call, &headers, object, change);
-    let mut patience = Patience::of(call);
+    change_as_said(api, &call.query, headers, object, change, show).await
+}
+
+/// As [`change`], for a request that says this about the object.
+///
+/// # Errors
+/// As [`change`], but for those of the headers.
+pub(super) async fn change_as_said(
+    api: &Api,
+    query: &Query,
+    headers: ObjectHeaders,
+    object: ObjectId,
+    change: Change,
+    show: Show,
+) -> Result<Done, Problem> {
+    let write = write_of(query, &headers, object, change);
+    let show = match show {
+        // Rendering an object for a tag that nobody asks for costs half of what the write does.
+        Show::ObjectUnlessMinimal if headers.minimal && write.precondition == Precondition::None => {
+            Show::Nothing
+        }
+        show => show,
+    };
+    let mut patience = Patience::of(query);
     if !headers.after.is_empty() && !api.port.seen(&headers.after) {
         Box::pin(patience.catch_up(api, &headers.after)).await;
     }
     let written = match api.port.write(&write) {
         Ok(written) => written,
-        Err(Refusal::Unknown) if asks(write.object.kind, call) => {
+        Err(Refusal::Unknown) if asks(write.object.kind, query) => {
             Box::pin(ask_and_write(api, &mut patience, &write)).await?
         }
         Err(refusal) => return Err(refused(api, &write.object, &refusal, patience.behind)),
     };
-    finish(api, call, &write.object, written, patience.behind, headers.minimal, show).await
+    finish(api, query, &write.object, written, patience.behind, headers.minimal, show).await
 }
 
-fn write_of(call: &Call, headers: &ObjectHeaders, object: ObjectId, change: Change) -> Write {
+fn write_of(query: &Query, headers: &ObjectHeaders, object: ObjectId, change: Change) -> Write {
     Write {
         object,
         change,
         life: headers.life,
         precondition: headers.precondition(),
         after: headers.after_hlc(),
-        ttl_millis: call.query.ttl_millis,
+        ttl_millis: query.ttl_millis,
     }
 }
 
@@ -92,11 +119,11 @@ async fn ask_and_write(api: &Api, patience: &mut Patience, write: &Write) -> Res
 /// As [`change`]; `ended` only when another life than the one named goes on.
 pub(super) async fn destroy(api: &Api, call: &Call, object: ObjectId) -> Result<Done, Problem> {
     let headers = ObjectHeaders::parse(&call.parts.headers)?;
-    let mut write = write_of(call, &headers, object, Change::Destroy);
+    let mut write = write_of(&call.query, &headers, object, Change::Destroy);
     api.must_be_ready()?;
-    let mut patience = Patience::of(call);
+    let mut patience = Patience::of(&call.query);
     patience.catch_up(api, &headers.after).await;
-    if asks(write.object.kind, call) && api.port.look_up(&write.object) == Lookup::Unknown {
+    if asks(write.object.kind, &call.query) && api.port.look_up(&write.object) == Lookup::Unknown {
         // Whoever knows it tells; and if nobody does, the write below bars it.
         patience.ask(api, &write.object).await;
     }
@@ -116,12 +143,12 @@ pub(super) async fn destroy(api: &Api, call: &Call, object: ObjectId) -> Result<
         },
         Err(refusal) => return Err(refused(api, &write.object, &refusal, patience.behind)),
     };
-    finish(api, call, &write.object, written, patience.behind, false, Show::Nothing).await
+    finish(api, &call.query, &write.object, written, patience.behind, false, Show::Nothing).await
 }
 
 async fn finish(
     api: &Api,
-    call: &Call,
+    query: &Query,
     object: &ObjectId,
     written: Written,
     behind: bool,
@@ -129,7 +156,7 @@ async fn finish(
     show: Show,
 ) -> Result<Done, Problem> {
     let view = match show {
-        Show::Object => match api.port.look_up(object) {
+        Show::Object | Show::ObjectUnlessMinimal => match api.port.look_up(object) {
             Lookup::Found(view) => Some(view),
             Lookup::Ended | Lookup::Unknown => None,
         },
@@ -139,13 +166,13 @@ async fn finish(
     let tag = view.as_ref().map(|view| view.tag);
     let about = About { token, tag, life, expires_in_millis, behind };
     if api.port.answers_when_saved() {
-        saved(api, &about).await?;
+        Box::pin(saved(api, &about)).await?;
     }
-    let acks = match call.query.acks {
-        Some(need) => Some(Box::pin(acknowledged(api, call, &about, need)).await?),
+    let acks = match query.acks {
+        Some(need) => Some(Box::pin(acknowledged(api, query, &about, need)).await?),
         None => None,
     };
-    Ok(Done { created, about, view, acks, minimal })
+    Ok(Done { created, about, view, acks, minimal, looked: show != Show::Nothing })
 }
 
 /// Waits until a write is on the disk.
@@ -161,9 +188,9 @@ async fn saved(api: &Api, about: &About) -> Result<(), Problem> {
     }
 }
 
-async fn acknowledged(api: &Api, call: &Call, about: &About, need: Acks) -> Result<usize, Problem> {
+async fn acknowledged(api: &Api, query: &Query, about: &About, need: Acks) -> Result<usize, Problem> {
     let token: Token = about.token.clone();
-    let timeout_millis = call.query.timeout_millis.unwrap_or(TIMEOUT_MILLIS_DEFAULT);
+    let timeout_millis = query.timeout_millis.unwrap_or(TIMEOUT_MILLIS_DEFAULT);
     match api.port.wait(Wait::Acks { token, need }, timeout_millis).await {
         Waited::Acks { have, need } if have >= need => Ok(have),
         Waited::Acks { have, need } => {
@@ -245,7 +272,7 @@ impl Done {
             // Without a view, somebody has ended the object since: there is nothing to show.
             view => {
                 let mut answer = empty(bare);
-                if view.is_some() {
+                if view.is_some() || self.minimal && !self.looked {
                     let applied = HeaderValue::from_static("return=minimal");
                     answer.headers_mut().insert(headers::PREFERENCE_APPLIED, applied);
                 }

@@ -102,11 +102,16 @@ fn shown(fault: Fault) -> PeerFault {
 }
 
 fn put(chaos: &dyn Chaos, call: &Call) -> Outcome {
-    let wanted: Faults = fixed(call)?;
-    let faults =
-        wanted.peers.into_iter().map(|(node, fault)| checked(node, &fault)).collect::<Result<_, _>>()?;
-    chaos.set(faults).map_err(|why| Problem::new(Code::UnknownPeer, why))?;
+    chaos.set(wanted(fixed(call)?)?).map_err(|why| Problem::new(Code::UnknownPeer, why))?;
     get(chaos, call)
+}
+
+/// The faults that a document asks for.
+///
+/// # Errors
+/// `bad_body`.
+pub(super) fn wanted(document: Faults) -> Result<Vec<(String, Fault)>, Problem> {
+    document.peers.into_iter().map(|(node, fault)| checked(node, &fault)).collect()
 }
 
 fn checked(node: String, fault: &PeerFault) -> Result<(String, Fault), Problem> {

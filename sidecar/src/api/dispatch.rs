@@ -20,7 +20,7 @@ use super::pace::Paces;
 use super::port::{ApiFigures, Port};
 use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
-use super::{admin, documents, headers, idempotency, object, sessions};
+use super::{admin, batch, documents, headers, idempotency, object, sessions};
 use crate::core::command::Lookup;
 use crate::core::identity::{Kind, ObjectId, ReplicaId};
 use crate::core::token::Token;
@@ -113,6 +113,10 @@ pub(super) async fn route(api: &Arc<Api>, parts: Parts, body: Bytes) -> Answer {
             Ok(call) => object::patch(api, &call, Kind::Document).await,
             Err(problem) => Err(problem),
         },
+        Some(Shortcut::Batch) => match Call::new(api, &batch::POST, parts, body) {
+            Ok(call) => Box::pin(batch::run(api, &call)).await,
+            Err(problem) => Err(problem),
+        },
         None => Ok(Box::pin(through_router(api, parts, body)).await),
     };
     outcome.unwrap_or_else(Answer::from)
@@ -125,10 +129,14 @@ enum Shortcut {
     PatchSession,
     GetDocument,
     PatchDocument,
+    Batch,
 }
 
 fn shortcut(parts: &Parts) -> Option<Shortcut> {
     let rest = parts.uri.path().strip_prefix("/v1/")?;
+    if rest == "batch" && parts.method == Method::POST {
+        return Some(Shortcut::Batch);
+    }
     let (key, get, patch) = match rest.strip_prefix("sessions/") {
         Some(key) => (key, Shortcut::GetSession, Shortcut::PatchSession),
         None => (rest.strip_prefix("documents/")?, Shortcut::GetDocument, Shortcut::PatchDocument),
@@ -172,7 +180,10 @@ mod tests {
         assert_eq!(of(Method::PATCH, "/v1/sessions/a%2Fb"), Some(Shortcut::PatchSession));
         assert_eq!(of(Method::GET, "/v1/documents/a"), Some(Shortcut::GetDocument));
         assert_eq!(of(Method::PATCH, "http://localhost/v1/documents/a"), Some(Shortcut::PatchDocument));
+        assert_eq!(of(Method::POST, "/v1/batch"), Some(Shortcut::Batch));
         for (method, uri) in [
+            (Method::GET, "/v1/batch"),
+            (Method::POST, "/v1/batch/"),
             (Method::GET, "/v1/sessions/"),
             (Method::GET, "/v1/sessions"),
             (Method::GET, "/v1/sessions/a/b"),

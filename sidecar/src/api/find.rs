@@ -7,6 +7,7 @@ use super::call::Call;
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::headers::ObjectHeaders;
+use super::query::Query;
 use crate::core::command::{Lookup, View, Wait, Waited};
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::token::Token;
@@ -28,8 +29,8 @@ pub(super) struct Asked {
 
 impl Patience {
     /// As long as the request says.
-    pub(super) fn of(call: &Call) -> Self {
-        Self { millis: call.query.wait_millis(), since: None, behind: false }
+    pub(super) fn of(query: &Query) -> Self {
+        Self { millis: query.wait_millis(), since: None, behind: false }
     }
 
     // The clock is not read before the first wait: most requests never wait.
@@ -58,10 +59,10 @@ impl Patience {
 }
 
 /// Whether a request asks the peers before it says that it knows nothing.
-pub(super) fn asks(kind: Kind, call: &Call) -> bool {
+pub(super) fn asks(kind: Kind, query: &Query) -> bool {
     match kind {
         Kind::Session => true,
-        Kind::Document => call.query.wait_millis.is_some(),
+        Kind::Document => query.wait_millis.is_some(),
         // An unknown counter is 0, an unknown set is empty.
         Kind::Counter | Kind::Set => false,
     }
@@ -103,10 +104,10 @@ pub(super) async fn find_patiently(
     headers: ObjectHeaders,
 ) -> Result<Sight, Problem> {
     api.must_be_ready()?;
-    let mut patience = Patience::of(call);
+    let mut patience = Patience::of(&call.query);
     patience.catch_up(api, &headers.after).await;
     let (mut lookup, mut token) = api.read(&object)?;
-    if lookup == Lookup::Unknown && asks(object.kind, call) {
+    if lookup == Lookup::Unknown && asks(object.kind, &call.query) {
         let asked = patience.ask(api, &object).await;
         (lookup, token) = match api.read(&object)? {
             (Lookup::Unknown, token) if asked.ended => (Lookup::Ended, token),

@@ -68,7 +68,8 @@ fn check_host<'a>(
     }
 }
 
-fn is_allowed(settings: &ApiSettings, host: &str) -> bool {
+/// Whether a request may name this host.
+pub(super) fn is_allowed(settings: &ApiSettings, host: &str) -> bool {
     let name = without_port(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())

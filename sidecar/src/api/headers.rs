@@ -1,7 +1,7 @@
 //! The request's headers that say something about an object, parsed once and in one pass.
 
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
 
 use super::errors::{Code, Problem};
 use crate::core::command::{EntityTag, Precondition, life_from_text};
@@ -47,9 +47,17 @@ impl ObjectHeaders {
     /// # Errors
     /// `bad_token`, `bad_life`, `bad_precondition`.
     pub(super) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
+        Self::of(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+    }
+
+    /// Reads headers whose names are in lower case.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(super) fn of<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Problem> {
         let mut parsed = Self::default();
         for (name, value) in headers {
-            match name.as_str() {
+            match name {
                 "sidetalk-after" => take_tokens(value, &mut parsed.after)?,
                 "sidetalk-life" => parsed.life = Some(life(value)?),
                 "if-match" => take_tags(value, &mut parsed.if_match, Comparison::Strong)?,
@@ -104,9 +112,15 @@ pub(super) enum Condition {
     Failed,
 }
 
-fn take_tokens(value: &HeaderValue, tokens: &mut Vec<Token>) -> Result<(), Problem> {
+/// A header's value as text; `None` where it has more than visible ASCII, as `HeaderValue::to_str` has it.
+fn text_of(value: &[u8]) -> Option<&str> {
+    let visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    value.iter().all(visible).then(|| std::str::from_utf8(value).ok()).flatten()
+}
+
+fn take_tokens(value: &[u8], tokens: &mut Vec<Token>) -> Result<(), Problem> {
     let bad = |what: &str| Problem::new(Code::BadToken, what);
-    let text = value.to_str().map_err(|_| bad("the header is not ASCII"))?;
+    let text = text_of(value).ok_or_else(|| bad("the header is not ASCII"))?;
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         if tokens.len() == TOKENS_MAX {
             return Err(bad("there are too many tokens"));
@@ -117,10 +131,8 @@ fn take_tokens(value: &HeaderValue, tokens: &mut Vec<Token>) -> Result<(), Probl
     if tokens.is_empty() { Err(bad("the header is empty")) } else { Ok(()) }
 }
 
-fn life(value: &HeaderValue) -> Result<LifeId, Problem> {
-    value
-        .to_str()
-        .ok()
+fn life(value: &[u8]) -> Result<LifeId, Problem> {
+    text_of(value)
         .and_then(life_from_text)
         .ok_or_else(|| Problem::new(Code::BadLife, "the header's value names no life"))
 }
@@ -133,9 +145,9 @@ enum Comparison {
     Weak,
 }
 
-fn take_tags(value: &HeaderValue, tags: &mut Option<Tags>, comparison: Comparison) -> Result<(), Problem> {
+fn take_tags(value: &[u8], tags: &mut Option<Tags>, comparison: Comparison) -> Result<(), Problem> {
     let bad = || Problem::new(Code::BadPrecondition, "the header holds no list of entity tags");
-    let text = value.to_str().map_err(|_| bad())?.trim();
+    let text = text_of(value).ok_or_else(bad)?.trim();
     if text == "*" {
         if tags.is_some() {
             return Err(bad());
@@ -165,8 +177,8 @@ fn tag_from_text(text: &str) -> Option<EntityTag> {
     right.then(|| u64::from_str_radix(text, 16).ok().map(EntityTag)).flatten()
 }
 
-fn prefers_minimal(value: &HeaderValue) -> bool {
-    let Ok(text) = value.to_str() else { return false };
+fn prefers_minimal(value: &[u8]) -> bool {
+    let Some(text) = text_of(value) else { return false };
     text.split(',').any(|word| {
         let word = word.split(';').next().unwrap_or(word).trim();
         word.eq_ignore_ascii_case("return=minimal")

@@ -86,7 +86,7 @@ pub(super) static SETS: Operation = Operation {
 async fn list(api: &Api, call: &Call, kind: Kind) -> Outcome {
     api.must_be_ready()?;
     let seen = ObjectHeaders::parse(&call.parts.headers)?;
-    let mut patience = Patience::of(call);
+    let mut patience = Patience::of(&call.query);
     patience.catch_up(api, &seen.after).await;
     let query = &call.query;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);

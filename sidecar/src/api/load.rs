@@ -34,6 +34,11 @@ impl Load {
         None
     }
 
+    /// Whether there is a place: for a request that is answered before anybody else could take it.
+    pub(super) fn has_place(&self, requests_max: usize) -> bool {
+        self.requests.load(Ordering::Relaxed) < requests_max
+    }
+
     /// Requests under way.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)

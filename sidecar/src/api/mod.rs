@@ -10,6 +10,7 @@
 pub mod port;
 
 mod admin;
+mod admit;
 mod answer;
 mod batch;
 mod body;
@@ -22,9 +23,12 @@ mod documents;
 mod errors;
 mod explain;
 mod find;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod guard;
 mod headers;
 mod idempotency;
+mod lane;
 mod list;
 mod load;
 mod object;
@@ -39,6 +43,7 @@ mod serve;
 mod sessions;
 mod sets;
 mod settings;
+mod short;
 mod tokens;
 mod watch;
 mod watch_events;

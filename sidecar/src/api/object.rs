@@ -6,14 +6,16 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use super::answer::{About, Answer, Outcome, empty, json};
 use super::body::{JSON, MERGE_PATCH, OPS, check_media_type, object_tree, unsupported};
 use super::call::Call;
-use super::change::{Show, change, destroy};
+use super::change::{Done, Show, change, change_as_said, destroy};
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::find::{Sight, find_patiently};
 use super::headers::{Condition, ObjectHeaders, media_type};
 use super::path_ops;
+use super::query::Query;
 use crate::core::command::{Change, View};
 use crate::core::identity::{Kind, ObjectId};
+use crate::core::value::Tree;
 
 /// Reads.
 pub(super) async fn get(api: &Api, call: &Call, kind: Kind) -> Outcome {
@@ -65,14 +67,21 @@ pub(super) async fn put(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let object = call.object(kind)?;
     check_media_type(&call.parts.headers, &[JSON])?;
     let tree = object_tree(&call.body)?;
-    change(api, call, object, Change::Put(tree), Show::Object).await?.object()
+    change(api, call, object, Change::Put(tree), Show::ObjectUnlessMinimal).await?.object()
 }
 
 /// Changes a part.
 pub(super) async fn patch(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let object = call.object(kind)?;
     let patch = patch_of(call)?;
-    change(api, call, object, patch, Show::Object).await?.object()
+    change(api, call, object, patch, Show::ObjectUnlessMinimal).await?.object()
+}
+
+/// Changes a part, for a call that names nothing but the object and what these headers say.
+pub(super) async fn merge(api: &Api, object: ObjectId, headers: ObjectHeaders, patch: Tree) -> Answer {
+    let (query, patch) = (Query::default(), Change::MergePatch(patch));
+    let done = change_as_said(api, &query, headers, object, patch, Show::ObjectUnlessMinimal).await;
+    done.and_then(Done::object).unwrap_or_else(Answer::from)
 }
 
 fn patch_of(call: &Call) -> Result<Change, Problem> {

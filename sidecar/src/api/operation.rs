@@ -226,7 +226,10 @@ pub(super) const CHANGE_HEADERS: &[HeaderNote] = &[
     ("If-None-Match", "An entity tag of this node, or * to create only."),
 ];
 /// Headers of a change that answers with the object.
-pub(super) const PREFER: &[HeaderNote] = &[("Prefer", "`return=minimal`: an answer without a body.")];
+pub(super) const PREFER: &[HeaderNote] = &[(
+    "Prefer",
+    "`return=minimal`: an answer without a body, and without an ETag unless the request compares with one.",
+)];
 /// Headers of POST and PATCH.
 pub(super) const IDEMPOTENT: &[HeaderNote] = &[(
     "Idempotency-Key",

@@ -5,16 +5,17 @@
 //! its client to take an answer; a task looks at these notes and closes who is late. That costs a request two stores.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 
 use super::load::Load;
 use super::settings::ApiSettings;
@@ -42,7 +43,12 @@ pub(super) struct Pace {
     idle_since: AtomicU32,
     /// A request is being answered, or a watch goes on.
     busy: AtomicBool,
-    end: Notify,
+    /// Its client is too slow, or its place is needed: it ends.
+    over: AtomicBool,
+    /// The API shuts down: it ends when it is idle.
+    closing: AtomicBool,
+    /// Whom to wake for one of the two.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Pace {
@@ -58,18 +64,49 @@ impl Pace {
         self.idle_since.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Waits until the connection has to end.
-    pub(super) async fn ended(&self) {
-        self.end.notified().await;
+    /// A request that needed no waiting was answered as soon as it was there.
+    pub(super) fn passed(&self) {
+        self.head_since.store(NEVER, Ordering::Relaxed);
+        self.idle_since.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    fn read(&self) {
+    /// Waits until the connection has to end.
+    pub(super) async fn ended(&self) {
+        poll_fn(|context| if self.is_over(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Whether the connection has to end at once; the task is woken when it has to, or when the API shuts down.
+    pub(super) fn is_over(&self, context: &Context<'_>) -> bool {
+        let mut waker = self.waker.lock();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        // Under the lock: who sets it wakes whom it finds there.
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection has to end as soon as it is idle.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, what: &AtomicBool) {
+        let waker = self.waker.lock();
+        what.store(true, Ordering::Relaxed);
+        if let Some(waker) = &*waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// A part of a head has come.
+    pub(super) fn read(&self) {
         if !self.busy.load(Ordering::Relaxed) && self.head_since.load(Ordering::Relaxed) == NEVER {
             self.head_since.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
-    fn wrote(&self, progress: bool) {
+    /// The client has taken something, or nothing.
+    pub(super) fn wrote(&self, progress: bool) {
         let noted = self.write_since.load(Ordering::Relaxed);
         if progress && noted != NEVER {
             self.write_since.store(NEVER, Ordering::Relaxed);
@@ -105,7 +142,9 @@ impl Paces {
             write_since: AtomicU32::new(NEVER),
             idle_since: AtomicU32::new(now),
             busy: AtomicBool::new(false),
-            end: Notify::new(),
+            over: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            waker: Mutex::new(None),
         });
         let id = paces.next.fetch_add(1, Ordering::Relaxed);
         paces.open.lock().insert(id, Arc::clone(&pace));
@@ -115,6 +154,11 @@ impl Paces {
     /// Connections that are open.
     pub(super) fn len(&self) -> usize {
         self.open.lock().len()
+    }
+
+    /// Tells all connections that the API shuts down.
+    pub(super) fn close(&self) {
+        self.open.lock().values().for_each(|pace| pace.tell(&pace.closing));
     }
 
     /// Closes who is late, for ever; and who is idle, while places are short.
@@ -130,7 +174,7 @@ impl Paces {
             for pace in open.values() {
                 if pace.is_late(now, LOOKS) || short && pace.is_idle(now, idle_looks) {
                     load.closed_slow.fetch_add(1, Ordering::Relaxed);
-                    pace.end.notify_one();
+                    pace.tell(&pace.over);
                 }
             }
         }
@@ -153,12 +197,15 @@ impl Drop for Tracked {
 /// A stream that notes its client's pace.
 pub(super) struct Paced<S> {
     stream: S,
+    /// What was read of it before.
+    ahead: Bytes,
     pace: Arc<Pace>,
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, pace: &Arc<Pace>) -> Self {
-        Self { stream, pace: Arc::clone(pace) }
+    /// What was read of the stream before, `ahead`, is read again.
+    pub(super) fn new(stream: S, ahead: Bytes, pace: &Arc<Pace>) -> Self {
+        Self { stream, ahead, pace: Arc::clone(pace) }
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -173,6 +220,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.ahead.has_remaining() {
+            let some = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(some));
+            self.pace.read();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {

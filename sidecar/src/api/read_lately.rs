@@ -4,20 +4,21 @@
 //! Bounded in places and bytes. A place has room for two: a third that is read there takes the room of the one whose
 //! last read is further back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ETAG, HeaderValue};
+use http::header::{ETAG, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
 use super::answer::{Outcome, json, life_text, tag_text, token_text};
+use super::batch::write_member;
 use super::headers::{self, Condition, ObjectHeaders};
 use super::object::{another_tag, not_modified};
 use super::port::Port;
 use crate::core::command::{EntityTag, Known, Lookup, Reading, View};
-use crate::core::identity::ObjectId;
+use crate::core::identity::{Kind, ObjectId};
 use crate::core::time::UnixMillis;
 use crate::core::token::Token;
 
@@ -47,8 +48,10 @@ impl Default for ReadLately {
 struct Place([Option<Arc<Kept>>; 2]);
 
 impl Place {
-    fn get(&mut self, object: &ObjectId) -> Option<Arc<Kept>> {
-        let is = |kept: &Option<Arc<Kept>>| kept.as_ref().is_some_and(|kept| kept.object == *object);
+    fn get(&mut self, kind: Kind, key: &str) -> Option<Arc<Kept>> {
+        let is = |kept: &Option<Arc<Kept>>| {
+            kept.as_ref().is_some_and(|kept| kept.object.kind == kind && *kept.object.key == *key)
+        };
         let at = self.0.iter().position(is)?;
         self.0.swap(0, at);
         self.0[0].clone()
@@ -61,7 +64,7 @@ impl Place {
     }
 
     fn remove(&mut self, object: &ObjectId) -> Option<Arc<Kept>> {
-        self.get(object).and_then(|_| self.0[0].take())
+        self.get(object.kind, &object.key).and_then(|_| self.0[0].take())
     }
 }
 
@@ -76,6 +79,10 @@ struct Kept {
     life: Option<HeaderValue>,
     expires: Option<UnixMillis>,
     token: HeaderValue,
+    /// Token, tag and life as the lines of a head.
+    lines: Box<[u8]>,
+    /// The same as members of JSON, once a batch has read it.
+    members: OnceLock<Box<[u8]>>,
 }
 
 /// An object that lives, and when it was read.
@@ -85,10 +92,28 @@ pub(super) struct Found {
 }
 
 impl ReadLately {
+    /// Reads an object whose answer was kept; `None` where it has none, and where there is more to it than a read.
+    pub(super) fn again(&self, port: &dyn Port, kind: Kind, key: &str) -> Option<Found> {
+        let place = &self.places[ObjectId::hash_of(kind, key) as usize % PLACES];
+        let kept = place.lock().get(kind, key)?;
+        let object = Arc::clone(&kept);
+        self.look(port, place, Some(kept), &object.object)?
+    }
+
     /// Reads an object: `None` outside while the node is not ready, inside where nothing is in sight.
     pub(super) fn read(&self, port: &dyn Port, object: &ObjectId) -> Option<Option<Found>> {
         let place = &self.places[object.hash() as usize % PLACES];
-        let kept = place.lock().get(object);
+        let kept = place.lock().get(object.kind, &object.key);
+        self.look(port, place, kept, object)
+    }
+
+    fn look(
+        &self,
+        port: &dyn Port,
+        place: &Mutex<Place>,
+        kept: Option<Arc<Kept>>,
+        object: &ObjectId,
+    ) -> Option<Option<Found>> {
         let reading = port.read(object, kept.as_ref().map(|kept| &kept.known))?;
         let time = reading.time;
         let kept = match (kept, reading) {
@@ -130,7 +155,7 @@ impl ReadLately {
 
 impl Kept {
     fn new(object: &ObjectId, view: View, token: &Token, known: Known, time: UnixMillis) -> Self {
-        Self {
+        let mut kept = Self {
             object: object.clone(),
             known,
             tag: view.tag,
@@ -139,19 +164,75 @@ impl Kept {
             expires: view.expires_in_millis.map(|millis| time.plus(millis)),
             token: token_text(token),
             body: view.body,
-        }
+            lines: Box::default(),
+            members: OnceLock::new(),
+        };
+        kept.lines = kept.render_lines();
+        kept
     }
 
     fn with_token(&self, token: &Token, known: Known) -> Self {
-        Self { known, token: token_text(token), ..self.clone() }
+        let mut kept = Self {
+            known,
+            token: token_text(token),
+            lines: Box::default(),
+            members: OnceLock::new(),
+            ..self.clone()
+        };
+        kept.lines = kept.render_lines();
+        kept
     }
 
     fn size(&self) -> usize {
-        self.body.len() + self.object.key.len()
+        self.body.len() + self.object.key.len() + self.lines.len()
+    }
+
+    fn render_lines(&self) -> Box<[u8]> {
+        let mut lines = Vec::with_capacity(160);
+        for (name, value) in self.headers() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        lines.into()
+    }
+
+    fn render_members(&self) -> Box<[u8]> {
+        let mut members = Vec::with_capacity(160);
+        for (name, value) in self.headers() {
+            write_member(&mut members, name.as_str(), value.to_str().unwrap_or_default());
+        }
+        members.into()
+    }
+
+    /// Token, tag and life.
+    fn headers(&self) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
+        let life = self.life.as_ref().map(|life| (headers::LIFE, life));
+        [(headers::TOKEN, &self.token), (ETAG, &self.tag_text)].into_iter().chain(life)
     }
 }
 
 impl Found {
+    /// Its JSON.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.kept.body
+    }
+
+    /// The lines of a head that say which token, tag and life it has.
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.kept.lines
+    }
+
+    /// The same as members of a JSON object.
+    pub(super) fn members(&self) -> &[u8] {
+        self.kept.members.get_or_init(|| self.kept.render_members())
+    }
+
+    /// When it expires.
+    pub(super) fn expires_in_seconds(&self) -> Option<u64> {
+        self.kept.expires.map(|expires| expires.since(self.time) / 1_000)
+    }
+
     /// The answer to a read under these conditions.
     ///
     /// # Errors
@@ -172,8 +253,8 @@ impl Found {
         if let Some(life) = &self.kept.life {
             headers.insert(headers::LIFE, life.clone());
         }
-        if let Some(expires) = self.kept.expires {
-            headers.insert(headers::EXPIRES_IN, HeaderValue::from(expires.since(self.time) / 1_000));
+        if let Some(seconds) = self.expires_in_seconds() {
+            headers.insert(headers::EXPIRES_IN, HeaderValue::from(seconds));
         }
     }
 }
@@ -182,7 +263,6 @@ impl Found {
 mod tests {
     use super::*;
     use crate::core::command::Revision;
-    use crate::core::identity::Kind;
 
     fn kept(key: &str, body: usize) -> Arc<Kept> {
         let view = View {
@@ -220,8 +300,11 @@ mod tests {
         let mut place = Place::default();
         let [a, b, c] = ["a", "b", "c"].map(|key| kept(key, 1));
         assert!(place.put(Arc::clone(&a)).is_none() && place.put(Arc::clone(&b)).is_none());
-        assert!(place.get(&a.object).is_some());
+        assert!(place.get(Kind::Session, &a.object.key).is_some());
         assert_eq!(place.put(Arc::clone(&c)).unwrap().object, b.object);
-        assert!(place.get(&a.object).is_some() && place.get(&c.object).is_some());
+        assert!(
+            place.get(Kind::Session, &a.object.key).is_some()
+                && place.get(Kind::Session, &c.object.key).is_some()
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,16 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::answer::{Answer, ApiBody, streams, whole};
-use super::dispatch::{Api, dispatch};
-use super::errors::Problem;
+use super::admit::{admit, conclude};
+use super::answer::{Answer, streams};
+use super::dispatch::Api;
 use super::idempotency::Idempotency;
-use super::load::{LARGE_BYTES, Load, Room};
+use super::load::Load;
 use super::pace::{Paced, Paces, Tracked};
 use super::port::Port;
 use super::read_lately::ReadLately;
 use super::settings::ApiSettings;
-use super::{body, guard, openapi, router};
+use super::{body, lane, openapi, router};
 
 /// How long to leave the listener alone when accepting fails, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -82,6 +82,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(settings.connections_max));
     let api = api(port, settings, closing);
     let graceful = GracefulShutdown::new();
+    let open = Arc::clone(&api.paces);
     let paces = tokio::spawn({
         let api = Arc::clone(&api);
         async move { api.paces.watch(&api.settings, &api.load).await }
@@ -102,6 +103,7 @@ pub async fn serve(
     paces.abort();
     // Nobody listens when there is no watch.
     let _ = close.send(true);
+    open.close();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(
             drain_millis = drain.as_millis(),
@@ -110,9 +112,20 @@ pub async fn serve(
     }
 }
 
-fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool>) -> Arc<Api> {
+/// What all requests to this node share.
+pub(super) fn api(port: Arc<dyn Port>, settings: ApiSettings, closing: watch::Receiver<bool>) -> Arc<Api> {
+    let openapi = openapi::document(&router::operations(port.chaos().is_some()));
+    documented(port, settings, closing, openapi)
+}
+
+/// The same, with a document that is there already: it takes longer to write than a thousand requests to answer.
+pub(super) fn documented(
+    port: Arc<dyn Port>,
+    settings: ApiSettings,
+    closing: watch::Receiver<bool>,
+    openapi: Bytes,
+) -> Arc<Api> {
     let operations = router::operations(port.chaos().is_some());
-    let openapi = openapi::document(&operations);
     let replica = port.status().replica.id;
     Arc::new_cyclic(|api| Api {
         load: Arc::new(Load::default()),
@@ -167,6 +180,20 @@ async fn speak(
     watcher: Watcher,
     tracked: &Tracked,
 ) {
+    // The watcher stays until the lane has ended: the shutdown waits for it.
+    if let Some((stream, ahead)) = lane::run(stream, &api, &tracked.pace).await {
+        // In a box: most connections stay in the lane, and need no room for this.
+        Box::pin(speak_freely(Paced::new(stream, ahead, &tracked.pace), api, watcher, tracked)).await;
+    }
+}
+
+/// Serves whatever HTTP/1 has.
+pub(super) async fn speak_freely(
+    stream: Paced<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    api: Arc<Api>,
+    watcher: Watcher,
+    tracked: &Tracked,
+) {
     let pace = Arc::clone(&tracked.pace);
     let service = service_fn(move |request| {
         let (api, pace) = (Arc::clone(&api), Arc::clone(&pace));
@@ -178,11 +205,11 @@ async fn speak(
         }
     });
     let connection = http1::Builder::new()
-        .pipeline_flush(true)
+        // No `pipeline_flush`: with it, answers are lost where bytes follow the last request.
         .max_buf_size(HEAD_BYTES_MAX)
         // A timer for each request is costly: who is slow is found otherwise.
         .header_read_timeout(None)
-        .serve_connection(TokioIo::new(Paced::new(stream, &tracked.pace)), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // Clients hang up whenever they like.
         _ = watcher.watch(connection) => {}
@@ -192,20 +219,10 @@ async fn speak(
 
 async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
     let (parts, incoming) = request.into_parts();
-    if let Err(problem) = guard::check(&api.settings, &parts) {
-        return problem.into();
-    }
-    if let Some(tokens) = &api.settings.tokens
-        && let Err(problem) = tokens.check(&parts)
-    {
-        api.load.unauthorized.fetch_add(1, Ordering::Relaxed);
-        return problem.into();
-    }
-    let place = api.load.enter(api.settings.requests_max);
-    if place.is_none() && !guard::is_probe(&parts) {
-        return too_busy("as many requests as this node takes are under way");
-    }
-    let reads = parts.method.is_safe();
+    let _place = match admit(api, &parts) {
+        Ok(place) => place,
+        Err(problem) => return problem.into(),
+    };
     let takes_body = matches!(parts.method, Method::PUT | Method::POST | Method::PATCH);
     let (body, room) = if takes_body && !incoming.is_end_stream() {
         match Box::pin(body::collect(&api.settings, &api.load, &parts.headers, incoming)).await {
@@ -215,26 +232,5 @@ async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
     } else {
         (Bytes::new(), None)
     };
-    let answer = dispatch(api, parts, body).await;
-    drop(room);
-    match answer.body().size_hint().exact() {
-        Some(bytes) if bytes > LARGE_BYTES as u64 => large(api, answer, reads).await,
-        _ => answer,
-    }
-}
-
-/// Counts a large answer until its client has taken it. A read can be made again later; what was written is answered.
-async fn large(api: &Api, answer: Answer, reads: bool) -> Answer {
-    let (head, bytes) = whole(answer).await;
-    let mut room = Room::none(&api.load);
-    if !reads {
-        room.take(bytes.len());
-    } else if !room.grow(bytes.len(), api.settings.body_bytes_max) {
-        return too_busy("as many bytes as this node keeps for others are on their way");
-    }
-    Answer::from_parts(head, ApiBody::Large { bytes, _room: room })
-}
-
-fn too_busy(detail: &str) -> Answer {
-    Problem::too_busy(detail).into()
+    conclude(api, parts, body, room).await
 }

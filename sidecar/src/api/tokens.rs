@@ -78,6 +78,11 @@ impl ApiTokens {
         }
     }
 
+    /// Whether the value of a header `Authorization` shows one of the tokens.
+    pub(super) fn accept(&self, authorization: &[u8]) -> bool {
+        shown_in(authorization).is_some_and(|shown| self.accepts(shown))
+    }
+
     fn accepts(&self, shown: &[u8]) -> bool {
         let tokens = self.0.load();
         // All of them: which one it was takes no other time than that none was.
@@ -98,7 +103,11 @@ impl PartialEq for ApiTokens {
 }
 
 fn shown(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+    shown_in(headers.get(AUTHORIZATION)?.as_bytes())
+}
+
+fn shown_in(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 

@@ -31,6 +31,10 @@ pub(super) enum Command {
     Members(ReportArgs),
     /// Give up a member that crashed and will not come back
     Forget(ForgetArgs),
+    /// Copy what a node has on its disk, also while it runs
+    Backup(BackupArgs),
+    /// Put a backup into an empty directory
+    Restore(RestoreArgs),
     /// Make a key for a cluster
     Keygen(KeygenArgs),
     /// Print a completion script for a shell
@@ -75,6 +79,24 @@ pub(super) struct DevArgs {
     /// Node 0 has its API here and gossips on the next port; every further node ten ports on. 0: any free ports
     #[arg(long, default_value_t = 7411)]
     pub(super) base_port: u16,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct BackupArgs {
+    /// The node's directory
+    #[arg(long, env = "SIDETALK_DATA_DIR", value_name = "DIR")]
+    pub(super) data_dir: PathBuf,
+    /// Where the backup goes; a node that runs writes it itself, so it must be able to
+    pub(super) file: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct RestoreArgs {
+    /// The backup
+    pub(super) file: PathBuf,
+    /// The node's directory, which must hold no data
+    #[arg(long, env = "SIDETALK_DATA_DIR", value_name = "DIR")]
+    pub(super) data_dir: PathBuf,
 }
 
 #[derive(Args, Clone, Debug)]

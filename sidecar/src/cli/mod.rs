@@ -4,6 +4,7 @@
 //! client crate, as any other program would; it knows nothing of the core.
 
 mod args;
+mod backup;
 mod call;
 mod dev;
 mod failure;
@@ -39,6 +40,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Dev(args) => block_on(dev::dev(args)),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Completions(args) => show::text(&completions(args.shell)),
         Command::Watch(args) => block_on(watch::watch(args)),

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::listening::Listening;
 use super::show;
 use crate::config::Config;
-use crate::runtime::Bound;
+use crate::runtime::{Bound, Drained};
 use crate::telemetry;
 
 /// Runs a node.
@@ -25,13 +25,20 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {
     let stop = told_to_stop(stop_with_stdin)?;
-    let node = config.node_id.clone();
+    let name = config.node_id.clone();
     let bound = Bound::bind(config).await.map_err(|error| Failure::Failed(error.to_string()))?;
-    let listening = Listening { node, api: bound.api().to_string(), gossip: bound.gossip().to_string() };
+    let listening =
+        Listening { node: name.clone(), api: bound.api().to_string(), gossip: bound.gossip().to_string() };
     // The node runs whether or not anybody reads this.
     let _ = show::text(&listening.line());
-    bound.run(stop).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let drained = bound.run(stop).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let _ = show::text(&stopped_line(&name, &drained));
     Ok(())
+}
+
+/// The last line on standard output. Part of the contract: it may grow further fields, and changes in no other way.
+fn stopped_line(node: &str, drained: &Drained) -> String {
+    format!("sidetalk stopped node={node} {drained}\n")
 }
 
 /// Ends at SIGTERM, at SIGINT, or when whoever started this process is gone.

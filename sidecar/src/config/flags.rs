@@ -62,6 +62,9 @@ pub struct RunFlags {
     /// Members up to which everyone is linked with everyone, to rehearse a large cluster; needs --chaos
     #[arg(long, value_name = "N", hide = true)]
     pub full_mesh_max: Option<String>,
+    /// The newest version of the protocol that is spoken, to rehearse an upgrade; needs --chaos
+    #[arg(long, value_name = "N", hide = true)]
+    pub protocol_max: Option<String>,
     /// Keep everything in this directory as well; survives a restart [default: memory only]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
@@ -122,6 +125,7 @@ impl RunFlags {
             ("chaos", one(&self.chaos)),
             ("clock_offset_millis", one(&self.clock_offset_millis)),
             ("full_mesh_max", one(&self.full_mesh_max)),
+            ("protocol_max", one(&self.protocol_max)),
             ("data_dir", one(&self.data_dir)),
             ("fsync", one(&self.fsync)),
             ("fsync_interval_millis", one(&self.fsync_interval_millis)),

@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 29] = [
+const SETTINGS: [(&str, bool); 30] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -24,6 +24,7 @@ const SETTINGS: [(&str, bool); 29] = [
     ("chaos", false),
     ("clock_offset_millis", false),
     ("full_mesh_max", false),
+    ("protocol_max", false),
     ("data_dir", false),
     ("fsync", false),
     ("fsync_interval_millis", false),

@@ -22,6 +22,7 @@ pub use mistake::{Mistake, Mistakes};
 
 use crate::api::ApiTokens;
 use crate::keyring::{KeyFile, SessionIdHash};
+use crate::wire::Versions;
 
 /// How a node runs: everything is set, and everything fits together.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +64,8 @@ pub struct Config {
     /// Up to this many members everyone is linked with everyone. Another number than the usual one only with
     /// [`chaos`](Self::chaos).
     pub full_mesh_max: usize,
+    /// The versions of the protocol that are spoken. All that there are, unless [`chaos`](Self::chaos).
+    pub versions: Versions,
     /// Where everything is kept on disk as well. None: memory only.
     pub data_dir: Option<PathBuf>,
     /// When the disk is made to hold it.

@@ -10,6 +10,7 @@ use crate::api::ApiTokens;
 use crate::core::node::FULL_MESH_MAX;
 use crate::keyring::KeyFile;
 use crate::storage::Fsync;
+use crate::wire::{Version, Versions};
 
 const API_DEFAULT: ApiAddress =
     ApiAddress::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411));
@@ -79,6 +80,7 @@ impl Reader {
             chaos,
             clock_offset_millis: self.clock_offset(chaos),
             full_mesh_max: self.full_mesh_max(chaos),
+            versions: self.versions(chaos),
             data_dir: self.one("data_dir", None, "must be a directory", |text| {
                 (!text.is_empty()).then(|| Some(PathBuf::from(text)))
             }),
@@ -181,6 +183,24 @@ impl Reader {
             self.blame(&origin, "falsifies the clock, which takes --chaos as well".to_owned());
         }
         millis
+    }
+
+    fn versions(&mut self, chaos: bool) -> Versions {
+        let version = |text: &str| text.parse().ok().and_then(Version::of).map(Some);
+        let newest = self.one("protocol_max", None, "must be the number of a version, from 1 up", version);
+        if newest.is_some() && !chaos {
+            let origin = self.origin("protocol_max");
+            self.blame(&origin, "is only for rehearsals: it takes --chaos as well".to_owned());
+        }
+        let spoken = newest.map_or(Versions::SPOKEN, |newest| Versions::SPOKEN.up_to(newest));
+        if !self.settings.contains_key("data_dir") {
+            return spoken;
+        }
+        spoken.from(Version::SAVED).unwrap_or_else(|| {
+            let origin = self.origin("protocol_max");
+            self.blame(&origin, format!("must be {} or more with --data-dir", Version::SAVED));
+            spoken
+        })
     }
 
     fn full_mesh_max(&mut self, chaos: bool) -> usize {

@@ -13,14 +13,14 @@ use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, T
 use super::time::{Hlc, UnixMillis};
 
 /// One object under change: its name's hash, and the sums that its edits are booked in.
-pub(crate) struct Change<'a> {
-    pub(crate) object: &'a mut Object,
+pub(crate) struct Change<'a, 'o> {
+    pub(crate) object: &'a mut Object<'o>,
     pub(crate) object_hash: u64,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) mutants: Mutants,
 }
 
-impl Change<'_> {
+impl Change<'_, '_> {
     /// Applies an operation. Gives whether a life ended.
     pub(crate) fn apply(&mut self, op: &Op) -> bool {
         match &op.action {
@@ -242,7 +242,7 @@ impl Change<'_> {
     }
 }
 
-fn write(life: &mut Life, seed: LifeSeed, ledger: &mut Ledger, new: Vec<NewRecord>) {
+fn write(life: &mut Life<'_>, seed: LifeSeed, ledger: &mut Ledger, new: Vec<NewRecord>) {
     let origin = life.origin();
     for record in &new {
         record.read(origin, |record| ledger.add_record(seed, record));

@@ -24,7 +24,7 @@ const COUNTER_BYTES: usize = 40;
 
 /// What an author knows when it writes.
 pub(crate) struct Author<'a> {
-    pub(crate) object: &'a Object,
+    pub(crate) object: &'a Object<'a>,
     pub(crate) object_hash: u64,
     /// The dot the operation will have.
     pub(crate) dot: Dot,
@@ -86,7 +86,7 @@ impl Author<'_> {
         Ok(composed)
     }
 
-    fn check_life(&self, life: Option<&LifeId>, visible: &[&Life]) -> Result<(), Refusal> {
+    fn check_life(&self, life: Option<&LifeId>, visible: &[&Life<'_>]) -> Result<(), Refusal> {
         match life {
             Some(life) if visible.iter().any(|known| known.id == *life) => Ok(()),
             Some(life) if (self.within)(life) || self.ended() => Err(Refusal::Ended),
@@ -106,7 +106,7 @@ impl Author<'_> {
         if self.ended() { Refusal::Ended } else { Refusal::Unknown }
     }
 
-    fn check_precondition(&self, write: &Write, visible: &[&Life]) -> Result<(), Refusal> {
+    fn check_precondition(&self, write: &Write, visible: &[&Life<'_>]) -> Result<(), Refusal> {
         let tag = || match read::look_up(write.object.kind, self.object, self.time.now) {
             super::command::Lookup::Found(view) => Some(view.tag),
             _ => None,
@@ -139,7 +139,7 @@ impl Author<'_> {
         }
     }
 
-    fn put(&self, write: &Write, visible: &[&Life], tree: &Tree) -> Result<Composed, Refusal> {
+    fn put(&self, write: &Write, visible: &[&Life<'_>], tree: &Tree) -> Result<Composed, Refusal> {
         if !matches!(write.object.kind, Kind::Session | Kind::Document) || !matches!(tree, Tree::Object(_)) {
             return Err(Refusal::WrongKind);
         }
@@ -152,7 +152,7 @@ impl Author<'_> {
     }
 
     /// Where new entries go: the life that is named, the greatest visible one, or one that this write makes.
-    fn target(&self, write: &Write, visible: &[&Life]) -> LifeId {
+    fn target(&self, write: &Write, visible: &[&Life<'_>]) -> LifeId {
         if let Some(life) = write.life {
             return life;
         }
@@ -165,7 +165,7 @@ impl Author<'_> {
         }
     }
 
-    fn patch(&self, write: &Write, visible: &[&Life]) -> Result<Composed, Refusal> {
+    fn patch(&self, write: &Write, visible: &[&Life<'_>]) -> Result<Composed, Refusal> {
         let kind = write.object.kind;
         let exists = read::exists(kind, visible);
         if kind == Kind::Session && visible.is_empty() {
@@ -188,13 +188,13 @@ impl Author<'_> {
     }
 
     /// A patch stays in the life it finds: it never gives a lease to what has none.
-    fn target_of_patch(&self, write: &Write, visible: &[&Life]) -> Result<LifeId, Refusal> {
+    fn target_of_patch(&self, write: &Write, visible: &[&Life<'_>]) -> Result<LifeId, Refusal> {
         let without_ttl = Write { ttl_millis: None, ..Write::new(write.object.clone(), Change::Touch) };
         let target = write.life.unwrap_or_else(|| self.target(&without_ttl, visible));
         if target == UNLEASED && write.ttl_millis.is_some() { Err(Refusal::WrongKind) } else { Ok(target) }
     }
 
-    fn draft<'b>(&'b self, visible: &[&'b Life], target: LifeId) -> Draft<'b> {
+    fn draft<'b>(&'b self, visible: &[&'b Life<'b>], target: LifeId) -> Draft<'b> {
         let ground = Ground {
             object: self.object,
             object_hash: self.object_hash,
@@ -206,7 +206,7 @@ impl Author<'_> {
         Draft::new(ground, visible.to_vec(), target)
     }
 
-    fn finish(&self, write: &Write, visible: &[&Life], draft: Draft<'_>, fresh: bool) -> Option<Action> {
+    fn finish(&self, write: &Write, visible: &[&Life<'_>], draft: Draft<'_>, fresh: bool) -> Option<Action> {
         let target = draft.target();
         let edit = draft.finish();
         if fresh {
@@ -220,13 +220,13 @@ impl Author<'_> {
         changes.then_some(Action::Edit { life: target, idle, edit })
     }
 
-    fn create(&self, write: &Write, visible: &[&Life], edit: Edit) -> Action {
+    fn create(&self, write: &Write, visible: &[&Life<'_>], edit: Edit) -> Action {
         let ttl = write.ttl_millis.unwrap_or(TTL_MILLIS_DEFAULT);
         let absolute = match (write.object.kind, self.session_lifetime_millis) {
             (Kind::Session, Some(lifetime)) => self.time.leases_from.plus(lifetime),
             _ => UnixMillis::NEVER,
         };
-        let seen = |life: &&Life| visible.iter().any(|known| known.id == life.id);
+        let seen = |life: &&Life<'_>| visible.iter().any(|known| known.id == life.id);
         let replaces = self.mutants.lacks(Rule::PutNew);
         Action::Create {
             lease: Lease { idle: self.padded(ttl), absolute },
@@ -247,13 +247,13 @@ impl Author<'_> {
     }
 
     /// The deadline to write so that the life lasts `ttl_millis` from now; `None` where it does so already.
-    fn extension(&self, life: &Life, ttl_millis: u64) -> Option<UnixMillis> {
+    fn extension(&self, life: &Life<'_>, ttl_millis: u64) -> Option<UnixMillis> {
         (life.lease.idle < self.time.leases_from.plus(ttl_millis)).then(|| self.padded(ttl_millis))
     }
 
-    fn touch(&self, write: &Write, visible: &[&Life]) -> Result<Composed, Refusal> {
+    fn touch(&self, write: &Write, visible: &[&Life<'_>]) -> Result<Composed, Refusal> {
         let ttl = write.ttl_millis.unwrap_or(TTL_MILLIS_DEFAULT);
-        let leased: Vec<&&Life> = visible.iter().filter(|life| life.is_leased()).collect();
+        let leased: Vec<&&Life<'_>> = visible.iter().filter(|life| life.is_leased()).collect();
         if leased.is_empty() {
             return Err(if visible.is_empty() { self.missing() } else { Refusal::WrongKind });
         }
@@ -266,7 +266,7 @@ impl Author<'_> {
 
     /// Where a session is to be seen, its lives end. Where it is not, a life may be on its way from a node that the
     /// caller has heard of and this one has not: a barrier waits for it (semantics finding 3).
-    fn destroy(&self, write: &Write, visible: &[&Life]) -> Composed {
+    fn destroy(&self, write: &Write, visible: &[&Life<'_>]) -> Composed {
         if write.object.kind == Kind::Session && visible.is_empty() {
             let until = self.hlc.wall().max(self.time.leases_from).plus(2 * DRIFT_MILLIS_MAX);
             return match self.mutants.lacks(Rule::NoBarrier) {

@@ -62,12 +62,12 @@ impl Shard {
     /// Everything semantic that is stored. Objects of which nothing semantic is left do not count.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<ObjectId, ObjectContents> {
-        let objects = self.objects().iter().map(|(id, object)| (id.clone(), object_contents(object)));
+        let objects = self.objects().iter().map(|stored| (stored.id(), object_contents(&stored.object())));
         objects.filter(|(_, contents)| *contents != ObjectContents::default()).collect()
     }
 }
 
-fn object_contents(object: &Object) -> ObjectContents {
+fn object_contents(object: &Object<'_>) -> ObjectContents {
     let mut contents = ObjectContents::default();
     for (barrier, until) in object.barriers() {
         contents.barriers.insert(dot_order(barrier), *until);
@@ -81,7 +81,7 @@ fn object_contents(object: &Object) -> ObjectContents {
     contents
 }
 
-fn life_contents(life: &Life) -> LifeContents {
+fn life_contents(life: &Life<'_>) -> LifeContents {
     let mut contents = LifeContents { lease: life.lease, entries: BTreeMap::new(), counts: BTreeMap::new() };
     for record in life.records.iter(life.origin()) {
         let path = Path::from_encoded(record.path()).unwrap_or_default();

@@ -19,7 +19,7 @@ use super::value::Tree;
 /// What a draft is made on.
 #[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
-    pub(crate) object: &'a Object,
+    pub(crate) object: &'a Object<'a>,
     pub(crate) object_hash: u64,
     /// The dot and the stamp that the operation will have.
     pub(crate) dot: Dot,
@@ -30,14 +30,14 @@ pub(crate) struct Ground<'a> {
 
 pub(crate) struct Draft<'a> {
     ground: Ground<'a>,
-    visible: Vec<&'a Life>,
+    visible: Vec<&'a Life<'a>>,
     target: LifeId,
     clears: Vec<Clear>,
     edit: Edit,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(ground: Ground<'a>, visible: Vec<&'a Life>, target: LifeId) -> Self {
+    pub(crate) fn new(ground: Ground<'a>, visible: Vec<&'a Life<'a>>, target: LifeId) -> Self {
         Self { ground, visible, target, clears: Vec::new(), edit: Edit::default() }
     }
 
@@ -310,7 +310,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn step_on<'b>(&self, copy: &'b Object) -> Draft<'b> {
+    fn step_on<'b>(&self, copy: &'b Object<'b>) -> Draft<'b> {
         let ground = Ground { object: copy, ..self.ground };
         Draft::new(ground, copy.visible(self.ground.now), self.target)
     }
@@ -357,7 +357,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Scopes that hold nothing are left out: what is not stored here was removed in this operation's past.
-    fn removal(&self, of: impl Fn(&Life) -> bool) -> Removal {
+    fn removal(&self, of: impl Fn(&Life<'_>) -> bool) -> Removal {
         let mut removal = Removal::default();
         for clear in &self.clears {
             let prefix = scope_prefix(clear);
@@ -377,7 +377,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Names one record in a removal. Gives whether it takes a clear to remove it.
-fn remember(removal: &mut Removal, life: &Life, record: &Record<'_>) -> bool {
+fn remember(removal: &mut Removal, life: &Life<'_>, record: &Record<'_>) -> bool {
     if let Body::Accumulator(accumulator) = &record.body {
         if !accumulator.is_covered() {
             let Ok(path) = Path::from_encoded(record.path()) else { return false };

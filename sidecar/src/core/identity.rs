@@ -85,6 +85,11 @@ impl ShardId {
         (0..=u8::MAX).map(Self)
     }
 
+    /// The shard of a name with this hash.
+    pub(crate) fn of(name_hash: u64) -> Self {
+        Self((name_hash & 0xff) as u8)
+    }
+
     /// Its place in an array of [`SHARDS`].
     #[must_use]
     pub fn index(self) -> usize {
@@ -162,14 +167,25 @@ impl ObjectId {
     /// The shard it lives in: fixed by its name alone.
     #[must_use]
     pub fn shard(&self) -> ShardId {
-        ShardId((self.hash() & 0xff) as u8)
+        ShardId::of(self.hash())
     }
 
     /// 64 bits that stand for this name where a full copy would cost too much.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(self.key.as_bytes(), self.kind as u64)
+        name_hash(self.kind, self.key.as_bytes())
     }
+
+    /// The [`hash`](Self::hash) of the object with this name.
+    #[must_use]
+    pub fn hash_of(kind: Kind, key: &str) -> u64 {
+        name_hash(kind, key.as_bytes())
+    }
+}
+
+/// The hash of a name.
+pub(crate) fn name_hash(kind: Kind, key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(key, kind as u64)
 }
 
 impl fmt::Display for ObjectId {

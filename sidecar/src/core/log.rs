@@ -1,50 +1,118 @@
 //! The operations of one shard that peers may still need, in the order in which they were applied here.
 //!
 //! That order is causal, so a peer can apply what it is sent as it comes. Dropping the oldest is always safe: a
-//! peer that still needs them gets the shard instead.
+//! peer that still needs them gets the shard instead. They are kept as they travel, packed into segments that go
+//! whole: a burst leaves no holes among what stays.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use super::identity::{Clock, Dot, ReplicaId};
-use super::op::{Action, Edit, Op, Removal};
+use super::packed::{PackedOp, encode};
 use super::shard::without_dep;
+
+/// The smallest and the largest segment: the first ones of a log are small, since most logs are.
+const SEGMENT_BYTES: (usize, usize) = (1 << 10, 64 << 10);
+
+/// Stands before each operation: its length.
+const PREFIX_BYTES: usize = size_of::<u32>();
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
-    ops: VecDeque<(Arc<Op>, u32)>,
+    segments: VecDeque<Segment>,
+    ops: usize,
     bytes: u64,
     /// Per author, the highest sequence that is no longer here.
     floor: BTreeMap<ReplicaId, u64>,
 }
 
+/// Operations, each behind its length. It never grows: what has no room goes into the next one.
+#[derive(Clone, Debug)]
+struct Segment {
+    bytes: Vec<u8>,
+    /// Up to here they have been dropped.
+    start: usize,
+}
+
+impl Segment {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[self.start..];
+        std::iter::from_fn(move || {
+            let (len, tail) = rest.split_first_chunk::<PREFIX_BYTES>()?;
+            let (op, tail) = tail.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            rest = tail;
+            Some(op)
+        })
+    }
+}
+
+/// The name of an encoded operation: it stands first.
+pub(crate) fn dot_of(op: &[u8]) -> Dot {
+    postcard::take_from_bytes(op).map_or(Dot::new(ReplicaId::NOBODY, 0), |(dot, _)| dot)
+}
+
+/// What an encoded operation depends on: it stands after the name.
+fn deps_of(op: &[u8]) -> Vec<Dot> {
+    postcard::take_from_bytes::<(Dot, Vec<Dot>)>(op).map_or_else(|_| Vec::new(), |((_, deps), _)| deps)
+}
+
+/// The same without what it depends on of one author; `None` where that is nothing.
+fn stripped(op: &[u8], author: ReplicaId) -> Option<Vec<u8>> {
+    if deps_of(op).iter().all(|dep| dep.actor != author) {
+        return None;
+    }
+    without_dep(&postcard::from_bytes(op).ok()?, author).map(|plain| encode(&plain))
+}
+
 impl Log {
     pub(crate) fn len(&self) -> usize {
-        self.ops.len()
+        self.ops
     }
 
-    /// Estimated memory.
+    /// Bytes of what is here.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, op: Arc<Op>) {
-        let bytes = op.estimated_bytes();
-        self.bytes += u64::from(bytes);
-        self.ops.push_back((op, bytes));
+    /// Takes an operation as it is encoded.
+    pub(crate) fn push(&mut self, op: &[u8]) {
+        let wanted = PREFIX_BYTES + op.len();
+        let has_room = |last: &Segment| last.bytes.capacity() - last.bytes.len() >= wanted;
+        if !self.segments.back().is_some_and(has_room) {
+            let (least, most) = SEGMENT_BYTES;
+            let capacity = usize::try_from(self.bytes).unwrap_or(most).clamp(least, most).max(wanted);
+            self.segments.push_back(Segment { bytes: Vec::with_capacity(capacity), start: 0 });
+        }
+        if let Some(last) = self.segments.back_mut() {
+            // No operation is near 4 GiB.
+            last.bytes.extend_from_slice(&(op.len() as u32).to_le_bytes());
+            last.bytes.extend_from_slice(op);
+            self.ops += 1;
+            self.bytes += wanted as u64;
+        }
     }
 
-    /// The oldest operation.
-    pub(crate) fn front(&self) -> Option<&Arc<Op>> {
-        self.ops.front().map(|(op, _)| op)
+    /// The name of the oldest operation.
+    pub(crate) fn front(&self) -> Option<Dot> {
+        self.iter().next().map(dot_of)
     }
 
     /// Drops the oldest operation.
     pub(crate) fn pop_front(&mut self) {
-        if let Some((op, bytes)) = self.ops.pop_front() {
-            self.bytes -= u64::from(bytes);
-            self.raise_floor(&op.dot);
+        let Some(oldest) = self.iter().next() else { return };
+        let (dot, taken) = (dot_of(oldest), PREFIX_BYTES + oldest.len());
+        self.raise_floor(&dot);
+        self.ops -= 1;
+        self.bytes -= taken as u64;
+        if let Some(first) = self.segments.front_mut() {
+            first.start += taken;
+            if first.start == first.bytes.len() {
+                self.segments.pop_front();
+            }
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.segments.iter().flat_map(Segment::iter)
     }
 
     fn raise_floor(&mut self, dot: &Dot) {
@@ -57,23 +125,38 @@ impl Log {
         for dot in raised {
             self.raise_floor(dot);
         }
-        let gone = |op: &Op| raised.iter().any(|dot| dot.actor == op.dot.actor);
-        self.ops.retain(|(op, _)| !gone(op));
-        self.bytes = self.ops.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+        if self.ops > 0 {
+            self.keep(|dot| !raised.iter().any(|gone| gone.actor == dot.actor));
+        }
+    }
+
+    fn keep(&mut self, stays: impl Fn(&Dot) -> bool) {
+        let mut kept = Self { floor: std::mem::take(&mut self.floor), ..Self::default() };
+        self.iter().filter(|op| stays(&dot_of(op))).for_each(|op| kept.push(op));
+        *self = kept;
     }
 
     /// An author is retired: nobody needs what it wrote, and what depends on it depends on nothing.
     pub(crate) fn forget(&mut self, author: ReplicaId) {
         self.floor.remove(&author);
-        self.ops.retain(|(op, _)| op.dot.actor != author);
-        for (op, _) in &mut self.ops {
-            without_dep(op, author);
+        let is_named =
+            |op: &[u8]| dot_of(op).actor == author || deps_of(op).iter().any(|dep| dep.actor == author);
+        // Nearly always: it has been dead for a while.
+        if !self.iter().any(is_named) {
+            return;
         }
-        self.bytes = self.ops.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
+        let mut kept = Self { floor: std::mem::take(&mut self.floor), ..Self::default() };
+        for op in self.iter().filter(|op| dot_of(op).actor != author) {
+            match stripped(op, author) {
+                Some(plain) => kept.push(&plain),
+                None => kept.push(op),
+            }
+        }
+        *self = kept;
     }
 
     /// What a clock lacks of ours, oldest first; `None` when the log does not reach back far enough.
-    pub(crate) fn missing(&self, ours: &Clock, theirs: &Clock) -> Option<Vec<Arc<Op>>> {
+    pub(crate) fn missing(&self, ours: &Clock, theirs: &Clock) -> Option<Vec<PackedOp>> {
         let mut lacks = false;
         for (actor, counter) in &ours.dots {
             let known = theirs.get(actor);
@@ -87,40 +170,68 @@ impl Log {
         if !lacks {
             return Some(Vec::new());
         }
-        Some(self.beyond(theirs).map(Arc::clone).collect())
+        Some(self.beyond(theirs).map(PackedOp::stored).collect())
     }
 
-    /// What is here of what a clock lacks, oldest first.
-    pub(crate) fn beyond<'a>(&'a self, theirs: &'a Clock) -> impl Iterator<Item = &'a Arc<Op>> {
-        self.ops.iter().map(|(op, _)| op).filter(|op| op.dot.counter > theirs.get(&op.dot.actor))
+    /// What is here of what a clock lacks, oldest first, as it is encoded.
+    pub(crate) fn beyond<'a>(&'a self, theirs: &'a Clock) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(|op| {
+            let dot = dot_of(op);
+            dot.counter > theirs.get(&dot.actor)
+        })
     }
 }
 
-impl Op {
-    /// Heap and inline bytes, roughly: what the limits of logs and queues count.
-    #[must_use]
-    pub fn estimated_bytes(&self) -> u32 {
-        let removal = |removal: &Removal| {
-            removal.clears.iter().map(|clear| 48 + clear.path().len()).sum::<usize>()
-                + removal.seen.len() * 16
-                + removal.covers.len() * 80
-        };
-        let edit = |edit: &Edit| {
-            removal(&edit.removal)
-                + edit.puts.iter().map(|put| 64 + put.bytes()).sum::<usize>()
-                + edit.increments.iter().map(|increment| 72 + increment.path.len()).sum::<usize>()
-        };
-        let action = match &self.action {
-            Action::Create { kills, barriers_seen, edit: content, .. } => {
-                16 * (kills.len() + barriers_seen.len()) + edit(content)
-            }
-            Action::Edit { edit: content, .. } => edit(content),
-            Action::Touch { lives, .. } => 16 * lives.len(),
-            Action::Destroy { lives, removal: gone } => 16 * lives.len() + removal(gone),
-            Action::Barrier { .. } => 0,
-            Action::Unbarrier { barriers } => 16 * barriers.len(),
-        };
-        let bytes = size_of::<Self>() + 32 + self.deps.len() * 16 + self.object.key.len() + action;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(counter: u64, len: usize) -> Vec<u8> {
+        let mut bytes = encode(&Dot::new(ReplicaId(1 + counter % 2), counter));
+        bytes.resize(bytes.len().max(len), 7);
+        bytes
+    }
+
+    fn listed(log: &Log) -> Vec<u64> {
+        log.iter().map(|op| dot_of(op).counter).collect()
+    }
+
+    #[test]
+    fn segments_go_when_all_that_is_in_them_has_gone() {
+        let mut log = Log::default();
+        (1..=1_000).for_each(|counter| log.push(&op(counter, 300)));
+        assert_eq!(log.bytes(), 1_000 * 304);
+        let held = |log: &Log| log.segments.iter().map(|segment| segment.bytes.capacity()).sum::<usize>();
+        assert!(held(&log) < 400_000, "{}", held(&log));
+        assert!(log.segments.iter().all(|segment| segment.bytes.capacity() <= SEGMENT_BYTES.1));
+        for gone in 1..=1_000 {
+            assert_eq!(log.front(), Some(Dot::new(ReplicaId(1 + gone % 2), gone)));
+            log.pop_front();
+        }
+        assert_eq!((log.len(), log.bytes(), held(&log)), (0, 0, 0));
+        assert_eq!(log.front(), None);
+    }
+
+    #[test]
+    fn an_operation_longer_than_a_segment_has_one_to_itself() {
+        let mut log = Log::default();
+        for (counter, len) in [(1, 20), (2, 200_000), (3, 20)] {
+            log.push(&op(counter, len));
+        }
+        assert_eq!(listed(&log), [1, 2, 3]);
+        assert_eq!(log.segments.len(), 3);
+    }
+
+    #[test]
+    fn after_a_jump_only_the_others_are_left() {
+        let mut log = Log::default();
+        (1..=9).for_each(|counter| log.push(&op(counter, 40)));
+        log.restart(&[Dot::new(ReplicaId(1), 20)]);
+        assert_eq!(listed(&log), [1, 3, 5, 7, 9]);
+        assert_eq!(log.bytes(), 5 * 44);
+        let ours: Clock = [Dot::new(ReplicaId(1), 20), Dot::new(ReplicaId(2), 9)].into_iter().collect();
+        assert_eq!(log.missing(&ours, &Clock::default()), None);
+        let theirs: Clock = [Dot::new(ReplicaId(1), 20), Dot::new(ReplicaId(2), 5)].into_iter().collect();
+        assert_eq!(log.missing(&ours, &theirs).map(|ops| ops.len()), Some(2));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Join<'a> {
 
 impl Join<'_> {
     /// Joins two states of one object; a vacant one stands for none.
-    pub(crate) fn objects(&self, ours: &Object, theirs: &Object) -> Object {
+    pub(crate) fn objects<'o>(&self, ours: &Object<'o>, theirs: &Object<'o>) -> Object<'o> {
         let mut joined = Object::default();
         let barriers = merge_sorted(
             ours.barriers(),
@@ -34,16 +34,17 @@ impl Join<'_> {
             },
         );
         joined.set_barriers(barriers);
-        joined.lives = merge_sorted(
+        let lives = merge_sorted(
             &ours.lives,
             &theirs.lives,
             |life| super::identity::dot_order(&life.id),
             |side| self.life(&side),
         );
+        joined.lives = lives.into_iter().collect();
         joined
     }
 
-    fn life(&self, side: &Side<'_, Life>) -> Option<Life> {
+    fn life<'o>(&self, side: &Side<'_, Life<'o>>) -> Option<Life<'o>> {
         match *side {
             Side::Both(ours, theirs) => Some(self.both(ours, theirs)),
             Side::Ours(life) if !life.is_leased() => Some(self.both(life, &Life::unleased())),
@@ -53,7 +54,7 @@ impl Join<'_> {
         }
     }
 
-    fn one(&self, life: &Life, other_has: &dyn Fn(&Dot) -> bool) -> Option<Life> {
+    fn one<'o>(&self, life: &Life<'o>, other_has: &dyn Fn(&Dot) -> bool) -> Option<Life<'o>> {
         if !other_has(&life.id) || self.mutants.lacks(Rule::MergeUnion) {
             return Some(life.clone());
         }
@@ -65,7 +66,7 @@ impl Join<'_> {
         None
     }
 
-    fn both(&self, ours: &Life, theirs: &Life) -> Life {
+    fn both<'o>(&self, ours: &Life<'o>, theirs: &Life<'o>) -> Life<'o> {
         let mut joined = ours.clone();
         joined.lease.idle = ours.lease.idle.max(theirs.lease.idle);
         joined.lease.absolute = ours.lease.absolute.min(theirs.lease.absolute);
@@ -75,7 +76,7 @@ impl Join<'_> {
         joined
     }
 
-    fn records(&self, ours: &Life, theirs: &Life) -> Records {
+    fn records(&self, ours: &Life<'_>, theirs: &Life<'_>) -> Records<'static> {
         let origin = ours.origin();
         let a: Vec<Record<'_>> = ours.records.iter(origin).collect();
         let b: Vec<Record<'_>> = theirs.records.iter(theirs.origin()).collect();

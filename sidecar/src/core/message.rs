@@ -3,12 +3,10 @@
 //! None of it relies on order or on arrival: a link may drop, repeat or delay any message, and comparison mends
 //! what is missing.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, ShardId};
-use super::op::Op;
+use super::packed::PackedOp;
 use super::shard::ShardState;
 use super::time::{MonoMicros, UnixMillis};
 use super::wave::{Echo, Question, Reach, Settled, WaveId};
@@ -21,7 +19,7 @@ pub enum Message {
     /// Who counts as a member, sent when it changes.
     Roster(Vec<RosterEntry>),
     /// Operations to apply.
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// How far the sender has applied, where that has changed. Acknowledges.
     Applied(Vec<Progress>),
     /// How far the sender has applied, in every shard that is not empty.
@@ -84,7 +82,7 @@ pub enum Message {
     /// Operations to apply, and to pass on to those between the receiver and this place in the ring.
     Relay {
         /// The operations.
-        ops: Vec<Arc<Op>>,
+        ops: Vec<PackedOp>,
         /// Up to where.
         until: u64,
     },
@@ -133,7 +131,7 @@ pub enum Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sealed {
     /// As [`Message::Ops`].
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// As [`Message::State`].
     State(Box<ShardState>),
     /// As [`Message::Answer`].
@@ -148,7 +146,7 @@ pub enum Sealed {
     /// As [`Message::Relay`].
     Relay {
         /// The operations.
-        ops: Vec<Arc<Op>>,
+        ops: Vec<PackedOp>,
         /// Up to where.
         until: u64,
     },
@@ -161,8 +159,8 @@ pub enum Sealed {
     },
 }
 
-fn bytes_of(ops: &[Arc<Op>]) -> usize {
-    ops.iter().map(|op| op.estimated_bytes() as usize).sum()
+fn bytes_of(ops: &[PackedOp]) -> usize {
+    ops.iter().map(PackedOp::waiting_bytes).sum()
 }
 
 impl Missing {
@@ -188,6 +186,19 @@ impl Sealed {
 }
 
 impl Message {
+    /// What is in a sealed message, for a peer that knows of no seals.
+    #[must_use]
+    pub fn unsealed(&self) -> Option<Self> {
+        let Self::Sealed { content, .. } = self else { return None };
+        Some(match content.clone() {
+            Sealed::Ops(ops) => Self::Ops(ops),
+            Sealed::State(state) => Self::State(state),
+            Sealed::Answer { id, missing, ended } => Self::Answer { id, missing, ended },
+            Sealed::Relay { ops, until } => Self::Relay { ops, until },
+            Sealed::Echo { wave, echo } => Self::Echo { wave, echo },
+        })
+    }
+
     /// Memory it takes while it waits to be sent, roughly.
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
@@ -287,7 +298,7 @@ pub struct ShardDigest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
     /// These operations (none: the asker lacks nothing).
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// More than the log still holds: the whole shard.
     State(Box<ShardState>),
 }

@@ -46,6 +46,10 @@ pub enum Rule {
     HazySurvey,
     /// Who was asked counts as everyone.
     PartialAnswer,
+    /// What is given to the disk counts as saved.
+    SavedEarly,
+    /// A node reports a time behind which a restart may go back.
+    UnsavedTime,
     /// Sealing a dead id leaves its operations that wait for others.
     SealKeepsPending,
     /// What dead processes have sent is taken when it comes late.

@@ -3,10 +3,9 @@
 //! Entries belong to the life they were written in, and end with it, seen or not: that is "logout wins" without a
 //! tombstone to keep (semantics findings 1 to 6).
 
-use serde::{Deserialize, Serialize};
-
 use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED, dot_order};
+use super::lives::Lives;
 use super::op::Lease;
 use super::record::Origin;
 use super::records::Records;
@@ -14,17 +13,17 @@ use super::time::{Hlc, UnixMillis};
 
 /// One existence of an object.
 #[expect(clippy::box_collection, reason = "rare: one word in every life, not three")]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Life {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Life<'a> {
     pub(crate) id: LifeId,
     pub(crate) created: Hlc,
     pub(crate) lease: Lease,
     /// The barriers its creator knew: they do not hide it.
     pub(crate) barriers_seen: Option<Box<Vec<Dot>>>,
-    pub(crate) records: Records,
+    pub(crate) records: Records<'a>,
 }
 
-impl Life {
+impl<'a> Life<'a> {
     pub(crate) fn new(id: LifeId, created: Hlc, lease: Lease, barriers_seen: &[Dot]) -> Self {
         let barriers_seen = (!barriers_seen.is_empty()).then(|| Box::new(barriers_seen.to_vec()));
         Self { id, created, lease, barriers_seen, records: Records::default() }
@@ -71,32 +70,38 @@ impl Life {
 
 /// Everything stored under one name.
 #[expect(clippy::box_collection, reason = "rare: one word in every object, not three")]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Object {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Object<'a> {
     /// In the order of their ids.
-    pub(crate) lives: Vec<Life>,
+    pub(crate) lives: Lives<'a>,
     /// Each hides the lives created up to a time by authors who had not seen it. In the order of their dots.
     pub(crate) barriers: Option<Box<Vec<(Dot, Hlc)>>>,
 }
 
-impl Object {
+impl<'a> Object<'a> {
+    /// The same, on its own.
+    pub(crate) fn detached(self) -> Object<'static> {
+        let detached = |life: &Life<'a>| {
+            let Life { id, created, lease, barriers_seen, records } = life.clone();
+            Life { id, created, lease, barriers_seen, records: records.detached() }
+        };
+        Object { lives: self.lives.iter().map(detached).collect(), barriers: self.barriers }
+    }
+
     /// Nothing is stored: the name can go.
     pub(crate) fn is_vacant(&self) -> bool {
         self.barriers.is_none() && self.lives.iter().all(|life| !life.is_leased() && life.records.is_empty())
     }
 
-    pub(crate) fn life(&self, id: &LifeId) -> Option<&Life> {
+    pub(crate) fn life(&self, id: &LifeId) -> Option<&Life<'a>> {
         self.lives.iter().find(|life| life.id == *id)
     }
 
-    pub(crate) fn life_mut(&mut self, id: &LifeId) -> Option<&mut Life> {
+    pub(crate) fn life_mut(&mut self, id: &LifeId) -> Option<&mut Life<'a>> {
         self.lives.iter_mut().find(|life| life.id == *id)
     }
 
-    pub(crate) fn add_life(&mut self, life: Life) {
-        if self.lives.is_empty() {
-            self.lives.reserve_exact(1);
-        }
+    pub(crate) fn add_life(&mut self, life: Life<'a>) {
         let at = self.lives.partition_point(|known| dot_order(&known.id) < dot_order(&life.id));
         self.lives.insert(at, life);
     }
@@ -117,7 +122,7 @@ impl Object {
     }
 
     /// A barrier hides the life: somebody destroyed the session before hearing of it.
-    pub(crate) fn hides(&self, life: &Life) -> bool {
+    pub(crate) fn hides(&self, life: &Life<'_>) -> bool {
         life.is_leased()
             && self.barriers().iter().any(|(barrier, until)| {
                 life.created <= *until
@@ -125,13 +130,13 @@ impl Object {
             })
     }
 
-    pub(crate) fn sees(&self, life: &Life, now: UnixMillis) -> bool {
+    pub(crate) fn sees(&self, life: &Life<'_>, now: UnixMillis) -> bool {
         !life.expired(now) && !self.hides(life)
     }
 
     /// The lives a reader sees, the lowest rank first.
-    pub(crate) fn visible(&self, now: UnixMillis) -> Vec<&Life> {
-        let mut visible: Vec<&Life> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
+    pub(crate) fn visible(&self, now: UnixMillis) -> Vec<&Life<'a>> {
+        let mut visible: Vec<&Life<'a>> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
         visible.sort_by_key(|life| life.rank());
         visible
     }

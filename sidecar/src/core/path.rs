@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 const SEGMENT: u8 = 0x10;
 const END: [u8; 2] = [0, 0];
@@ -15,9 +16,12 @@ const ESCAPED_ZERO: [u8; 2] = [0, 0xff];
 /// No author writes deeper than `DEPTH_MAX`; this is what a reader's stack is safe with.
 const DEPTH_CEILING: usize = 256;
 
+/// Shorter paths need no memory of their own: nearly all.
+const INLINE_BYTES: usize = 32;
+
 /// A place in a JSON tree: zero or more object keys, the root first.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path(Vec<u8>);
+pub struct Path(SmallVec<[u8; INLINE_BYTES]>);
 
 /// The bytes are not an encoded path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct MalformedPath;
 
 impl Path {
     /// The root.
-    pub const ROOT: Self = Self(Vec::new());
+    pub const ROOT: Self = Self(SmallVec::new_const());
 
     /// The path of these object keys.
     pub fn of<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Self {
@@ -39,14 +43,13 @@ impl Path {
     /// Goes one level down.
     pub fn push(&mut self, segment: &str) {
         self.0.push(SEGMENT);
-        for byte in segment.bytes() {
-            if byte == 0 {
-                self.0.extend(ESCAPED_ZERO);
-            } else {
-                self.0.push(byte);
-            }
+        let mut parts = segment.as_bytes().split(|byte| *byte == 0);
+        self.0.extend_from_slice(parts.next().unwrap_or_default());
+        for part in parts {
+            self.0.extend_from_slice(&ESCAPED_ZERO);
+            self.0.extend_from_slice(part);
         }
-        self.0.extend(END);
+        self.0.extend_from_slice(&END);
     }
 
     /// Goes back to a length that [`len`](Self::len) gave.
@@ -77,18 +80,22 @@ impl Path {
     /// # Errors
     /// When the bytes are not an encoded path, or a segment is not UTF-8.
     pub fn from_encoded(bytes: &[u8]) -> Result<Self, MalformedPath> {
+        if Self::is_encoded(bytes) { Ok(Self(SmallVec::from_slice(bytes))) } else { Err(MalformedPath) }
+    }
+
+    /// Whether the bytes are an encoded path.
+    pub(crate) fn is_encoded(bytes: &[u8]) -> bool {
         let mut rest = bytes;
         let mut depth = 0;
         while !rest.is_empty() {
-            let (segment, tail) = split_segment(rest).ok_or(MalformedPath)?;
-            unescape(segment).ok_or(MalformedPath)?;
+            let Some((segment, tail)) = split_segment(rest) else { return false };
+            if unescape(segment).is_none() {
+                return false;
+            }
             rest = tail;
             depth += 1;
         }
-        if depth > DEPTH_CEILING {
-            return Err(MalformedPath);
-        }
-        Ok(Self(bytes.to_vec()))
+        depth <= DEPTH_CEILING
     }
 
     /// The object keys, the root first.
@@ -102,7 +109,7 @@ impl Path {
         std::iter::from_fn(move || {
             let (_, tail) = split_segment(self.0.get(end..)?)?;
             end = self.0.len() - tail.len();
-            (end < self.0.len()).then(|| Self(self.0[..end].to_vec()))
+            (end < self.0.len()).then(|| Self(SmallVec::from_slice(&self.0[..end])))
         })
     }
 }

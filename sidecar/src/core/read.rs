@@ -26,7 +26,7 @@ fn rank(record: &Record<'_>) -> Rank {
 }
 
 /// Records of some visible lives under one path, in key order, those that no longer count left out.
-pub(crate) fn gather<'a>(lives: &[&'a Life], prefix: &[u8]) -> Vec<Record<'a>> {
+pub(crate) fn gather<'a>(lives: &[&'a Life<'_>], prefix: &[u8]) -> Vec<Record<'a>> {
     let mut records = Vec::new();
     for life in lives {
         records.extend(life.records.range(life.origin(), prefix).filter(Record::is_live));
@@ -114,12 +114,12 @@ pub(crate) fn resolve<'a>(records: &[Record<'a>], depth: usize) -> Resolved<'a> 
 }
 
 /// What a reader of these lives sees at a path.
-pub(crate) fn resolve_at<'a>(lives: &[&'a Life], path: &Path) -> Resolved<'a> {
+pub(crate) fn resolve_at<'a>(lives: &[&'a Life<'_>], path: &Path) -> Resolved<'a> {
     resolve(&gather(lives, path.as_bytes()), path.len())
 }
 
 /// Whether a reader of these lives finds an object at all.
-pub(crate) fn exists(kind: Kind, lives: &[&Life]) -> bool {
+pub(crate) fn exists(kind: Kind, lives: &[&Life<'_>]) -> bool {
     kind == Kind::Session && !lives.is_empty()
         || lives
             .iter()
@@ -193,7 +193,7 @@ fn render_set(records: &[Record<'_>], depth: usize, out: &mut Vec<u8>) {
 }
 
 /// The JSON of an object whose visible lives these are.
-pub(crate) fn render_root(kind: Kind, lives: &[&Life], out: &mut Vec<u8>) {
+pub(crate) fn render_root(kind: Kind, lives: &[&Life<'_>], out: &mut Vec<u8>) {
     if let (Kind::Session | Kind::Document, [life]) = (kind, lives)
         && render_plain(life, out)
     {
@@ -215,7 +215,7 @@ pub(crate) fn render_root(kind: Kind, lives: &[&Life], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-fn the_long_way(life: &Life) -> Vec<u8> {
+fn the_long_way(life: &Life<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     render_object(&gather(&[life], &[]), 0, &mut out);
     out
@@ -223,7 +223,7 @@ fn the_long_way(life: &Life) -> Vec<u8> {
 
 /// What a reader finds: `Ended` where something stored is not to be seen, `Unknown` where nothing is stored. The
 /// caller knows what ended lately.
-pub(crate) fn look_up(kind: Kind, object: &Object, now: UnixMillis) -> Lookup {
+pub(crate) fn look_up(kind: Kind, object: &Object<'_>, now: UnixMillis) -> Lookup {
     let lives = object.visible(now);
     let Some(last) = lives.last() else {
         return if object.is_vacant() { Lookup::Unknown } else { Lookup::Ended };
@@ -240,19 +240,19 @@ pub(crate) fn look_up(kind: Kind, object: &Object, now: UnixMillis) -> Lookup {
 
 /// Of visible lives, the lowest rank first: the life that new entries go to, and the milliseconds until nothing of the
 /// object is left; `None` where it has no lease.
-pub(crate) fn standing_of(lives: &[&Life], now: UnixMillis) -> (Option<LifeId>, Option<u64>) {
+pub(crate) fn standing_of(lives: &[&Life<'_>], now: UnixMillis) -> (Option<LifeId>, Option<u64>) {
     let newest = lives.iter().rev().find(|life| life.is_leased()).map(|life| life.id);
     let unleased = lives.iter().any(|life| !life.is_leased());
     let ends = lives.iter().map(|life| life.lease.ends()).max().unwrap_or_default();
     (newest, (newest.is_some() && !unleased).then(|| ends.since(now)))
 }
 
-fn tag(body: &[u8], life: &Life) -> EntityTag {
+fn tag(body: &[u8], life: &Life<'_>) -> EntityTag {
     EntityTag(xxh3_64_with_seed(body, life.id.actor.0 ^ life.id.counter))
 }
 
 /// Paths at which concurrent writes left more than one value.
-pub(crate) fn conflicts(lives: &[&Life]) -> Vec<Conflict> {
+pub(crate) fn conflicts(lives: &[&Life<'_>]) -> Vec<Conflict> {
     let records = gather(lives, &[]);
     let mut conflicts = Vec::new();
     for siblings in records.chunk_by(|a, b| a.path() == b.path()) {
@@ -278,7 +278,7 @@ fn sibling(record: &Record<'_>) -> Option<Sibling> {
 }
 
 /// The dots of the entries that a reader of these lives sees, markers of shown objects among them.
-pub(crate) fn shown_dots(kind: Kind, lives: &[&Life]) -> BTreeSet<(Vec<u8>, ReplicaId, u64)> {
+pub(crate) fn shown_dots(kind: Kind, lives: &[&Life<'_>]) -> BTreeSet<(Vec<u8>, ReplicaId, u64)> {
     let records = gather(lives, &[]);
     let mut shown = BTreeSet::new();
     let root = match kind {

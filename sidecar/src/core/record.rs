@@ -3,6 +3,8 @@
 //! A record is `key length, key, flags, [dot, stamp], payload`. Its key is the encoded path, a tag for what stands
 //! there, and for a member its text. Dot and stamp are left out where they are those of the life itself.
 
+use std::ops::Range;
+
 use super::identity::{Dot, LifeId, ReplicaId};
 use super::op::Content;
 use super::path::{Path, split_segment};
@@ -121,26 +123,35 @@ impl Record<'_> {
 /// A record to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRecord {
-    pub(crate) key: Vec<u8>,
     pub(crate) dot: Dot,
     pub(crate) bytes: Vec<u8>,
+    /// Where the key stands in the bytes.
+    key: Range<usize>,
 }
 
 impl NewRecord {
     pub(crate) fn new(origin: Origin, path: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Self {
-        let mut key = Vec::with_capacity(path.len() + 1);
-        key.extend_from_slice(path);
-        match body {
-            Body::Register(_) => key.push(REGISTER),
-            Body::Marker => key.push(MARKER),
-            Body::Member(member) => {
-                key.push(MEMBER);
-                key.extend_from_slice(member.bytes());
-            }
-            Body::Accumulator(_) => key.push(ACCUMULATOR),
-        }
-        let bytes = encode(origin, &key, body, dot, hlc);
-        Self { key, dot, bytes }
+        let (tag, member): (u8, &[u8]) = match body {
+            Body::Register(_) => (REGISTER, &[]),
+            Body::Marker => (MARKER, &[]),
+            Body::Member(member) => (MEMBER, member.bytes()),
+            Body::Accumulator(_) => (ACCUMULATOR, &[]),
+        };
+        let key_len = path.len() + 1 + member.len();
+        let text_len = if let Body::Register(text) = body { text.bytes().len() } else { 0 };
+        let mut bytes = Vec::with_capacity(key_len + text_len + 24);
+        put_varint(&mut bytes, key_len as u64);
+        let start = bytes.len();
+        bytes.extend_from_slice(path);
+        bytes.push(tag);
+        bytes.extend_from_slice(member);
+        encode_rest(origin, body, dot, hlc, &mut bytes);
+        Self { dot, bytes, key: start..start + key_len }
+    }
+
+    /// Path, tag, and a member's text.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.bytes[self.key.clone()]
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -155,7 +166,7 @@ impl NewRecord {
     }
 
     pub(crate) fn order(&self) -> (&[u8], ReplicaId, u64) {
-        (&self.key, self.dot.actor, self.dot.counter)
+        (self.key(), self.dot.actor, self.dot.counter)
     }
 }
 
@@ -165,10 +176,8 @@ const HAS_COVER: u8 = 2;
 /// the segments of the path to find it.
 const HAS_MEMBER: u8 = 4;
 
-fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec<u8> {
-    let mut out = Vec::with_capacity(key.len() + 24);
-    put_varint(&mut out, key.len() as u64);
-    out.extend_from_slice(key);
+/// Appends what stands behind the key.
+fn encode_rest(origin: Origin, body: Body<'_>, dot: Dot, hlc: Hlc, out: &mut Vec<u8>) {
     let born = dot == origin.life && hlc == origin.created;
     let cover = match &body {
         Body::Accumulator(accumulator) => accumulator.cover,
@@ -178,29 +187,28 @@ fn encode(origin: Origin, key: &[u8], body: Body<'_>, dot: Dot, hlc: Hlc) -> Vec
     let member = matches!(body, Body::Member(_));
     out.push(flag(born, BORN) | flag(cover.is_some(), HAS_COVER) | flag(member, HAS_MEMBER));
     if !born {
-        put_dot(&mut out, dot);
+        put_dot(out, dot);
         out.extend_from_slice(&hlc.0.to_le_bytes());
     }
     match body {
         Body::Register(text) => {
-            put_varint(&mut out, text.bytes().len() as u64);
+            put_varint(out, text.bytes().len() as u64);
             out.extend_from_slice(text.bytes());
         }
         Body::Marker | Body::Member(_) => {}
         Body::Accumulator(accumulator) => {
-            put_varint(&mut out, accumulator.counted);
-            put_varint(&mut out, zigzag(accumulator.total));
-            put_varint(&mut out, accumulator.covered);
-            put_varint(&mut out, zigzag(accumulator.covered_total));
+            put_varint(out, accumulator.counted);
+            put_varint(out, zigzag(accumulator.total));
+            put_varint(out, accumulator.covered);
+            put_varint(out, zigzag(accumulator.covered_total));
             if let Some(cover) = cover {
-                put_dot(&mut out, cover);
+                put_dot(out, cover);
             }
         }
     }
-    out
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -208,7 +216,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_dot(out: &mut Vec<u8>, dot: Dot) {
+pub(crate) fn put_dot(out: &mut Vec<u8>, dot: Dot) {
     out.extend_from_slice(&dot.actor.0.to_le_bytes());
     put_varint(out, dot.counter);
 }
@@ -309,13 +317,15 @@ fn path_len(key: &[u8]) -> Option<usize> {
     Some(key.len() - rest.len())
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+#[inline]
+pub(crate) fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (head, tail) = rest.split_at_checked(len)?;
     *rest = tail;
     Some(head)
 }
 
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+#[inline]
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     // Nearly every length is below 128.
     if let [byte @ ..0x80, tail @ ..] = *rest {
         *rest = tail;
@@ -336,7 +346,7 @@ fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_dot(rest: &mut &[u8]) -> Option<Dot> {
+pub(crate) fn take_dot(rest: &mut &[u8]) -> Option<Dot> {
     let actor = ReplicaId(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?));
     Some(Dot { actor, counter: take_varint(rest)? })
 }
@@ -349,7 +359,7 @@ pub(crate) fn is_sound(record: &Record<'_>) -> bool {
         Body::Marker | Body::Accumulator(_) => true,
     };
     let tail_is_empty = matches!(record.body, Body::Member(_)) || record.key.len() == record.path_len + 1;
-    text_is_sound && tail_is_empty && Path::from_encoded(record.path()).is_ok()
+    text_is_sound && tail_is_empty && Path::is_encoded(record.path())
 }
 
 /// The escaped object key that starts at byte `at` of an encoded key, and where the next level starts.

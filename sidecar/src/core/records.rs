@@ -3,9 +3,8 @@
 //! A session of 300 bytes is one allocation here; a set of 100,000 members is some thousand runs of about
 //! [`RUN_BYTES`], of which an edit rewrites one. The same bytes travel in state transfers and feed the digest.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-
-use serde::{Deserialize, Serialize};
 
 use super::identity::{Dot, UNLEASED};
 use super::path::Path;
@@ -17,26 +16,74 @@ use super::time::Hlc;
 /// A run is split when it grows beyond twice this.
 const RUN_BYTES: usize = 2_048;
 
+/// Up to here the records of an object are one run, which is stored with its name; beyond it they are stored by themselves.
+pub(crate) const PACKED_BYTES_MAX: usize = 2 * RUN_BYTES;
+
+/// Records one after the other: as they are stored, or as a change has made them.
+type Run<'a> = Cow<'a, [u8]>;
+
 /// The sorted records of one life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Records {
-    runs: Runs,
+pub(crate) struct Records<'a> {
+    runs: Runs<'a>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::box_collection, reason = "many runs are rare: their header must not make every life larger")]
-enum Runs {
-    One(Box<[u8]>),
-    Many(Box<Vec<Box<[u8]>>>),
+enum Runs<'a> {
+    One(Run<'a>),
+    Many(Box<Vec<Run<'a>>>),
 }
 
-impl Default for Runs {
+impl Default for Runs<'_> {
     fn default() -> Self {
-        Self::One(Box::default())
+        Self::One(Cow::Borrowed(&[]))
     }
 }
 
-impl Records {
+impl<'a> Records<'a> {
+    /// One run of records that is known to be right.
+    pub(crate) fn packed(run: &'a [u8]) -> Self {
+        Self { runs: Runs::One(Cow::Borrowed(run)) }
+    }
+
+    /// Cuts bytes that came from elsewhere into runs; `None` where they are no records.
+    pub(crate) fn cut(bytes: &'a [u8]) -> Option<Self> {
+        // Where records end cannot depend on the origin.
+        let origin = Origin { life: UNLEASED, created: Hlc(0) };
+        let mut rest = bytes;
+        let mut split = Splitter::default();
+        let one = bytes.len() <= PACKED_BYTES_MAX;
+        while !rest.is_empty() {
+            let (record, tail) = decode(origin, rest)?;
+            if !one {
+                split.push(record.bytes);
+            }
+            rest = tail;
+        }
+        if one {
+            return Some(Self::packed(bytes));
+        }
+        let mut records = Self::default();
+        records.set_runs(split.finish());
+        Some(records)
+    }
+
+    /// The same, on its own.
+    pub(crate) fn detached(self) -> Records<'static> {
+        let detached = |run: Run<'a>| Cow::Owned(exact(run.into_owned()));
+        let runs = match self.runs {
+            Runs::One(run) => Runs::One(detached(run)),
+            Runs::Many(runs) => Runs::Many(Box::new(runs.into_iter().map(detached).collect())),
+        };
+        Records { runs }
+    }
+
+    /// Appends all records.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        self.runs().iter().for_each(|run| out.extend_from_slice(run));
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.runs().iter().all(|run| run.is_empty())
@@ -47,14 +94,14 @@ impl Records {
         self.runs().iter().map(|run| run.len()).sum()
     }
 
-    fn runs(&self) -> &[Box<[u8]>] {
+    fn runs(&self) -> &[Run<'a>] {
         match &self.runs {
             Runs::One(run) => std::slice::from_ref(run),
             Runs::Many(runs) => runs,
         }
     }
 
-    fn set_runs(&mut self, mut runs: Vec<Box<[u8]>>) {
+    fn set_runs(&mut self, mut runs: Vec<Run<'a>>) {
         runs.retain(|run| !run.is_empty());
         self.runs = match runs.len() {
             0 => Runs::default(),
@@ -69,7 +116,7 @@ impl Records {
     }
 
     /// The records whose key starts with `prefix`: with an encoded path, what stands at and below it.
-    pub(crate) fn range<'a>(&'a self, origin: Origin, prefix: &[u8]) -> impl Iterator<Item = Record<'a>> {
+    pub(crate) fn range<'s>(&'s self, origin: Origin, prefix: &[u8]) -> impl Iterator<Item = Record<'s>> {
         let start = self.run_of(origin, |record| record.key.cmp(prefix));
         self.runs()[start..]
             .iter()
@@ -139,13 +186,13 @@ impl Records {
         match &mut self.runs {
             Runs::One(run) => {
                 for (_, bytes) in replaced {
-                    *run = bytes.into_boxed_slice();
+                    *run = Cow::Owned(bytes);
                 }
             }
             Runs::Many(runs) => {
                 let emptied = replaced.iter().any(|(_, bytes)| bytes.len() < RUN_BYTES / 2);
                 for (index, bytes) in replaced {
-                    runs[index] = bytes.into_boxed_slice();
+                    runs[index] = Cow::Owned(exact(bytes));
                 }
                 if emptied {
                     let joined = join_small(std::mem::take(&mut **runs));
@@ -193,7 +240,7 @@ impl Records {
         self.set_runs(runs);
     }
 
-    fn take_runs(&mut self) -> Vec<Box<[u8]>> {
+    fn take_runs(&mut self) -> Vec<Run<'a>> {
         match std::mem::take(&mut self.runs) {
             Runs::One(run) => vec![run],
             Runs::Many(runs) => *runs,
@@ -201,7 +248,7 @@ impl Records {
     }
 
     /// Builds from records in order.
-    pub(crate) fn from_sorted<'a>(records: impl Iterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn from_sorted<'r>(records: impl Iterator<Item = &'r [u8]>) -> Self {
         let mut split = Splitter::default();
         records.for_each(|record| split.push(record));
         let mut built = Self::default();
@@ -248,12 +295,12 @@ fn merge_run(
     run: &[u8],
     new: &[NewRecord],
     replaced: &mut impl FnMut(&Record<'_>),
-) -> Vec<Box<[u8]>> {
+) -> Vec<Run<'static>> {
     let bytes = run.len() + new.iter().map(|record| record.bytes.len()).sum::<usize>();
     let mut merged = Vec::with_capacity(bytes);
     let mut rest = run;
     for record in new {
-        let (below, from) = split_before(rest, &record.key);
+        let (below, from) = split_before(rest, record.key());
         merged.extend_from_slice(below);
         rest = from;
         while let Some((old, after)) = decode(origin, rest).filter(|(old, _)| old.order() <= record.order()) {
@@ -268,7 +315,7 @@ fn merge_run(
     }
     merged.extend_from_slice(rest);
     if merged.len() <= 2 * RUN_BYTES {
-        return vec![merged.into_boxed_slice()];
+        return vec![Cow::Owned(exact(merged))];
     }
     let mut split = Splitter::default();
     RunIter { origin, rest: &merged }.for_each(|record| split.push(record.bytes));
@@ -279,7 +326,7 @@ fn merge_run(
 #[derive(Default)]
 struct Splitter {
     current: Vec<u8>,
-    done: Vec<Box<[u8]>>,
+    done: Vec<Run<'static>>,
     boundary: usize,
 }
 
@@ -288,7 +335,7 @@ impl Splitter {
         if self.current.len() + record.len() > 2 * RUN_BYTES && self.boundary > 0 {
             let tail = self.current.split_off(self.boundary);
             let full = std::mem::replace(&mut self.current, tail);
-            self.done.push(full.into_boxed_slice());
+            self.done.push(Cow::Owned(exact(full)));
             self.boundary = 0;
         }
         self.current.extend_from_slice(record);
@@ -297,51 +344,28 @@ impl Splitter {
         }
     }
 
-    fn finish(mut self) -> Vec<Box<[u8]>> {
-        self.done.push(self.current.into_boxed_slice());
+    fn finish(mut self) -> Vec<Run<'static>> {
+        self.done.push(Cow::Owned(exact(self.current)));
         self.done
     }
 }
 
+/// Without room to grow.
+fn exact(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.shrink_to_fit();
+    bytes
+}
+
 /// Joins neighbours that have become small.
-fn join_small(runs: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
-    let mut joined: Vec<Box<[u8]>> = Vec::with_capacity(runs.len());
+fn join_small(runs: Vec<Run<'_>>) -> Vec<Run<'_>> {
+    let mut joined: Vec<Run<'_>> = Vec::with_capacity(runs.len());
     for run in runs {
         match joined.last_mut() {
             Some(last) if last.len() + run.len() <= RUN_BYTES => {
-                *last = [&**last, &*run].concat().into_boxed_slice();
+                *last = Cow::Owned([&**last, &*run].concat());
             }
             _ => joined.push(run),
         }
     }
     joined
-}
-
-// As one string of bytes; `Life` checks them, since they can be read only with its origin.
-impl Serialize for Records {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.runs() {
-            [run] => serializer.serialize_bytes(run),
-            runs => serializer.serialize_bytes(&runs.concat()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Records {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = <&[u8]>::deserialize(deserializer)?;
-        // Cut at record boundaries; where these are cannot depend on the origin.
-        let origin = Origin { life: UNLEASED, created: Hlc(0) };
-        let mut rest = bytes;
-        let mut split = Splitter::default();
-        while !rest.is_empty() {
-            let (record, tail) =
-                decode(origin, rest).ok_or_else(|| serde::de::Error::custom("malformed record"))?;
-            split.push(record.bytes);
-            rest = tail;
-        }
-        let mut records = Self::default();
-        records.set_runs(split.finish());
-        Ok(records)
-    }
 }

@@ -9,7 +9,7 @@ use super::record::{Body, Record, segment_at};
 use super::value::write_string;
 
 /// Appends the JSON of a life's tree. `false` when something competes in it: nothing is appended then.
-pub(crate) fn render_plain(life: &Life, out: &mut Vec<u8>) -> bool {
+pub(crate) fn render_plain(life: &Life<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let mut writer = Writer { out, open: Vec::new(), last: &[], last_is_object: true, empty: true };
     writer.out.push(b'{');

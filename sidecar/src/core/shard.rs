@@ -7,6 +7,7 @@
 mod ended;
 mod memory;
 mod retire;
+pub(crate) use self::retire::without_dep;
 mod revisions;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use crdts::CmRDT;
 
 use self::ended::EndedLately;
-pub(crate) use self::retire::without_dep;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
@@ -32,7 +32,9 @@ use super::message::ShardDigest;
 use super::mutant::{Mutants, Rule};
 use super::object::Object;
 use super::op::{Action, Op};
+use super::packed::{NewOp, PackedOp};
 use super::read;
+use super::stored::Objects;
 use super::time::{Hlc, UnixMillis};
 
 /// Operations that may wait for others, per shard. More are dropped: comparison brings them again.
@@ -47,9 +49,9 @@ pub struct Shard {
     /// Replica ids that are forgotten, with their final sequence, where they wrote anything.
     retired: BTreeMap<ReplicaId, u64>,
     frontier: BTreeMap<ReplicaId, u64>,
-    objects: BTreeMap<ObjectId, Object>,
+    objects: Objects,
     log: Log,
-    pending: BTreeMap<(ReplicaId, u64), Arc<Op>>,
+    pending: BTreeMap<(ReplicaId, u64), NewOp>,
     /// What changed in the clock since the last own operation: the next one's `deps`.
     unnamed: BTreeMap<ReplicaId, u64>,
     ended: EndedLately,
@@ -57,7 +59,6 @@ pub struct Shard {
     clock_sum: u64,
     content_bytes: u64,
     key_bytes: u64,
-    objects_by_kind: [u64; Kind::ALL.len()],
     /// The latest stamp of any operation applied here.
     latest: Hlc,
     /// Objects that hold covered accumulators, waiting to be collected.
@@ -95,7 +96,7 @@ impl Shard {
             clock: Clock::default(),
             retired: BTreeMap::new(),
             frontier: BTreeMap::new(),
-            objects: BTreeMap::new(),
+            objects: Objects::default(),
             log: Log::default(),
             pending: BTreeMap::new(),
             unnamed: BTreeMap::new(),
@@ -104,7 +105,6 @@ impl Shard {
             clock_sum: 0,
             content_bytes: 0,
             key_bytes: 0,
-            objects_by_kind: [0; Kind::ALL.len()],
             latest: Hlc::default(),
             residue: BTreeSet::new(),
             revisions: Revisions::default(),
@@ -135,8 +135,8 @@ impl Shard {
     #[must_use]
     pub fn recomputed_digest(&self) -> ShardDigest {
         let mut content_sum = 0u128;
-        for (id, object) in &self.objects {
-            content_sum = content_sum.wrapping_add(object.sums(id.hash()).content_sum);
+        for stored in self.objects.iter() {
+            content_sum = content_sum.wrapping_add(stored.object().sums(stored.hash()).content_sum);
         }
         let clock_sum = self.clock.dots.iter().fold(0u64, |sum, (actor, counter)| {
             sum.wrapping_add(clock_hash(self.id.0, &Dot::new(*actor, *counter)))
@@ -171,10 +171,10 @@ impl Shard {
     /// Objects by kind, in the order of [`Kind::ALL`].
     #[must_use]
     pub fn objects_by_kind(&self) -> [u64; Kind::ALL.len()] {
-        self.objects_by_kind
+        self.objects.len_by_kind()
     }
 
-    /// Operations in the log and their estimated bytes.
+    /// Operations in the log and their bytes.
     #[must_use]
     pub fn log_size(&self) -> (usize, u64) {
         (self.log.len(), self.log.bytes())
@@ -217,7 +217,7 @@ impl Shard {
         self.book(&ledger);
     }
 
-    pub(crate) fn objects(&self) -> &BTreeMap<ObjectId, Object> {
+    pub(crate) fn objects(&self) -> &Objects {
         &self.objects
     }
 
@@ -240,7 +240,7 @@ impl Shard {
     /// What a reader finds.
     #[must_use]
     pub fn look_up(&self, id: &ObjectId, now: UnixMillis) -> Lookup {
-        match self.objects.get(id).map(|object| read::look_up(id.kind, object, now)) {
+        match self.objects.get(id).map(|object| read::look_up(id.kind, &object, now)) {
             None | Some(Lookup::Unknown) if self.ended.contains(id.hash()) => Lookup::Ended,
             None => Lookup::Unknown,
             Some(found) => found,
@@ -262,10 +262,10 @@ impl Shard {
         session_lifetime_millis: Option<u64>,
         write: &Write,
     ) -> Result<Composed, Refusal> {
-        let vacant = Object::default();
+        let object = self.objects.get(&write.object).unwrap_or_default();
         let object_hash = write.object.hash();
         Author {
-            object: self.objects.get(&write.object).unwrap_or(&vacant),
+            object: &object,
             object_hash,
             dot: self.next_dot(me),
             hlc,
@@ -283,28 +283,29 @@ impl Shard {
     }
 
     /// Makes the next operation of this process, applies it and logs it.
-    pub fn author(&mut self, me: ReplicaId, hlc: Hlc, object: ObjectId, action: Action) -> Arc<Op> {
+    pub fn author(&mut self, me: ReplicaId, hlc: Hlc, object: ObjectId, action: Action) -> NewOp {
         let deps = std::mem::take(&mut self.unnamed);
         let deps = deps.into_iter().filter(|(actor, _)| *actor != me).map(Dot::from).collect();
-        let op = Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action });
+        let op = NewOp::of(Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action }));
         self.apply_op(&op);
-        self.unnamed.remove(&me);
         op
     }
 
     /// Takes an operation from a peer: applies it and whatever it was holding up. Gives what was applied.
-    pub fn receive(&mut self, op: Arc<Op>) -> Vec<Arc<Op>> {
-        if self.has(&op.dot) || self.retired.contains_key(&op.dot.actor) || self.validate_op(&op).is_err() {
+    pub fn receive(&mut self, new: NewOp) -> Vec<NewOp> {
+        let op = &new.op;
+        if self.has(&op.dot) || self.retired.contains_key(&op.dot.actor) || self.validate_op(op).is_err() {
             return Vec::new();
         }
-        if !self.is_deliverable(&op) {
+        if !self.is_deliverable(op) {
             if self.pending.len() < PENDING_MAX {
-                self.pending.insert(dot_order(&op.dot), op);
+                self.pending.insert(dot_order(&op.dot), new);
             }
             return Vec::new();
         }
-        self.apply_op(&op);
-        let mut applied = vec![op];
+        self.apply_op(&new);
+        self.unnamed.insert(new.op.dot.actor, new.op.dot.counter);
+        let mut applied = vec![new];
         self.drain(&mut applied);
         applied
     }
@@ -314,23 +315,25 @@ impl Shard {
             && (op.deps.iter().all(|dot| self.has(dot)) || self.mutants.lacks(Rule::NoCausality))
     }
 
-    fn drain(&mut self, applied: &mut Vec<Arc<Op>>) {
-        loop {
+    fn drain(&mut self, applied: &mut Vec<NewOp>) {
+        while !self.pending.is_empty() {
             let clock = &self.clock;
             self.pending.retain(|(actor, counter), _| *counter > clock.get(actor));
-            let ready: Vec<Arc<Op>> =
-                self.pending.values().filter(|op| self.is_deliverable(op)).map(Arc::clone).collect();
+            let ready: Vec<NewOp> =
+                self.pending.values().filter(|new| self.is_deliverable(&new.op)).cloned().collect();
             if ready.is_empty() {
                 return;
             }
             for op in ready {
                 self.apply_op(&op);
+                self.unnamed.insert(op.op.dot.actor, op.op.dot.counter);
                 applied.push(op);
             }
         }
     }
 
-    fn apply_op(&mut self, op: &Arc<Op>) {
+    fn apply_op(&mut self, new: &NewOp) {
+        let op = &new.op;
         self.mutate(op);
         self.raise(op.dot);
         self.latest = self.latest.max(op.hlc);
@@ -343,7 +346,7 @@ impl Shard {
             }
         }
         self.frontier.insert(op.dot.actor, op.dot.counter);
-        self.log.push(Arc::clone(op));
+        self.log.push(&new.bytes);
     }
 
     fn raise(&mut self, dot: Dot) {
@@ -353,7 +356,6 @@ impl Shard {
         }
         self.clock_sum = self.clock_sum.wrapping_add(clock_hash(self.id.0, &dot));
         self.clock.dots.insert(dot.actor, dot.counter);
-        self.unnamed.insert(dot.actor, dot.counter);
     }
 
     fn mutate(&mut self, op: &Arc<Op>) {
@@ -372,26 +374,17 @@ impl Shard {
         }
     }
 
-    /// Changes one object, and keeps the count of objects right.
-    pub(crate) fn change<R>(&mut self, id: &ObjectId, change: impl FnOnce(&mut Object, Mutants) -> R) -> R {
-        let kind = id.kind as usize;
+    /// Changes one object, and keeps the bytes of keys right.
+    pub(crate) fn change<R>(
+        &mut self,
+        id: &ObjectId,
+        change: impl FnOnce(&mut Object<'_>, Mutants) -> R,
+    ) -> R {
         self.revisions.changed(id.hash());
-        if let Some(object) = self.objects.get_mut(id) {
-            let result = change(object, self.mutants);
-            if object.is_vacant() {
-                self.objects.remove(id);
-                self.objects_by_kind[kind] -= 1;
-                self.key_bytes -= id.key.len() as u64;
-            }
-            return result;
-        }
-        let mut object = Object::default();
-        let result = change(&mut object, self.mutants);
-        if !object.is_vacant() {
-            self.objects.insert(id.clone(), object);
-            self.objects_by_kind[kind] += 1;
-            self.key_bytes += id.key.len() as u64;
-        }
+        let (before, mutants) = (self.objects.len(), self.mutants);
+        let result = self.objects.change(id, |object| change(object, mutants));
+        let more = self.objects.len() as i64 - before as i64;
+        self.key_bytes = self.key_bytes.saturating_add_signed(more * id.key.len() as i64);
         result
     }
 
@@ -402,13 +395,20 @@ impl Shard {
 
     /// Operations that `clock` lacks, oldest first; `None` when the log does not reach back.
     #[must_use]
-    pub fn missing(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
+    pub fn missing(&self, clock: &Clock) -> Option<Vec<PackedOp>> {
         self.log.missing(&self.clock, clock)
+    }
+
+    /// The same, read.
+    #[must_use]
+    pub fn missing_ops(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
+        let missing = self.missing(clock)?;
+        Some(missing.into_iter().filter_map(PackedOp::open).map(|new| new.op).collect())
     }
 
     /// Drops the oldest operations of the log until it fits, and then those for which `unneeded` says so.
     pub fn truncate_log(&mut self, bytes_max: u64, unneeded: impl Fn(&Dot) -> bool) {
-        while self.log.bytes() > bytes_max || self.log.front().is_some_and(|op| unneeded(&op.dot)) {
+        while self.log.bytes() > bytes_max || self.log.front().is_some_and(|dot| unneeded(&dot)) {
             self.log.pop_front();
         }
     }
@@ -424,7 +424,7 @@ impl CmRDT for Shard {
     }
 
     fn apply(&mut self, op: Self::Op) {
-        self.receive(op);
+        self.receive(NewOp::of(op));
     }
 }
 

@@ -4,12 +4,14 @@
 //! look at. Duplicate keys in one object are an error: RFC 8259 leaves them open, and two readers that disagree
 //! about them are a security hole.
 
-use std::borrow::Cow;
+mod walk;
+
 use std::fmt;
 
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
+
+use self::walk::Walk;
 
 /// One JSON value as minified text. Equal strings are equal values; numbers keep their spelling.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -22,8 +24,9 @@ impl JsonText {
     /// # Errors
     /// See [`BadJson`].
     pub fn parse(text: &str, depth_max: usize) -> Result<Self, BadJson> {
+        let text = check_syntax(text.as_bytes())?;
         let mut out = String::with_capacity(text.len());
-        write_canonical(check_syntax(text.as_bytes())?, depth_max, &mut out)?;
+        Walk::new(text).value(depth_max, &mut out)?;
         Ok(Self(out.into()))
     }
 
@@ -110,22 +113,7 @@ impl Tree {
     /// # Errors
     /// See [`BadJson`].
     pub fn parse(body: &[u8], depth_max: usize) -> Result<Self, BadJson> {
-        Self::from_raw(check_syntax(body)?, depth_max)
-    }
-
-    fn from_raw(raw: &str, depth_left: usize) -> Result<Self, BadJson> {
-        if !raw.starts_with('{') {
-            let mut text = String::with_capacity(raw.len());
-            write_canonical(raw, depth_left, &mut text)?;
-            return Ok(Self::Value(JsonText(text.into())));
-        }
-        let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
-        let members = unique_members(raw)?;
-        let mut object = Vec::with_capacity(members.len());
-        for (key, value) in members {
-            object.push((Box::from(key), Self::from_raw(value.get(), below)?));
-        }
-        Ok(Self::Object(object))
+        Walk::new(check_syntax(body)?).tree(depth_max)
     }
 
     /// Whether this is `null`.
@@ -172,126 +160,6 @@ impl From<serde_json::Error> for BadJson {
 
 fn check_syntax(body: &[u8]) -> Result<&str, BadJson> {
     Ok(serde_json::from_slice::<&RawValue>(body)?.get().trim())
-}
-
-type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
-
-/// The members of an object, sorted by key.
-fn unique_members(raw: &str) -> Result<Members<'_>, BadJson> {
-    let mut members = serde_json::from_str::<MembersAsWritten<'_>>(raw)?.0;
-    members.sort_by(|a, b| a.0.cmp(&b.0));
-    match members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(BadJson::DuplicateKey { key: pair[0].0.to_string() }),
-        None => Ok(members),
-    }
-}
-
-struct MembersAsWritten<'a>(Members<'a>);
-
-impl<'de> Deserialize<'de> for MembersAsWritten<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<MaybeBorrowed<'de>, &'de RawValue>()? {
-                    members.push((key.0, value));
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Collect).map(Self)
-    }
-}
-
-/// A string that is borrowed where it holds no escapes; serde's own `Cow` never borrows.
-struct MaybeBorrowed<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for MaybeBorrowed<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text).map(Self)
-    }
-}
-
-struct Elements<'a>(Vec<&'a RawValue>);
-
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Vec<&'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    elements.push(element);
-                }
-                Ok(elements)
-            }
-        }
-        deserializer.deserialize_seq(Collect).map(Self)
-    }
-}
-
-/// Appends the minified form of a value whose syntax is known to be right.
-fn write_canonical(raw: &str, depth_left: usize, out: &mut String) -> Result<(), BadJson> {
-    match raw.as_bytes().first() {
-        Some(b'{') => {
-            let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
-            let members = unique_members(raw)?;
-            out.push('{');
-            for (at, (key, value)) in members.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                push_string(&key, out);
-                out.push(':');
-                write_canonical(value.get(), below, out)?;
-            }
-            out.push('}');
-        }
-        Some(b'[') => {
-            let below = depth_left.checked_sub(1).ok_or(BadJson::TooDeep)?;
-            let elements = serde_json::from_str::<Elements<'_>>(raw)?.0;
-            out.push('[');
-            for (at, element) in elements.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                write_canonical(element.get(), below, out)?;
-            }
-            out.push(']');
-        }
-        Some(b'"') if raw.contains('\\') => push_string(&serde_json::from_str::<String>(raw)?, out),
-        _ => out.push_str(raw),
-    }
-    Ok(())
 }
 
 fn push_string(plain: &str, out: &mut String) {
@@ -342,6 +210,35 @@ mod tests {
         assert_eq!(Tree::parse(br#"{"a":[1]}"#, 1), Err(BadJson::TooDeep));
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         assert!(Tree::parse(deep.as_bytes(), 64).is_err());
+    }
+
+    #[test]
+    fn each_byte_is_looked_at_a_few_times_however_deep_it_stands() {
+        let (depth, long) = (500, " ".repeat(100_000));
+        let arrays = format!("{}1{long}{}", "[".repeat(depth), "]".repeat(depth));
+        let objects = format!("{}1{long}{}", "{\"k\":".repeat(depth), "}".repeat(depth));
+        for text in [arrays, objects] {
+            let bytes_max = 3 * text.len();
+            let mut walk = Walk::new(&text);
+            walk.value(depth, &mut String::new()).unwrap();
+            assert!(walk.visited <= bytes_max, "{} bytes of {}", walk.visited, text.len());
+            let mut walk = Walk::new(&text);
+            walk.tree(depth).unwrap();
+            assert!(walk.visited <= bytes_max, "{} bytes of {}", walk.visited, text.len());
+            // What is too deep is refused where it becomes so.
+            let mut walk = Walk::new(&text);
+            assert_eq!(walk.tree(64), Err(BadJson::TooDeep));
+            assert!(walk.visited < 2_000, "{} bytes", walk.visited);
+        }
+    }
+
+    #[test]
+    fn objects_within_arrays_are_sorted_and_unique() {
+        let text = r#"[{"b":[{"z":1,"y":{}}],"a":"\\\"","":[]},{}]"#;
+        assert_eq!(canonical(text).unwrap(), r#"[{"":[],"a":"\\\"","b":[{"y":{},"z":1}]},{}]"#);
+        assert!(
+            matches!(canonical(r#"[{"b":1,"a":2,"b":3}]"#), Err(BadJson::DuplicateKey { key }) if key == "b")
+        );
     }
 
     #[test]

@@ -15,6 +15,8 @@
 
 mod counts;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod gossip;
 mod link;
 mod replay;

@@ -18,7 +18,7 @@ use super::secure::{OpenError, StreamSecrets};
 use super::traffic::Traffic;
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::Hello;
-use crate::wire::Budget;
+use crate::wire::{Budget, Versions};
 
 /// Between two log lines of one kind about one peer.
 const QUIET: Duration = Duration::from_secs(10);
@@ -40,6 +40,7 @@ pub(super) struct Shared {
     pub(super) ours: Replica,
     pub(super) secrets: StreamSecrets,
     pub(super) faults: Arc<Faults>,
+    pub(super) versions: Versions,
     pub(super) rehearses: bool,
     pub(super) traffic: Traffic,
     pub(super) queue_bytes_max: usize,
@@ -128,7 +129,7 @@ impl Shared {
         let link = Arc::new(Link::new(self, peer.clone(), preferred, key));
         self.standing.write().insert(peer.id, Standing { link: Arc::clone(&link), task: None });
         self.traffic.opened();
-        tracing::info!(peer = %peer.node, id = %peer.id, dialled, "link up");
+        tracing::info!(peer = %peer.node, id = %peer.id, dialled, version = %introduced.version(), "link up");
         self.handler.up(hello);
         let task = tokio::spawn(keep(Arc::clone(self), introduced, link)).abort_handle();
         if let Some(standing) = self.standing.write().get_mut(&peer.id) {

@@ -17,7 +17,7 @@ use super::{receive, transmit};
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message};
 use crate::keyring::KeyId;
-use crate::wire::{self, Decoder, Incoming, WireError};
+use crate::wire::{self, Decoder, Incoming, Version, WireError};
 
 /// A handshake that takes longer has failed.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ impl LinkError {
             Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => "unsealed",
             Self::Io(_) | Self::Open(OpenError::Io(_)) => "io",
             Self::Open(OpenError::NotOurs) => "not_ours",
-            Self::Open(OpenError::OtherVersion(_)) => "unknown_version",
+            Self::Open(OpenError::OtherVersions { .. }) => "unknown_version",
             Self::Open(OpenError::OtherCluster) => "cluster",
             Self::Open(OpenError::OtherSessionIds) => "session_ids",
             Self::Open(_) => "key",
@@ -170,6 +170,13 @@ pub(super) struct Introduced {
     decoder: Decoder,
 }
 
+impl Introduced {
+    /// What both ends speak.
+    pub(super) fn version(&self) -> Version {
+        self.writer.format().version
+    }
+}
+
 /// Exchanges keys and names. Who accepts speaks last, so that whoever dialled knows that it is welcome.
 pub(super) async fn introduce(
     shared: &Shared,
@@ -178,8 +185,8 @@ pub(super) async fn introduce(
 ) -> Result<Introduced, LinkError> {
     stream.set_nodelay(true)?;
     let handshake = async {
-        let (reader, writer, key) = secure::open(stream, &shared.secrets, dialled).await?;
-        let decoder = Decoder::with_limit(reader.guard(), wire::FRAME_BYTES_MAX).share(&shared.unpacking);
+        let (reader, writer, key) = secure::open(stream, &shared.secrets, shared.versions, dialled).await?;
+        let decoder = Decoder::with_limit(reader.format(), wire::FRAME_BYTES_MAX).share(&shared.unpacking);
         let mut ends = Ends { reader, writer, decoder };
         match ends.exchange(shared, dialled).await {
             Ok(hello) => Ok((hello, ends, key)),
@@ -218,7 +225,7 @@ impl Ends {
     async fn say_hello(&mut self, shared: &Shared) -> Result<(), LinkError> {
         let mut bytes = Vec::new();
         // A hello is short.
-        let _ = wire::encode(&Message::Hello(shared.handler.hello()), self.writer.guard(), &mut bytes);
+        let _ = wire::encode(&Message::Hello(shared.handler.hello()), self.writer.format(), &mut bytes);
         Ok(self.writer.write(&bytes).await?)
     }
 
@@ -248,7 +255,7 @@ impl Ends {
         let part = async {
             if let Some(words) = &words {
                 let mut bytes = Vec::new();
-                wire::encode_refusal(words, self.writer.guard(), &mut bytes);
+                wire::encode_refusal(words, self.writer.format(), &mut bytes);
                 if self.writer.write(&bytes).await.is_err() {
                     return;
                 }

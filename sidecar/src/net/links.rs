@@ -20,7 +20,7 @@ use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
-use crate::wire::{Budget, MESSAGE_BYTES_MAX};
+use crate::wire::{Budget, MESSAGE_BYTES_MAX, Versions};
 
 /// Bytes of large messages in the making, over all links: two of the largest.
 const UNPACKING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
@@ -50,6 +50,8 @@ pub struct LinkSettings {
     pub secrets: StreamSecrets,
     /// Bytes that may wait on one link.
     pub queue_bytes_max: usize,
+    /// What this node speaks.
+    pub versions: Versions,
     /// Failures may be rehearsed.
     pub rehearses: bool,
 }
@@ -91,6 +93,7 @@ impl Links {
             handler,
             secrets: settings.secrets.clone(),
             faults,
+            versions: settings.versions,
             rehearses: settings.rehearses,
             traffic: Traffic::default(),
             queue_bytes_max: settings.queue_bytes_max,

@@ -1,7 +1,7 @@
 //! The bytes of one stream: as they are, or inside Noise.
 //!
-//! Both sides begin with six bytes: who we are, which version, and whether there is a key. So a node with a key and
-//! one without can tell each other what is wrong. With a cluster key `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`
+//! Both sides begin with six bytes: who we are, which versions of the protocol we speak, and whether there is a key. So
+//! nodes that cannot talk can say why. Of the versions the newest that both speak counts. With a cluster key `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`
 //! follows: both sides prove that they have the key, and fresh Diffie-Hellman keys give forward secrecy. Who dials uses
 //! its first key; who answers tries all that it accepts. The first message carries, sealed, what stands for the
 //! cluster's name and for the way in which session ids are stored: who has the key and belongs elsewhere is told so
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::keyring::{KeyId, KeyRing};
-use crate::wire::Guard;
+use crate::wire::{Format, Guard, Version, Versions};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"sidetalk stream 1";
@@ -33,7 +33,6 @@ const HANDSHAKE_BYTES_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 
 const MAGIC: [u8; 4] = *b"sdtk";
-const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const KEYED: u8 = 1;
 
@@ -78,7 +77,11 @@ pub(super) enum OpenError {
     Io(io::Error),
     /// Whoever is there does not speak this protocol.
     NotOurs,
-    OtherVersion(u8),
+    /// No version is spoken by both.
+    OtherVersions {
+        theirs: Versions,
+        ours: Versions,
+    },
     /// The peer has a key and this node has none.
     PeerKeyed,
     /// This node has a key and the peer has none.
@@ -93,7 +96,10 @@ impl fmt::Display for OpenError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::NotOurs => f.write_str("whoever is there is no Sidetalk node"),
-            Self::OtherVersion(version) => write!(f, "it speaks version {version} of the stream"),
+            Self::OtherVersions { theirs, ours } => write!(
+                f,
+                "it speaks {theirs} of the protocol and this node {ours}: upgrade by way of a release that speaks both"
+            ),
             Self::PeerKeyed => f.write_str("it has a cluster key and this node has none"),
             Self::PeerPlain => f.write_str("it has no cluster key and this node has one"),
             Self::OtherKey => f.write_str("its cluster key is another one than this node's"),
@@ -124,25 +130,23 @@ pub(super) type Opened = (Reader, Writer, Option<KeyId>);
 pub(super) async fn open(
     stream: TcpStream,
     secrets: &StreamSecrets,
+    spoken: Versions,
     dials: bool,
 ) -> Result<Opened, OpenError> {
     let (mut read, mut write) = stream.into_split();
     let mode = if secrets.keys.is_some() { KEYED } else { PLAIN };
     let [m0, m1, m2, m3] = MAGIC;
-    write.write_all(&[m0, m1, m2, m3, VERSION, mode]).await?;
+    let ours = [m0, m1, m2, m3, spoken.byte(), mode];
+    write.write_all(&ours).await?;
     let mut theirs = [0; 6];
     read.read_exact(&mut theirs).await?;
-    match theirs {
-        [a, b, c, d, ..] if [a, b, c, d] != MAGIC => return Err(OpenError::NotOurs),
-        [.., version, _] if version != VERSION => return Err(OpenError::OtherVersion(version)),
-        [.., their_mode] if their_mode == mode => {}
-        [.., KEYED] => return Err(OpenError::PeerKeyed),
-        [.., PLAIN] => return Err(OpenError::PeerPlain),
-        _ => return Err(OpenError::NotOurs),
-    }
+    let version = judge(&ours, &theirs, spoken)?;
+    // A proof that nobody has changed them on the way.
+    let openings = if dials { [ours, theirs] } else { [theirs, ours] };
     let (noise, key) = match &secrets.keys {
         Some(keys) => {
-            let mut hands = Hands { read: &mut read, write: &mut write, buffer: [0; HANDSHAKE_BYTES_MAX] };
+            let mut hands =
+                Hands { read: &mut read, write: &mut write, openings, buffer: [0; HANDSHAKE_BYTES_MAX] };
             let (noise, key) = match dials {
                 true => hands.call(keys, secrets).await?,
                 false => hands.answer(keys, secrets).await?,
@@ -151,15 +155,39 @@ pub(super) async fn open(
         }
         None => (None, None),
     };
-    let reader =
-        Reader { stream: read, noise: noise.clone(), nonce: 0, sealed: Vec::new(), plain: Vec::new() };
-    Ok((reader, Writer { stream: write, noise, nonce: 0, sealed: Vec::new(), torn: false }, key))
+    let reader = Reader {
+        stream: read,
+        noise: noise.clone(),
+        version,
+        nonce: 0,
+        sealed: Vec::new(),
+        plain: Vec::new(),
+    };
+    Ok((reader, Writer { stream: write, noise, version, nonce: 0, sealed: Vec::new(), torn: false }, key))
+}
+
+/// The version that both ends will speak, from their first bytes.
+fn judge(ours: &[u8; 6], theirs: &[u8; 6], spoken: Versions) -> Result<Version, OpenError> {
+    let [magic @ .., versions, mode] = theirs;
+    if *magic != MAGIC {
+        return Err(OpenError::NotOurs);
+    }
+    let theirs = Versions::from_byte(*versions).ok_or(OpenError::NotOurs)?;
+    let version = spoken.common(theirs).ok_or(OpenError::OtherVersions { theirs, ours: spoken })?;
+    match *mode {
+        mode if mode == ours[5] => Ok(version),
+        KEYED => Err(OpenError::PeerKeyed),
+        PLAIN => Err(OpenError::PeerPlain),
+        _ => Err(OpenError::NotOurs),
+    }
 }
 
 /// The handshake: `-> psk, e` with our marks, `<- e, ee`.
 struct Hands<'a> {
     read: &'a mut OwnedReadHalf,
     write: &'a mut OwnedWriteHalf,
+    /// The first bytes of who dials, and of who answers.
+    openings: [[u8; 6]; 2],
     buffer: [u8; HANDSHAKE_BYTES_MAX],
 }
 
@@ -171,7 +199,7 @@ impl Hands<'_> {
     ) -> Result<(HandshakeState, KeyId), OpenError> {
         let keys = keys.keys();
         let key = keys.first().ok_or(OpenError::OtherKey)?;
-        let mut state = handshake(&key.stream, true).map_err(broken)?;
+        let mut state = handshake(&key.stream, self.openings, true).map_err(broken)?;
         self.say(&mut state, &secrets.marks()).await?;
         let (sealed, len) = self.hear().await?;
         let opened = state.read_message(&sealed[..len], &mut self.buffer);
@@ -186,7 +214,7 @@ impl Hands<'_> {
     ) -> Result<(HandshakeState, KeyId), OpenError> {
         let (sealed, len) = self.hear().await?;
         for key in keys.keys().iter() {
-            let mut state = handshake(&key.stream, false).map_err(broken)?;
+            let mut state = handshake(&key.stream, self.openings, false).map_err(broken)?;
             let Ok(said) = state.read_message(&sealed[..len], &mut self.buffer) else { continue };
             if let Err((error, refusal)) = secrets.judge(&self.buffer[..said]) {
                 self.write.write_all(&refusal.to_le_bytes()).await?;
@@ -219,24 +247,31 @@ impl Hands<'_> {
     }
 }
 
-fn handshake(key: &[u8; 32], dials: bool) -> Result<HandshakeState, snow::Error> {
-    let builder = Builder::new(PATTERN.parse()?).psk(0, key)?.prologue(PROLOGUE)?;
+fn handshake(key: &[u8; 32], openings: [[u8; 6]; 2], dials: bool) -> Result<HandshakeState, snow::Error> {
+    let prologue = [PROLOGUE, openings.as_flattened()].concat();
+    let builder = Builder::new(PATTERN.parse()?).psk(0, key)?.prologue(&prologue)?;
     if dials { builder.build_initiator() } else { builder.build_responder() }
+}
+
+/// What finds out that bytes were changed on their way.
+fn guard(sealed: bool) -> Guard {
+    if sealed { Guard::Transport } else { Guard::Checksum }
 }
 
 /// The half that receives.
 pub(super) struct Reader {
     stream: OwnedReadHalf,
     noise: Option<Arc<StatelessTransportState>>,
+    version: Version,
     nonce: u64,
     sealed: Vec<u8>,
     plain: Vec<u8>,
 }
 
 impl Reader {
-    /// What finds out that bytes were changed on their way.
-    pub(super) fn guard(&self) -> Guard {
-        if self.noise.is_some() { Guard::Transport } else { Guard::Checksum }
+    /// How messages stand on it.
+    pub(super) fn format(&self) -> Format {
+        Format { version: self.version, guard: guard(self.noise.is_some()) }
     }
 
     /// The next bytes; none at the end of the stream. Dropping the future loses nothing.
@@ -291,15 +326,16 @@ impl Reader {
 pub(super) struct Writer {
     stream: OwnedWriteHalf,
     noise: Option<Arc<StatelessTransportState>>,
+    version: Version,
     nonce: u64,
     sealed: Vec<u8>,
     torn: bool,
 }
 
 impl Writer {
-    /// What finds out that bytes were changed on their way.
-    pub(super) fn guard(&self) -> Guard {
-        if self.noise.is_some() { Guard::Transport } else { Guard::Checksum }
+    /// How messages stand on it.
+    pub(super) fn format(&self) -> Format {
+        Format { version: self.version, guard: guard(self.noise.is_some()) }
     }
 
     /// Whether a write was given up half-way: nothing more can be said on this stream.

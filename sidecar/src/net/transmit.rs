@@ -11,7 +11,7 @@ use super::link::{Link, LinkError};
 use super::queue::Queued;
 use super::secure::Writer;
 use crate::core::message::Message;
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::wire;
 
 /// Where nothing goes for so long, a keepalive does: silence means that the link is dead.
@@ -49,13 +49,22 @@ struct Batch<'a> {
     bytes: Vec<u8>,
     messages: usize,
     /// Operations of messages that came one after the other, to go as one.
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     ops_bytes: usize,
 }
 
 impl Batch<'_> {
     async fn send(&mut self, messages: Vec<Queued>) -> io::Result<()> {
+        let version = self.writer.format().version;
         for Queued { message, not_before, bytes } in messages {
+            let message = match version.carries(&message) {
+                true => message,
+                // Its sender knows that not everybody hears this.
+                false => match message.unsealed() {
+                    Some(plain) => Arc::new(plain),
+                    None => continue,
+                },
+            };
             if let Some(due) = not_before {
                 self.hold_back(due).await?;
             }
@@ -91,7 +100,7 @@ impl Batch<'_> {
     }
 
     async fn keep_alive(&mut self) -> io::Result<()> {
-        wire::encode_keepalive(self.writer.guard(), &mut self.bytes);
+        wire::encode_keepalive(self.writer.format(), &mut self.bytes);
         self.flush().await
     }
 
@@ -104,7 +113,7 @@ impl Batch<'_> {
     }
 
     fn encode(&mut self, message: &Message) {
-        if let Err(error) = wire::encode(message, self.writer.guard(), &mut self.bytes) {
+        if let Err(error) = wire::encode(message, self.writer.format(), &mut self.bytes) {
             let node = &self.link.peer.node;
             self.shared.complain("too_long", node, &format!("{node} cannot be told everything: {error}"));
         }

@@ -17,7 +17,7 @@ use crate::core::command::{Wait, WaitId, Waited};
 use crate::core::identity::{Clock, ShardId};
 use crate::core::message::{Message, PeerId};
 use crate::core::node::{DiskHealth, Dropped, Input, Node, Output, SavedNode, UnsavedShard};
-use crate::core::time::{MonoMicros, Now};
+use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::storage::{Disk, Worker};
 
 /// Where messages go.
@@ -210,8 +210,8 @@ impl Disk for Driver {
         self.change(|node, _| (node.take_unsaved(images), node.saved_node()))
     }
 
-    fn saved(&self, shards: Vec<(ShardId, Clock)>) {
-        self.input(Input::Saved(shards));
+    fn saved(&self, shards: Vec<(ShardId, Clock)>, time: UnixMillis) {
+        self.input(Input::Saved(shards, time));
     }
 
     fn not_saved(&self, shards: Vec<ShardId>, health: DiskHealth) {

@@ -6,6 +6,7 @@
 mod alarms;
 mod chaos;
 mod clocks;
+mod drain;
 mod driver;
 mod handler;
 mod port;
@@ -18,5 +19,6 @@ mod socket_file;
 mod tests;
 
 pub use clocks::Clocks;
+pub use drain::Drained;
 pub use driver::{Driver, Outlet};
 pub use serve::{Bound, ServeError};

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::chaos::{GossipWeather, Rehearsal};
 use super::clocks::Clocks;
+use super::drain::{Drain, Drained};
 use super::driver::Driver;
 use super::handler::{ToDriver, ToLinks};
 use super::reload::Reload;
@@ -24,7 +25,7 @@ use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings, Listener};
 use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::node::{Dropped, HandOver, Input, Node, NodeConfig};
+use crate::core::node::{Dropped, Input, Node, NodeConfig};
 use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
@@ -32,9 +33,6 @@ use crate::storage::{self, Disk, Fsync, Store, StoreError, Worker};
 
 /// Bytes that may wait on one link.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
-
-/// Between looks at what is still to be handed over.
-const HAND_OVER_POLL: Duration = Duration::from_millis(20);
 
 /// This share of the time for draining belongs to requests; the rest is left for handing over.
 const REQUESTS_SHARE: f32 = 0.75;
@@ -126,11 +124,11 @@ impl Bound {
         self.gossip_address
     }
 
-    /// Runs until `stop` resolves, then leaves. Gives what could not be handed over.
+    /// Runs until `stop` resolves, then leaves. Gives what was handed over, and what could not be.
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<HandOver, ServeError> {
+    pub async fn run(self, stop: impl Future<Output = &'static str>) -> Result<Drained, ServeError> {
         let Self { config, api, socket_file, links: listener, gossip, api_address, gossip_address } = self;
         let clocks = Clocks::new(config.clock_offset_millis);
         let (node, store) = start_node(&config, &clocks)?;
@@ -154,7 +152,12 @@ impl Bound {
             session_ids: session_ids.as_ref().map(SessionIdHash::mark).unwrap_or_default(),
         };
         let faults = Arc::new(Faults::default());
-        let settings = LinkSettings { secrets, queue_bytes_max: QUEUE_BYTES_MAX, rehearses: config.chaos };
+        let settings = LinkSettings {
+            secrets,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            versions: config.versions,
+            rehearses: config.chaos,
+        };
         let handler = Arc::new(ToDriver(Arc::clone(&driver)));
         let links = Arc::new(Links::new(&settings, Arc::clone(&faults), handler));
         // Before anybody can come in: what is said first must not be lost.
@@ -215,7 +218,7 @@ impl Bound {
                 let at = driver.now().wall;
                 rescue(&config, at, &dropped);
                 if let (Some(directory), Some(_)) = (&config.data_dir, driver.disk()) {
-                    stop_saving(&driver, false).await;
+                    end_saving(&driver, |_| false).await;
                     set_aside(directory, at);
                 }
                 links.close(FAREWELL_MAX).await;
@@ -226,23 +229,43 @@ impl Bound {
         };
         tracing::info!(why, "stopping: no longer ready");
         let until = Instant::now() + drain;
+        let drain = Drain::begin(&driver);
         driver.input(Input::Leave);
         if close_api.send(()).is_ok() {
             // Ended with a panic or without: it has ended.
             let _ = api.await;
         }
         drop(socket_file);
-        let hand_over = wait_for_hand_over(&driver, until).await;
-        // The last commit, before anybody counts on this node no more.
-        stop_saving(&driver, true).await;
-        driver.input(Input::Farewell);
+        let drained = drain.wait(&driver, until).await;
+        if last_commit(&driver).await {
+            driver.input(Input::Farewell);
+        }
         links.close(FAREWELL_MAX).await;
         membership.leave().await;
         ticker.abort();
         reload.abort();
-        report(&hand_over);
-        Ok(hand_over)
+        drained.tell();
+        Ok(drained)
     }
+}
+
+/// Saves all there is, before anybody counts on this node no more. Gives whether it may leave: what is on the disk says
+/// whether others may have gone on without it.
+async fn last_commit(driver: &Arc<Driver>) -> bool {
+    driver.disk().is_none() || end_saving(driver, Node::would_leave).await
+}
+
+/// Saves all there is, and that this process has left or has not. Gives which.
+async fn end_saving(driver: &Arc<Driver>, leaves: fn(&Node) -> bool) -> bool {
+    let driver = Arc::clone(driver);
+    let saved = tokio::task::spawn_blocking(move || {
+        let leaves = driver.read(|node, _| leaves(node));
+        if let Some(disk) = driver.disk() {
+            disk.stop(leaves);
+        }
+        leaves
+    });
+    saved.await.unwrap_or(false)
 }
 
 async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {
@@ -257,21 +280,6 @@ async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFi
             Ok((listener.into(), Some(file), address.clone()))
         }
     }
-}
-
-/// Ends the saving with one more commit, where there is any.
-async fn stop_saving(driver: &Arc<Driver>, leaves: bool) {
-    if driver.disk().is_none() {
-        return;
-    }
-    let driver = Arc::clone(driver);
-    let _ = tokio::task::spawn_blocking(move || {
-        let left = leaves && driver.read(|node, _| node.would_leave());
-        if let Some(disk) = driver.disk() {
-            disk.stop(left);
-        }
-    })
-    .await;
 }
 
 /// The next process begins with an empty directory.
@@ -375,27 +383,4 @@ async fn start_membership(
     };
     let weather = Arc::clone(weather) as Arc<dyn membership::Weather>;
     Membership::start(settings, socket, weather, events).await.map_err(ServeError::Membership)
-}
-
-async fn wait_for_hand_over(driver: &Driver, until: Instant) -> HandOver {
-    loop {
-        let hand_over = driver.read(|node, _| node.hand_over());
-        if hand_over == HandOver::default() || Instant::now() >= until {
-            return hand_over;
-        }
-        tokio::time::sleep(HAND_OVER_POLL).await;
-    }
-}
-
-fn report(hand_over: &HandOver) {
-    if hand_over.held_by_nobody_else > 0 {
-        tracing::error!(
-            operations = hand_over.held_by_nobody_else,
-            "stopped, and no other member has reported to have some of the writes this node held"
-        );
-    } else if hand_over.peers_behind.is_empty() {
-        tracing::info!("stopped: everything was handed over");
-    } else {
-        tracing::warn!(peers = ?hand_over.peers_behind, "stopped: these peers will get the rest from others");
-    }
 }

@@ -6,6 +6,7 @@
 //! operation means, and it never holds the node's lock while it reads or writes.
 
 mod backend;
+mod backup;
 mod record;
 mod store;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::fmt;
 use std::io;
 
 pub use backend::Fsync;
+pub use backup::{Backup, backup, restore};
 pub use store::{Found, Store, set_aside};
 pub use worker::{Disk, DiskFigures, Worker};
 

@@ -14,16 +14,16 @@ use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
 use crate::core::message::{RetiredEntry, RosterEntry};
 use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::UnixMillis;
 
 /// The layout that this version writes, and the only one it reads.
 const FORMAT: u32 = 1;
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const IMAGES: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("images");
-const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const IMAGES: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("images");
+pub(super) const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
 /// Rows of operations may take this much, or half of what the images take, before shards are written anew.
 const ROWS_BYTES: u64 = 64 << 20;
@@ -31,22 +31,32 @@ const ROWS_BYTES: u64 = 64 << 20;
 /// Shards written anew with one commit.
 const IMAGES_PER_COMMIT: usize = 4;
 
+/// The file in the directory.
+pub(super) const DATABASE: &str = "sidetalk.redb";
+
 /// Pages kept in memory: everything is read once and written once.
-const CACHE_BYTES: usize = 16 << 20;
+pub(super) const CACHE_BYTES: usize = 16 << 20;
 
 /// What stands beside the shards.
 #[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    cluster: String,
-    replica: Replica,
+pub(super) struct Head {
+    pub(super) cluster: String,
+    pub(super) replica: Replica,
     lineage: u64,
     roster: Vec<RosterEntry>,
     time: UnixMillis,
     /// See [`Restored::is_current`].
-    is_current: bool,
+    pub(super) is_current: bool,
     /// The machine's boot, where nothing was synced.
     boot: Option<String>,
+    /// Heads written before there was any end here.
+    #[serde(deserialize_with = "none_before")]
     retired: Vec<RetiredEntry>,
+}
+
+fn none_before<'de, D: serde::Deserializer<'de>>(head: D) -> Result<Vec<RetiredEntry>, D::Error> {
+    // The checksum has been looked at: it is missing, not cut short.
+    Ok(Vec::deserialize(head).unwrap_or_default())
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,7 +69,7 @@ struct Image {
 #[derive(Debug, Serialize, Deserialize)]
 struct Part {
     shard: ShardId,
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     /// The digest of the shard's content with them.
     content_sum: u128,
 }
@@ -83,16 +93,13 @@ pub fn set_aside(directory: &Path, at: UnixMillis) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// The file in the directory.
-const DATABASE: &str = "sidetalk.redb";
-
 /// A directory that this process has for itself.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
     cluster: String,
     fsync: Fsync,
-    database: Option<Database>,
+    pub(super) database: Option<Arc<Database>>,
     /// Held as long as the store is.
     _lock: File,
     next_row: u64,
@@ -114,6 +121,14 @@ impl Store {
         node: &str,
         fsync: Fsync,
     ) -> Result<(Self, Found), StoreError> {
+        let mut store = Self::at(directory, fsync)?;
+        cluster.clone_into(&mut store.cluster);
+        let found = store.load(Some((cluster, node)))?;
+        Ok((store, found))
+    }
+
+    /// Opens a directory without looking into it.
+    pub(super) fn at(directory: &Path, fsync: Fsync) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)?;
         let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
         match lock.try_lock() {
@@ -123,7 +138,7 @@ impl Store {
         }
         let mut store = Self {
             directory: directory.to_owned(),
-            cluster: cluster.to_owned(),
+            cluster: String::new(),
             fsync,
             database: None,
             _lock: lock,
@@ -134,8 +149,7 @@ impl Store {
             rows_bytes: 0,
         };
         store.reopen()?;
-        let found = store.load(node)?;
-        Ok((store, found))
+        Ok(store)
     }
 
     /// Opens the database again, as it must be after a failure.
@@ -146,12 +160,17 @@ impl Store {
         let backend = Backend::new(file, self.fsync).map_err(redb::Error::from)?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        self.database = Some(builder.create_with_backend(backend).map_err(redb::Error::from)?);
+        self.database = Some(Arc::new(builder.create_with_backend(backend).map_err(redb::Error::from)?));
         Ok(())
     }
 
     fn database(&self) -> Result<&Database, StoreError> {
-        self.database.as_ref().ok_or_else(|| StoreError::Io("the database is closed".into()))
+        self.database.as_deref().ok_or_else(|| StoreError::Io("the database is closed".into()))
+    }
+
+    /// Makes a backup where somebody has asked for one.
+    pub(super) fn answer_requests(&self) {
+        super::backup::answer_requests(&self.directory, self);
     }
 
     /// Bytes of all images and rows.
@@ -160,7 +179,8 @@ impl Store {
         self.rows_bytes + self.image_bytes.iter().sum::<u64>()
     }
 
-    fn load(&mut self, node: &str) -> Result<Found, StoreError> {
+    /// Loads what is there, if it is of this cluster and node.
+    pub(super) fn load(&mut self, whose: Option<(&str, &str)>) -> Result<Found, StoreError> {
         let nothing = Found { restored: None, ops: 0 };
         let read = self.database()?.begin_read().map_err(redb::Error::from)?;
         let meta = match read.open_table(META) {
@@ -178,9 +198,8 @@ impl Store {
                 "its format is {format:?}, this version reads {FORMAT} only"
             )));
         }
-        let head: Head =
-            decode(&value("head")?.ok_or_else(|| StoreError::Damaged("there is no head".into()))?)?;
-        if head.cluster != self.cluster || head.replica.node != node {
+        let head: Head = decode(&value("head")?.ok_or_else(no_head)?)?;
+        if whose.is_some_and(|whose| whose != (head.cluster.as_str(), head.replica.node.as_str())) {
             return Err(StoreError::Foreign(format!(
                 "it is of node {:?} of cluster {:?}",
                 head.replica.node, head.cluster
@@ -214,6 +233,8 @@ impl Store {
                 self.first_row[index].get_or_insert(row);
                 sums[index] = Some(part.content_sum);
                 for op in part.ops {
+                    let op =
+                        op.open().ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
                     ops += 1;
                     shards[index].receive(op);
                 }
@@ -365,6 +386,10 @@ fn decode_images(images: &[(ShardId, Vec<u8>)]) -> Result<Vec<(ShardId, Loaded)>
         }
         Ok(all)
     })
+}
+
+pub(super) fn no_head() -> StoreError {
+    StoreError::Damaged("there is no head".into())
 }
 
 /// Names this boot of the machine: what was not synced in another may be lost.

@@ -13,19 +13,23 @@ use super::backend::Fsync;
 use super::store::Store;
 use crate::core::identity::{Clock, ShardId};
 use crate::core::node::{DiskHealth, SavedNode, UnsavedShard};
+use crate::core::time::UnixMillis;
 
 /// After a failure, between two tries.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Between commits when there is nothing to save: they save the time up to which leases may end.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// Between looks when nobody wakes it.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The node, as the thread that writes sees it. None of it waits for long.
 pub trait Disk: Send + Sync {
     /// Takes what is not saved yet.
     fn take(&self, images: &[ShardId]) -> (Vec<UnsavedShard>, SavedNode);
     /// It is on the disk.
-    fn saved(&self, shards: Vec<(ShardId, Clock)>);
+    fn saved(&self, shards: Vec<(ShardId, Clock)>, time: UnixMillis);
     /// It is not.
     fn not_saved(&self, shards: Vec<ShardId>, health: DiskHealth);
 }
@@ -113,6 +117,8 @@ struct Writer {
 impl Writer {
     fn run(&mut self, orders: &Receiver<Order>, interval: Duration) {
         let mut begun = Instant::now() - interval;
+        let mut looked = begun;
+        let mut committed = begun;
         loop {
             let patience = if self.failed { RETRY } else { IDLE };
             let left = match orders.recv_timeout(patience) {
@@ -125,10 +131,18 @@ impl Writer {
                 self.commit(true, !left);
                 return;
             }
+            if looked.elapsed() >= IDLE {
+                looked = Instant::now();
+                self.store.answer_requests();
+            }
             // What comes meanwhile goes with it.
             std::thread::sleep((begun + interval).saturating_duration_since(Instant::now()));
             begun = Instant::now();
-            while self.commit(false, true) && interval.is_zero() {}
+            let beat = committed.elapsed() >= BEAT;
+            if beat {
+                committed = begun;
+            }
+            while self.commit(beat, true) && interval.is_zero() {}
         }
     }
 
@@ -152,7 +166,7 @@ impl Writer {
                 self.figures.bytes.store(self.store.bytes(), Ordering::Relaxed);
                 self.recovered();
                 let more = !clocks.is_empty();
-                self.node.saved(clocks);
+                self.node.saved(clocks, node.time);
                 more
             }
             Err(error) => {

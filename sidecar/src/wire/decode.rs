@@ -1,11 +1,13 @@
 //! From bytes, as they come, to messages.
 
+use bytes::Bytes;
+
 use super::budget::{Budget, Room};
 use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
-    CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
-    PREFIX_BYTES, REFUSAL, VERSION, WireError, checksum,
+    CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Format, Guard, Incoming, MESSAGE_BYTES_MAX, MORE,
+    PREFIX_BYTES, REFUSAL, Version, WireError, bulk, checksum,
 };
 use crate::core::message::Message;
 
@@ -20,28 +22,28 @@ pub struct Decoder {
     /// The flags of those frames, the last one's `MORE` left out.
     flags: Option<u8>,
     message_bytes_max: usize,
-    guard: Guard,
+    format: Format,
     failed: Option<WireError>,
     room: Room,
 }
 
 impl Decoder {
-    /// A decoder of a stream under this guard.
+    /// A decoder of a stream of this format.
     #[must_use]
-    pub fn new(guard: Guard) -> Self {
-        Self::with_limit(guard, MESSAGE_BYTES_MAX)
+    pub fn new(format: impl Into<Format>) -> Self {
+        Self::with_limit(format, MESSAGE_BYTES_MAX)
     }
 
     /// A decoder that refuses messages above this many bytes.
     #[must_use]
-    pub fn with_limit(guard: Guard, message_bytes_max: usize) -> Self {
+    pub fn with_limit(format: impl Into<Format>, message_bytes_max: usize) -> Self {
         Self {
             buffer: Vec::new(),
             read: 0,
             parts: Vec::new(),
             flags: None,
             message_bytes_max,
-            guard,
+            format: format.into(),
             failed: None,
             room: Room::of(&Budget::new(usize::MAX)),
         }
@@ -82,7 +84,7 @@ impl Decoder {
         }
         self.step().inspect_err(|error| {
             self.failed = Some(*error);
-            self.buffer = Vec::new();
+            (self.buffer, self.read) = (Vec::new(), 0);
             self.parts = Vec::new();
             self.room.hold(0);
         })
@@ -107,7 +109,7 @@ impl Decoder {
                 return Ok(None);
             };
             let [l0, l1, l2, l3, head] = *prefix;
-            if head >> 4 != VERSION {
+            if head >> 4 != self.format.version.number() {
                 return Err(WireError::UnknownVersion(head >> 4));
             }
             let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
@@ -116,7 +118,7 @@ impl Decoder {
                 return Err(WireError::Oversized);
             }
             let Some(stored) = rest.get(..stored_len) else { return Ok(None) };
-            let payload = guarded(head, stored, self.guard)?;
+            let payload = guarded(head, stored, self.format.guard)?;
             if payload.len() > FRAME_BYTES_MAX {
                 return Err(WireError::Oversized);
             }
@@ -128,7 +130,8 @@ impl Decoder {
                 // A keepalive; a message is never empty.
                 (true, true) if flags == 0 => continue,
                 (true, _) => {
-                    let opened = open(flags, payload, self.message_bytes_max, &mut self.room);
+                    let version = self.format.version;
+                    let opened = open(version, flags, payload, self.message_bytes_max, &mut self.room);
                     self.room.hold(0);
                     return opened.map(Some);
                 }
@@ -149,7 +152,7 @@ impl Decoder {
             }
             self.flags = None;
             let whole = std::mem::take(&mut self.parts);
-            let opened = open(flags, &whole, self.message_bytes_max, &mut self.room);
+            let opened = open(self.format.version, flags, &whole, self.message_bytes_max, &mut self.room);
             self.room.hold(0);
             return opened.map(Some);
         }
@@ -172,7 +175,13 @@ fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
     if known && refusal_alone && goes_on { Ok(()) } else { Err(WireError::BadFrame) }
 }
 
-fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) -> Result<Incoming, WireError> {
+fn open(
+    version: Version,
+    flags: u8,
+    payload: &[u8],
+    message_bytes_max: usize,
+    room: &mut Room,
+) -> Result<Incoming, WireError> {
     if flags & REFUSAL != 0 {
         let text = &payload[..payload.len().min(REFUSAL_BYTES_MAX)];
         // It goes to a log: one line, nothing that moves a cursor.
@@ -180,7 +189,10 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Ok(Incoming::Refusal(String::from_utf8_lossy(text).chars().map(printable).collect()));
     }
     if flags & COMPRESSED == 0 {
-        return message(payload);
+        return match bulk::is_ops(payload) {
+            true => ops_message(Bytes::copy_from_slice(payload)),
+            false => message(version, payload),
+        };
     }
     let (size, rest) = lz4_flex::block::uncompressed_size(payload).map_err(|_| WireError::BadCompression)?;
     // lz4 shrinks to no less than 1 part in 255.
@@ -191,12 +203,21 @@ fn open(flags: u8, payload: &[u8], message_bytes_max: usize, room: &mut Room) ->
         return Err(WireError::NoRoom);
     }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
-    message(&plain)
+    if bulk::is_ops(&plain) { ops_message(plain.into()) } else { message(version, &plain) }
 }
 
-fn message(bytes: &[u8]) -> Result<Incoming, WireError> {
+fn ops_message(bytes: Bytes) -> Result<Incoming, WireError> {
+    let message = bulk::read(bytes).ok_or(WireError::Malformed)?;
+    validate(&message)?;
+    Ok(Incoming::Message(Box::new(message)))
+}
+
+fn message(version: Version, bytes: &[u8]) -> Result<Incoming, WireError> {
     match postcard::take_from_bytes::<Message>(bytes) {
         Ok((message, [])) => {
+            if !version.carries(&message) {
+                return Err(WireError::Forbidden("a message that the version agreed on does not have"));
+            }
             validate(&message)?;
             Ok(Incoming::Message(Box::new(message)))
         }

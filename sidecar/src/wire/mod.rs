@@ -13,11 +13,13 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod budget;
+mod bulk;
 mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod version;
 
 use std::fmt;
 
@@ -25,11 +27,9 @@ pub use budget::Budget;
 pub use decode::Decoder;
 pub use encode::{TooLong, encode, encode_keepalive, encode_refusal};
 pub use validate::{NAME_BYTES_MAX, is_name};
+pub use version::{Format, Version, Versions};
 
 use crate::core::message::Message;
-
-/// The version this build speaks.
-pub const VERSION: u8 = 1;
 
 /// Bytes of a frame's payload, at most.
 pub const FRAME_BYTES_MAX: usize = 256 << 10;
@@ -81,7 +81,7 @@ pub enum Incoming {
 /// Why bytes are not a message. The stream they came from cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireError {
-    /// Another version of the protocol, or no protocol of ours.
+    /// Another version of the protocol than was agreed on, or no protocol of ours.
     UnknownVersion(u8),
     /// A frame or a message above the limit.
     Oversized,
@@ -123,7 +123,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownVersion(version) => {
-                write!(f, "the peer speaks version {version} of the protocol, this node speaks {VERSION}")
+                write!(f, "a frame of version {version} of the protocol, which was not agreed on")
             }
             Self::Oversized => {
                 write!(f, "a frame above {FRAME_BYTES_MAX} or a message above {MESSAGE_BYTES_MAX} bytes")

@@ -1,12 +1,10 @@
 //! What the types do not forbid, and no honest node sends: it would break an invariant of the core later, or spoil
 //! a log line.
 
-use std::sync::Arc;
-
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
 use crate::core::message::{Message, Missing, Sealed};
-use crate::core::op::Op;
+use crate::core::packed::PackedOp;
 use crate::core::wave::{Echo, Question, Unsettled};
 
 /// Bytes of the name of a node or a cluster, at most.
@@ -102,8 +100,9 @@ fn clock(clock: &Clock) -> Result<(), WireError> {
     clock.dots.iter().try_for_each(|(actor, counter)| dot(&Dot::new(*actor, *counter)))
 }
 
-fn ops(ops: &[Arc<Op>]) -> Result<(), WireError> {
-    ops.iter().try_for_each(|op| {
+fn ops(ops: &[PackedOp]) -> Result<(), WireError> {
+    // All have just been read.
+    ops.iter().filter_map(PackedOp::read_already).try_for_each(|op| {
         dot(&op.dot)?;
         op.deps.iter().try_for_each(dot)
     })

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{complain, read, say};
+use super::{complain, read, say, told};
 use crate::record::RunRecord;
 use crate::report::{Side, rows, verdict_of, write_compare};
 use crate::run::{UNDER_NAMES, Under, run_under};
@@ -54,10 +54,18 @@ fn one(spec: &str, seed: Option<u64>) -> Result<RunRecord, ExitCode> {
     })
 }
 
+/// What each is called beside the other: by what differs.
+fn names(records: [&RunRecord; 2]) -> [String; 2] {
+    let [a, b] = records;
+    match () {
+        () if a.system != b.system => records.map(|record| record.system.clone()),
+        () if a.scenario != b.scenario => records.map(|record| record.scenario.clone()),
+        () => ["first", "second"].map(|place| format!("{}, the {place}", a.scenario)),
+    }
+}
+
 fn tell(args: &Compare, a: &RunRecord, b: &RunRecord) -> ExitCode {
-    let same = a.system == b.system;
-    let name = |record: &RunRecord| if same { record.scenario.clone() } else { record.system.clone() };
-    let names = [name(a), name(b)];
+    let names = names([a, b]);
     let mut text = format!("  {:<76} {:>20} {:>20}\n", "", names[0], names[1]);
     for (one, other) in rows(&a.outcomes).iter().zip(rows(&b.outcomes)) {
         let _ = writeln!(text, "  {:<76} {:>20} {:>20}", one.words, one.value, other.value);
@@ -80,14 +88,9 @@ fn tell(args: &Compare, a: &RunRecord, b: &RunRecord) -> ExitCode {
         command: &command,
         story: &[],
     });
-    match write_compare(folder, [&sides[0], &sides[1]], &command) {
-        Ok(()) => {
-            say(&format!("report: {}", folder.join("index.html").display()));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(&format!("{}: {error}", folder.display()));
-            ExitCode::from(2)
-        }
+    if told(folder, "index.html", &write_compare(folder, [&sides[0], &sides[1]], &command)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
     }
 }

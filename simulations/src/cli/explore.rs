@@ -60,11 +60,11 @@ impl Report for Teller<'_> {
         } else {
             shrink(scenario, failure, SHRINK_ATTEMPTS, &mut |candidate| attempt(candidate).1)
         };
+        let file = self.args.out.join(format!("failed-{seed}.toml"));
         if let (Some(folder), (Some(record), _)) = (&self.args.report, attempt(&smaller)) {
-            let command = format!("sidetalk-sim replay failed-{seed}.toml");
+            let command = format!("sidetalk-sim replay {}", file.display());
             super::report(&folder.join(format!("seed-{seed}")), &smaller, &record, &command);
         }
-        let file = self.args.out.join(format!("failed-{seed}.toml"));
         let written = std::fs::create_dir_all(&self.args.out)
             .and_then(|()| std::fs::write(&file, replay_file(&smaller, &failure)));
         match written {
@@ -87,11 +87,11 @@ impl Report for Teller<'_> {
 }
 
 fn one_line(totals: &Totals) -> String {
-    let Totals { seeds, virtual_s, requests, messages, failed, .. } = totals;
+    let Totals { seeds, virtual_s, requests, messages, faults, failed, .. } = totals;
     let hours = virtual_s / 3_600.0;
     let failed = failed.len();
     format!(
-        "{seeds} seeds, {hours:.2} virtual hours, {requests} requests, {messages} messages, {failed} failed"
+        "{seeds} seeds, {hours:.2} virtual hours, {requests} requests, {messages} messages, {faults} faults, {failed} failed"
     )
 }
 

@@ -117,15 +117,15 @@ fn run(path: &Path, seed: Option<u64>, story: bool, json: bool, folder: Option<&
     } else {
         say(&table::summary(&record, took_s));
     }
-    if let Some(folder) = folder {
-        let command = format!("sidetalk-sim run {} --seed {}", path.display(), scenario.seed);
-        report(folder, &scenario, &record, &command);
+    let command = format!("sidetalk-sim run {} --seed {}", path.display(), scenario.seed);
+    if folder.is_some_and(|folder| !report(folder, &scenario, &record, &command)) {
+        return ExitCode::from(2);
     }
     if record.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Writes the report of a run. The story of a broken promise comes from a second run: the same seed, the same run.
-fn report(folder: &Path, scenario: &Scenario, record: &RunRecord, command: &str) {
+/// Writes the report of a run; whether it could be written. The story of a broken promise comes from a second run: the same seed, the same run.
+fn report(folder: &Path, scenario: &Scenario, record: &RunRecord, command: &str) -> bool {
     let mut story = Vec::new();
     if !record.is_clean() {
         let mut watch = Watch { progress: None, tell: true };
@@ -134,10 +134,16 @@ fn report(folder: &Path, scenario: &Scenario, record: &RunRecord, command: &str)
         }
     }
     let side = Side { name: &record.system, record, command, story: &story };
-    match write_run(folder, &side) {
-        Ok(()) => say(&format!("report: {}", folder.join("index.html").display())),
+    told(folder, "index.html", &write_run(folder, &side))
+}
+
+/// Tells where a report is, or why it is not there.
+fn told(folder: &Path, file: &str, written: &std::io::Result<()>) -> bool {
+    match written {
+        Ok(()) => say(&format!("report: {}", folder.join(file).display())),
         Err(error) => complain(&format!("{}: {error}", folder.display())),
     }
+    written.is_ok()
 }
 
 /// The real time, which only the command line looks at.

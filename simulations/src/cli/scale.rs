@@ -1,12 +1,14 @@
 //! `scale`: the same users on clusters of different sizes: what grows with the number of nodes, and how fast.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{complain, now, say};
+use crate::report::{Size, write_growth};
 use crate::run::run;
-use crate::scenario::{ClusterSpec, FaultKind, FaultSpec, Scenario, Span, TrafficSpec};
+use crate::scenario::{ClusterSpec, FaultKind, FaultSpec, Mistake, Scenario, Span, TrafficSpec};
 
 /// The arguments of `scale`.
 #[derive(Debug, Args)]
@@ -17,6 +19,9 @@ pub(super) struct Scale {
     /// How long users use each cluster, in seconds of virtual time.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Write the table, a plot and the figures as JSON into this folder.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 /// A cluster of so many nodes, its users, and one partition: a third of the nodes for five seconds.
@@ -36,45 +41,65 @@ pub(super) fn scenario(nodes: usize, seconds: u64) -> Scenario {
 }
 
 pub(super) fn main(args: &Scale) -> ExitCode {
-    let mut clean = true;
+    let (mut clean, mut sizes) = (true, Vec::new());
     say(
-        "nodes   up after  all the same  links   bytes/s/node idle   bytes/write  objects' bytes/node  real s",
+        "nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node  KiB/node held, resident   real",
     );
-    for nodes in &args.nodes {
+    // Before the first of them takes its time.
+    let scenarios: Vec<Scenario> = args.nodes.iter().map(|nodes| scenario(*nodes, args.seconds)).collect();
+    let mistakes: Vec<Mistake> = scenarios.iter().flat_map(Scenario::mistakes).collect();
+    if !mistakes.is_empty() {
+        for Mistake { key, what, allowed, .. } in &mistakes {
+            complain(&format!("{key}: {what}; allowed: {allowed}"));
+        }
+        return ExitCode::from(2);
+    }
+    for scenario in &scenarios {
         let started = now();
-        let record = match run(&scenario(*nodes, args.seconds)) {
-            Ok(record) => record,
-            Err(mistakes) => {
-                mistakes.iter().for_each(|mistake| complain(&mistake.to_string()));
-                return ExitCode::from(2);
-            }
-        };
-        let last = record.samples.last();
-        let links = last.map_or(0, |sample| sample.nodes.iter().map(|node| node.links).sum::<u64>() / 2);
-        let content = last.map_or(0, |sample| {
-            sample
-                .nodes
-                .iter()
-                .map(|node| node.gauges.content_bytes + node.gauges.log_bytes)
-                .max()
-                .unwrap_or(0)
-        });
-        let idle = record.idle_bytes_per_link_s * links as f64 / *nodes as f64;
-        let writes = record.samples.iter().flat_map(|sample| &sample.nodes).map(|node| node.gauges.written);
-        let writes = writes.max().unwrap_or(1).max(1) * *nodes as u64;
-        say(&format!(
-            "{nodes:5} {:8.2} s {:>11} {links:7} {idle:20.0} {:13.0} {content:20} {:7.1}",
-            record.forming_s,
-            record.converged_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s")),
-            record.totals.bytes as f64 / writes as f64,
-            started.elapsed().as_secs_f64(),
-        ));
+        // The kernel counts the most from now on; where it does not, the sizes before this one were smaller.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let Ok(record) = run(scenario) else { return ExitCode::from(2) };
+        let size = Size::of(&record, started.elapsed().as_secs_f64(), resident_bytes_max());
+        say(&line(&size));
+        sizes.push(size);
         clean &= record.is_clean();
         for verdict in record.broken() {
             say(&format!("      {} broken {} times: {:?}", verdict.judge, verdict.broken, verdict.examples));
         }
+        // Written after each: the large ones take their time.
+        if args.report.as_ref().is_some_and(|folder| !write(folder, &sizes)) {
+            return ExitCode::from(2);
+        }
     }
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The most memory that this process has had, where the system tells (`VmHWM`).
+fn resident_bytes_max() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+fn write(folder: &Path, sizes: &[Size]) -> bool {
+    write_growth(folder, sizes)
+        .inspect_err(|error| complain(&format!("{}: {error}", folder.display())))
+        .is_ok()
+}
+
+fn line(size: &Size) -> String {
+    let same = size.same_after_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
+    format!(
+        "{:5} {:8} {:8.2} s {same:>13} {:18.0} {:17.0} {:14} {:9} {:4.0} s",
+        size.nodes,
+        size.links,
+        size.up_after_s,
+        size.idle_bytes_per_node_s,
+        size.write_bytes_per_node,
+        size.held_bytes_per_node / 1024,
+        size.resident_bytes_per_node.unwrap_or(0) / 1024,
+        size.real_s
+    )
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn cluster(rng: &mut Rng, nodes: usize) -> ClusterSpec {
         session_lifetime: None,
         full_mesh: if nodes > 3 && rng.below(3) == 0 { 3 } else { 32 },
         drain: Span::secs(rng.between(1, 10)),
+        disk: rng.pick(&[None, None, None, Some(Span::millis(2)), Some(Span::millis(50))]),
     }
 }
 
@@ -110,7 +111,10 @@ fn traffic(rng: &mut Rng) -> TrafficSpec {
 }
 
 fn fault(rng: &mut Rng, scenario: &Scenario) -> FaultSpec {
-    let kind = rng.pick(&FaultKind::ALL);
+    let kind = match rng.pick(&FaultKind::ALL) {
+        FaultKind::SlowDisk if scenario.cluster.disk.is_none() => FaultKind::Slow,
+        kind => kind,
+    };
     let at = Span::millis(rng.below(scenario.duration.as_millis()));
     let lasts = Span::millis(rng.pick(&[50, 500, 3_000, 8_000, 20_000, 40_000]) + rng.below(2_000));
     let mut fault = FaultSpec::new(kind, at, Some(lasts));
@@ -140,7 +144,7 @@ fn fault(rng: &mut Rng, scenario: &Scenario) -> FaultSpec {
                 fault.r#for = None;
             }
         }
-        FaultKind::Slow => fault.by = Some(Offset(rng.pick(&[5, 100, 1_500]))),
+        FaultKind::Slow | FaultKind::SlowDisk => fault.by = Some(Offset(rng.pick(&[5, 100, 1_500]))),
         FaultKind::ClockStep => {
             let by = rng.pick(&[200, 5_000, 60_000, 3_600_000]);
             fault.by = Some(Offset(if rng.below(2) == 0 { by } else { -by }));

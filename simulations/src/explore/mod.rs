@@ -53,8 +53,10 @@ pub struct Totals {
     pub virtual_s: f64,
     /// Requests of users.
     pub requests: u64,
-    /// Acknowledged writes and messages between nodes.
+    /// Messages between nodes.
     pub messages: u64,
+    /// Things that went wrong as the scenarios said.
+    pub faults: u64,
     /// How often what happened.
     pub happened: std::collections::BTreeMap<String, u64>,
     /// Seeds that broke a promise, in order.
@@ -68,6 +70,7 @@ impl Totals {
             self.virtual_s += record.virtual_s;
             self.requests += record.totals.requests;
             self.messages += record.totals.messages;
+            self.faults += record.faults.len() as u64;
             for (what, times) in &record.happened {
                 *self.happened.entry(what.clone()).or_default() += times;
             }

@@ -56,6 +56,7 @@ fn ways(scenario: &Scenario) -> Vec<Smaller> {
             Some(smaller)
         }));
     }
+    ways.push(way(|s| s.cluster.disk = None));
     ways.extend(calmer());
     ways.extend(quieter());
     ways.extend(fewer_users(scenario));

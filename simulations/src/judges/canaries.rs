@@ -49,7 +49,7 @@ fn split(seed: u64) -> Scenario {
 /// Logs that are too small for the split: whole shards are joined.
 fn joins(seed: u64) -> Scenario {
     let mut scenario = split(seed);
-    scenario.cluster.log = Bytes(64 << 10);
+    scenario.cluster.log = Bytes(4 << 10);
     scenario.traffic.mix.logout = 20;
     scenario.traffic.counters.per_second = 40;
     scenario.traffic.counters.reset = Share(150_000);
@@ -85,7 +85,7 @@ fn destroyed_stays_destroyed_misses_the_barrier() {
 
 #[test]
 fn counters_exact_misses_the_sequence_of_totals() {
-    finds("counters-exact", Rule::TotalMax, 20, joins);
+    finds("counters-exact", Rule::TotalMax, 60, joins);
 }
 
 /// A session in use on one side of a split, and by the other side's clock long over.
@@ -116,7 +116,8 @@ fn read_your_writes_misses_a_token_that_is_thrown_away() {
 /// A node whose log knows no bound.
 #[test]
 fn bounded_misses_the_bound_of_the_log() {
-    let scenario = joins(1);
+    let mut scenario = joins(1);
+    scenario.traffic.field_bytes = Bytes(2 << 10);
     let honest = Scenario { cluster: crate::scenario::ClusterSpec::default(), ..scenario };
     let tight = Scenario {
         cluster: crate::scenario::ClusterSpec { log: Bytes(0), ..honest.cluster.clone() },

@@ -35,7 +35,8 @@ impl Judge for Logins {
         let created = history.objects.get(&seen.object).and_then(|known| known.created);
         // And of one that has not met anybody yet nobody can know.
         let unmet = created.is_some_and(|id| history.write(id).by_a_loner);
-        let excused = verdict.lost_login && (seen.by_a_loner || unmet);
+        // Nor can two groups that have never met know of each other's.
+        let excused = verdict.lost_login && (seen.by_a_loner || seen.by_a_stranger || unmet);
         self.findings.check(!verdict.lost_login || excused, || {
             format!(
                 "at {} {} says of {} that it is {:?}, and it lives",

@@ -43,8 +43,8 @@ impl System for Lying {
         self.inner.start(birth, now);
     }
 
-    fn stop(&mut self, node: NodeIx) {
-        self.inner.stop(node);
+    fn stop(&mut self, node: NodeIx) -> bool {
+        self.inner.stop(node)
     }
 
     fn poll(&mut self, node: NodeIx) -> Option<Output<Message>> {

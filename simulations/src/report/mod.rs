@@ -3,6 +3,7 @@
 //! It owns how a record is shown; it never runs anything. The page needs no network and no other file.
 
 mod figures;
+mod growth;
 mod page;
 mod svg;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod words;
 use std::path::Path;
 
 pub use self::figures::{Figure, Series, Stretch, figures, lanes, versus};
+pub use self::growth::{Size, growth, growth_table, write_growth};
 pub use self::words::{Row, rows, sentence};
 use crate::record::RunRecord;
 

@@ -14,7 +14,7 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
 /// A number as an axis shows it.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let size = value.abs();
     let (value, suffix) = match size {
         _ if size >= 1e9 => (value / 1e9, "G"),
@@ -63,7 +63,8 @@ fn times(svg: &mut String, end: f64, x: impl Fn(f64) -> f64, top: f64, bottom: f
 
 /// A plot with its legend; faults are shaded.
 pub(super) fn plot(figure: &Figure, record: &RunRecord) -> String {
-    let end = end_of(record);
+    // Of two runs side by side one may be over earlier.
+    let end = figure.x.last().map_or(0.0, |last| last.max(end_of(record)));
     let values = || figure.series.iter().flat_map(|series| &series.values).copied();
     let (low, high) = values().fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
     let unit_step = step((high - low).max(1.0), 4.0);

@@ -197,3 +197,37 @@ fn names_keep_clear_of_each_other_with_any_number_of_nodes() {
         well_formed(&page::run(&side)).unwrap();
     }
 }
+
+#[test]
+fn what_grows_is_drawn_and_written() {
+    let size = |nodes: u64, same_after_s| Size {
+        nodes,
+        links: nodes * (nodes - 1) / 2,
+        up_after_s: 2.0,
+        same_after_s,
+        idle_bytes_per_node_s: 500.0 * nodes as f64,
+        write_bytes_per_node: 300.0,
+        held_bytes_per_node: 20_000,
+        clock_entries: nodes,
+        real_s: 1.0,
+        resident_bytes_per_node: (nodes > 3).then_some(1 << 20),
+    };
+    let sizes = [size(3, Some(0.05)), size(10, None), size(1_000, Some(0.0))];
+    let svg = growth(&sizes);
+    well_formed(&format!("<!DOCTYPE html>{svg}")).unwrap();
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    assert_eq!(
+        svg.matches("<circle").count(),
+        3 * 6 + 1 + 2,
+        "what is never, or nothing, has no place on such a scale"
+    );
+    let table = growth_table(&sizes);
+    assert!(
+        table.contains(
+            "| 1,000 | 499,500 | 2.00 s | 0.00 s | 500,000 | 300 | 20 KiB | 1,000 | 1 s | 1,024 KiB |"
+        ),
+        "{table}"
+    );
+    assert!(table.contains("| never |"), "{table}");
+    well_formed(&format!("<!DOCTYPE html>{}", growth(&[]))).unwrap();
+}

@@ -98,6 +98,9 @@ impl Scenario {
         if let Some(between) = &self.network.between_zones {
             found.spread("network.between_zones", between);
         }
+        if let Some(disk) = self.cluster.disk {
+            found.span("cluster.disk", disk, Span(1), Span::secs(60));
+        }
         found.span("network.silence", self.network.silence, Span::millis(100), Span::secs(600));
         let bandwidth = self.network.bandwidth.map_or(1, |bandwidth| bandwidth.0);
         found.unless(bandwidth > 0, "network.bandwidth", "nothing would ever arrive", "at least \"1B\"");
@@ -173,7 +176,10 @@ impl Scenario {
         if let Some(latency) = &fault.latency {
             found.spread(&at("latency"), latency);
         }
-        let slow = fault.kind == FaultKind::Slow && fault.by.is_some_and(|by| by.0 < 0);
+        let no_disk = fault.kind == FaultKind::SlowDisk && self.cluster.disk.is_none();
+        found.unless(!no_disk, &at("kind"), "there is no disk", "cluster.disk, or another kind");
+        let slow = matches!(fault.kind, FaultKind::Slow | FaultKind::SlowDisk)
+            && fault.by.is_some_and(|by| by.0 < 0);
         found.unless(!slow, &at("by"), "nothing is done before it is asked for", "a positive offset");
         let stuck = fault.bandwidth.is_some_and(|bandwidth| bandwidth.0 == 0);
         found.unless(!stuck, &at("bandwidth"), "nothing would ever arrive", "at least \"1B\"");

@@ -85,6 +85,8 @@ pub enum FaultKind {
     Suspend,
     /// Everything on the node takes longer.
     Slow,
+    /// What is written to the disk gets there late.
+    SlowDisk,
     /// The wall clock is set.
     ClockStep,
     /// The wall clock runs wrong.
@@ -166,7 +168,7 @@ impl FaultSpec {
 
 impl FaultKind {
     /// Every sort.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Partition,
         Self::Cut,
         Self::Isolate,
@@ -178,6 +180,7 @@ impl FaultKind {
         Self::Pause,
         Self::Suspend,
         Self::Slow,
+        Self::SlowDisk,
         Self::ClockStep,
         Self::ClockDrift,
         Self::Mistake,
@@ -198,6 +201,7 @@ impl FaultKind {
             Self::Pause => "pause",
             Self::Suspend => "suspend",
             Self::Slow => "slow",
+            Self::SlowDisk => "slow-disk",
             Self::ClockStep => "clock-step",
             Self::ClockDrift => "clock-drift",
             Self::Mistake => "mistake",
@@ -217,7 +221,7 @@ impl FaultKind {
             Self::Clog => (&["nodes"], &["for"]),
             Self::Crash | Self::Leave => (&["nodes"], &["for", "every"]),
             Self::Pause | Self::Suspend => (&["nodes", "for"], &["every"]),
-            Self::Slow => (&["nodes", "by"], &["for"]),
+            Self::Slow | Self::SlowDisk => (&["nodes", "by"], &["for"]),
             Self::ClockStep => (&["nodes", "by"], &["for"]),
             Self::ClockDrift => (&["nodes", "ppm"], &["for"]),
             Self::Mistake => (&["nodes"], &["for", "from"]),

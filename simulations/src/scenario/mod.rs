@@ -90,6 +90,10 @@ pub struct ClusterSpec {
     pub full_mesh: usize,
     /// How long a leaving node may take to hand over (`--drain-millis`).
     pub drain: Span,
+    /// Each node has a disk (`--data-dir`, `--fsync always`), and one commit to it takes this long; without, a process that
+    /// dies takes all it has with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Span>,
 }
 
 impl Default for ClusterSpec {
@@ -103,6 +107,7 @@ impl Default for ClusterSpec {
             session_lifetime: None,
             full_mesh: sidetalk::core::node::FULL_MESH_MAX,
             drain: Span::secs(10),
+            disk: None,
         }
     }
 }

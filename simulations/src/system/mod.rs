@@ -245,11 +245,24 @@ pub trait System {
     /// Its name in reports.
     fn name(&self) -> &'static str;
 
-    /// A process starts on a node, without memory.
+    /// A process starts on a node, without memory, or with what its disk holds.
     fn start(&mut self, birth: &Birth, now: Now);
 
-    /// The process of a node is gone, memory and all.
-    fn stop(&mut self, node: NodeIx);
+    /// The process of a node is gone, memory and all. Gives whether its disk was being written to.
+    fn stop(&mut self, node: NodeIx) -> bool;
+
+    /// A node's disk takes so much longer for everything from now on.
+    fn slow_disk(&mut self, _node: NodeIx, _late_micros: u64) {}
+
+    /// Whether a node's process goes on with what one before it knew, rather than without memory.
+    fn remembers(&self, _node: NodeIx) -> bool {
+        false
+    }
+
+    /// Whether a node's disk holds what a receipt names, whether a process runs there or not.
+    fn on_disk(&self, _node: NodeIx, _receipt: &Receipt) -> bool {
+        false
+    }
 
     /// Hands something in. Nothing happens on a node without a process.
     fn input(&mut self, node: NodeIx, now: Now, input: Input<Self::Message>);

@@ -95,6 +95,9 @@ pub struct Seen {
     pub is_current: bool,
     /// Whoever answered has never met the others. The world fills this in.
     pub by_a_loner: bool,
+    /// No chain of links has ever joined whoever answered and whoever created the object, or only just. The world
+    /// fills this in.
+    pub by_a_stranger: bool,
 }
 
 /// What an answer to a read said.

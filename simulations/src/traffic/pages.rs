@@ -245,6 +245,7 @@ impl Traffic {
             carried: visit.carried.clone(),
             is_current: current == Some(&visit.object),
             by_a_loner: false,
+            by_a_stranger: false,
         });
     }
 

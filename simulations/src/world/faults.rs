@@ -44,7 +44,7 @@ impl<S: System> World<S> {
                 self.count(if fault.kind == FaultKind::Clog { "clogs" } else { "links degraded" });
                 self.network.active.push(fault.clone());
             }
-            FaultKind::Slow | FaultKind::ClockStep | FaultKind::ClockDrift => {
+            FaultKind::Slow | FaultKind::SlowDisk | FaultKind::ClockStep | FaultKind::ClockDrift => {
                 self.node_fault(&fault, true);
             }
             FaultKind::Mistake => {
@@ -67,7 +67,9 @@ impl<S: System> World<S> {
         self.network.active.retain(|active| active.index != fault.index);
         self.network.flapped.remove(&index);
         match fault.kind {
-            FaultKind::Slow | FaultKind::ClockStep | FaultKind::ClockDrift => self.node_fault(&fault, false),
+            FaultKind::Slow | FaultKind::SlowDisk | FaultKind::ClockStep | FaultKind::ClockDrift => {
+                self.node_fault(&fault, false);
+            }
             FaultKind::Mistake => self.mistakes(index, false),
             _ => {}
         }
@@ -97,6 +99,10 @@ impl<S: System> World<S> {
                 FaultKind::Slow => {
                     self.seats[node].slow = if begins { by_millis.unsigned_abs() * 1_000 } else { 0 };
                     self.count(if begins { "slow nodes" } else { "slow nodes healed" });
+                }
+                FaultKind::SlowDisk => {
+                    self.system.slow_disk(node, if begins { by_millis.unsigned_abs() * 1_000 } else { 0 });
+                    self.count(if begins { "slow disks" } else { "slow disks healed" });
                 }
                 FaultKind::ClockStep => {
                     self.clocks.step(node, now, sign * by_millis);

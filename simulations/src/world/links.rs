@@ -35,13 +35,14 @@ impl<S: System> World<S> {
     fn can_link(&self, (a, b): (NodeIx, NodeIx)) -> bool {
         let (Some(one), Some(other)) = (self.seats[a].process, self.seats[b].process) else { return false };
         let known = self.membership.knows(a, other) || self.membership.knows(b, one);
+        // Where there are many, few are wanted.
         known
             && self.seats[a].runs()
             && self.seats[b].runs()
+            && (self.system.wants_link(a, other) || self.system.wants_link(b, one))
             && self.network.between(a, b).is_none()
             && self.network.is_open(a, b)
             && !self.network.is_clogged(a, b)
-            && (self.system.wants_link(a, other) || self.system.wants_link(b, one))
     }
 
     /// In a large cluster not everyone is linked with everyone, and who is changes: what is wanted is dialled, and what
@@ -85,6 +86,7 @@ impl<S: System> World<S> {
         let (me, peer) = (link.ends[end], link.ends[1 - end]);
         if self.seats[me.node].process == Some(me) {
             self.count("links made");
+            self.acquaintance.meet(self.now, me, peer);
             let established = self.seats[peer.node].loner.is_none();
             if let Some(met) = self.seats[me.node].loner.as_mut().filter(|_| established) {
                 met.get_or_insert(self.now);

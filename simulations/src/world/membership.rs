@@ -18,6 +18,8 @@ pub(super) struct Membership {
     /// Observers and nodes that are wrongly taken for dead, and by which mistake.
     mistaken: BTreeSet<(NodeIx, NodeIx, u64)>,
     mistakes: u64,
+    /// Who hears whom, as of the last time that it may have changed: it takes long to work out.
+    hearing: Vec<Option<usize>>,
     rng: Rng,
 }
 
@@ -28,6 +30,7 @@ impl Membership {
             pending: BTreeSet::new(),
             mistaken: BTreeSet::new(),
             mistakes: 0,
+            hearing: vec![None; scenario.cluster.nodes],
             rng: Rng::fork(scenario.seed, "membership", 0),
         }
     }
@@ -73,13 +76,14 @@ impl<S: System> World<S> {
         if !self.network.active.iter().any(|fault| blocks(fault.kind)) {
             return self.seats[observer].runs() && self.seats[node].runs();
         }
-        let hearing = self.hearing();
+        let hearing = &self.membership.hearing;
         hearing[node].is_some() && hearing[node] == hearing[observer]
     }
 
     /// Who can be heard has changed: those who are to hear of it will, each in its own time.
     pub(super) fn look_around(&mut self) {
         let hearing = self.hearing();
+        self.membership.hearing.clone_from(&hearing);
         for observer in 0..self.seats.len() {
             for node in 0..self.seats.len() {
                 self.look_at(&hearing, observer, node);
@@ -90,6 +94,7 @@ impl<S: System> World<S> {
     /// One node's process has started or gone.
     pub(super) fn look_around_for(&mut self, node: NodeIx) {
         let hearing = self.hearing();
+        self.membership.hearing.clone_from(&hearing);
         for other in 0..self.seats.len() {
             self.look_at(&hearing, other, node);
             self.look_at(&hearing, node, other);
@@ -175,7 +180,8 @@ impl<S: System> World<S> {
         if known {
             self.hear(observer, process, false);
         }
-        known
+        // One that stands still is no live node.
+        known && self.seats[node].runs()
     }
 
     /// The next mistake that nobody ordered.

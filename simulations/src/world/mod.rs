@@ -3,6 +3,7 @@
 //! Everything that happens is an event at a virtual time; events at one time happen in the order in which they were
 //! decided. Nothing here reads a clock or draws a number that does not come from the scenario's seed.
 
+mod acquaintance;
 mod clocks;
 mod faults;
 mod links;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sidetalk::core::time::Now;
 
+use self::acquaintance::{ACQUAINTED, Acquaintance};
 use self::clocks::Clocks;
 use self::membership::Membership;
 use self::network::{Arrival, Network};
@@ -144,9 +146,6 @@ struct Seat<M> {
     noticed: Option<&'static str>,
 }
 
-/// A process that started alone, and then met the others, takes this long to learn all they know.
-const ACQUAINTED: Micros = 10_000_000;
-
 impl<M> Seat<M> {
     /// It does not know the others yet: it found nobody when it started.
     fn is_loner(&self, now: Micros) -> bool {
@@ -167,6 +166,7 @@ pub struct World<S: System> {
     seats: Vec<Seat<S::Message>>,
     network: Network<S::Message>,
     membership: Membership,
+    acquaintance: Acquaintance,
     clocks: Clocks,
     faults: Vec<Fault>,
     traffic: Traffic,
@@ -236,6 +236,7 @@ impl<S: System> World<S> {
             now: 0,
             network: Network::new(scenario.seed),
             membership: Membership::new(scenario),
+            acquaintance: Acquaintance::default(),
             clocks: Clocks::new(scenario),
             faults,
             traffic: Traffic::new(scenario),
@@ -438,10 +439,14 @@ impl<S: System> World<S> {
             })
         });
         // At the very beginning all start together.
-        let alone = !known && self.phase != Phase::Forming && self.seats.len() > 1;
+        let alone = !known
+            && self.phase != Phase::Forming
+            && self.seats.len() > 1
+            && !self.system.remembers(process.node);
         let seat = &mut self.seats[process.node];
         seat.has_been_ready = true;
         seat.loner = alone.then_some(None);
+        self.acquaintance.serves(process);
         if alone {
             self.count("nodes that started alone");
         }
@@ -504,12 +509,18 @@ impl<S: System> World<S> {
         seat.held.clear();
         seat.armed = None;
         self.trace.note(self.now, "stop", [node as u64, process.id, 0]);
-        self.system.stop(node);
+        if self.system.stop(node) {
+            self.count("commits cut off");
+        }
         self.break_links(process, told);
         self.forget_beliefs(node);
         self.abandon(process);
         let (system, running) = (&self.system, self.running());
-        let lost = self.history.excuse(|receipt| running.iter().any(|node| system.holds(*node, receipt)));
+        let nodes = self.seats.len();
+        let lost = self.history.excuse(|receipt| {
+            running.iter().any(|node| system.holds(*node, receipt))
+                || (0..nodes).any(|node| system.on_disk(node, receipt))
+        });
         self.recorder.outcomes.lost_with_their_holders += lost;
         self.look_around_for(node);
     }

@@ -2,6 +2,7 @@
 //! happens for a while. What must hold is looked at all the way, and once more at the end.
 
 use super::{Event, Micros, Progress, Watch, World};
+use crate::history::Outcome;
 use crate::judges::End;
 use crate::record::RunRecord;
 use crate::scenario::Span;
@@ -87,10 +88,14 @@ impl<S: System> World<S> {
             Phase::Settling { since } => self.settling(since),
             Phase::Quiet { until, bytes } if self.now >= until => {
                 let links = self.network.links.len().max(1) as f64;
-                let seconds = self.scenario.quiet.as_secs();
+                let seconds = self.scenario.quiet.as_secs() / 2.0;
                 let sent = (self.recorder.bytes() - bytes) as f64;
                 self.recorder.idle_bytes_per_link_s = sent / links / seconds;
                 self.phase = Phase::Over;
+            }
+            // What was under way when all were equal is not idle talk: only the second half counts.
+            Phase::Quiet { until, .. } if self.now + self.scenario.quiet.0 / 2 < until => {
+                self.phase = Phase::Quiet { until, bytes: self.recorder.bytes() };
             }
             Phase::Using { .. } | Phase::Quiet { .. } | Phase::Over => {}
         }
@@ -233,6 +238,7 @@ impl<S: System> World<S> {
     /// The last look, and the record.
     fn finish(mut self) -> (RunRecord, Vec<String>) {
         self.happened_on_the_way();
+        self.excuse_disks_away();
         let nodes = self.running();
         let objects: Vec<_> = self.history.objects.keys().cloned().collect();
         let looks = nodes.iter().map(|node| {
@@ -249,6 +255,7 @@ impl<S: System> World<S> {
             figures: self.recorder.figures(&self.scenario, &self.history),
         };
         let verdicts = self.judges.finish(&end, &self.history, &mut self.recorder.outcomes);
+        let writes = self.history.writes().filter(|write| write.outcome == Outcome::Acknowledged).count();
         let (hash, events) = (self.trace.digest(), self.trace.events());
         let asked: Vec<&'static str> = self.faults.iter().map(|fault| fault.kind.name()).collect();
         let verdict = self.recorder.faults_happened(&asked, &self.happened, &self.scenario);
@@ -258,10 +265,22 @@ impl<S: System> World<S> {
         record.trace_hash = format!("{hash:016x}");
         record.totals.events = events;
         record.totals.requests = self.requests.count;
+        record.totals.writes = writes as u64;
         record.verdicts = verdicts;
         record.verdicts.push(verdict);
         record.happened = self.happened.iter().map(|(what, times)| ((*what).to_owned(), *times)).collect();
         (record, self.trace.take_story())
+    }
+
+    /// What is only on the disk of a node that never came back has not been lost, and cannot be seen.
+    fn excuse_disks_away(&mut self) {
+        let (system, running) = (&self.system, self.running());
+        let away = |node: &NodeIx| !running.contains(node);
+        let away: Vec<NodeIx> = (0..self.seats.len()).filter(away).collect();
+        self.history.excuse(|receipt| {
+            running.iter().any(|node| system.holds(*node, receipt))
+                || !away.iter().any(|node| system.on_disk(*node, receipt))
+        });
     }
 
     fn happened_on_the_way(&mut self) {

@@ -6,49 +6,35 @@ use std::collections::BinaryHeap;
 /// Virtual time since the beginning, in microseconds.
 pub type Micros = u64;
 
-struct Entry<E> {
-    at: Micros,
-    number: u64,
-    event: E,
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
-/// The events to come.
+/// The events to come. They lie still while their times are put in order: many are large.
 pub(super) struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+    /// When, the how manieth that was decided, and where it lies.
+    order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
     number: u64,
+    events: Vec<Option<E>>,
+    /// Places where nothing lies.
+    free: Vec<usize>,
 }
 
 impl<E> Queue<E> {
     pub(super) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), number: 0 }
+        Self { order: BinaryHeap::new(), number: 0, events: Vec::new(), free: Vec::new() }
     }
 
     pub(super) fn at(&mut self, at: Micros, event: E) {
         self.number += 1;
-        self.heap.push(Reverse(Entry { at, number: self.number, event }));
+        let place = self.free.pop().unwrap_or(self.events.len());
+        if place == self.events.len() {
+            self.events.push(Some(event));
+        } else {
+            self.events[place] = Some(event);
+        }
+        self.order.push(Reverse((at, self.number, place)));
     }
 
     pub(super) fn pop(&mut self) -> Option<(Micros, E)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.free.push(place);
+        self.events[place].take().map(|event| (at, event))
     }
 }

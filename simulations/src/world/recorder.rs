@@ -228,6 +228,7 @@ impl<M> Recorder<M> {
                 "pause" => &["pauses"],
                 "suspend" => &["suspensions"],
                 "slow" => &["slow nodes"],
+                "slow-disk" => &["slow disks"],
                 "clock-step" => &["clocks stepped"],
                 "clock-drift" => &["clocks drifting"],
                 _ => &["live nodes taken for dead"],

@@ -6,7 +6,7 @@ use super::{Event, Micros, World};
 use crate::rng::Rng;
 use crate::scenario::{Balancer, Scenario};
 use crate::system::{Answer, Input, NodeIx, Process, Request, RequestId, System, What, WriteId};
-use crate::traffic::{Call, Desk, Order, VisitId};
+use crate::traffic::{Call, Desk, Order, Seen, VisitId};
 
 /// A request that has no answer yet.
 struct Open {
@@ -77,6 +77,7 @@ impl<S: System> World<S> {
         self.history.clock_spread = self.clocks.spread_millis() * 1_000;
         for mut seen in seen {
             seen.by_a_loner = self.seats[seen.by.node].is_loner(self.now);
+            seen.by_a_stranger = self.is_strange_to(&seen);
             let verdicts = self.judges.saw(&seen, &self.history);
             self.recorder.saw(&seen, &verdicts);
         }
@@ -97,6 +98,13 @@ impl<S: System> World<S> {
                 }
             }
         }
+    }
+
+    /// Whoever answered does not know whoever created what was asked for.
+    fn is_strange_to(&self, seen: &Seen) -> bool {
+        let created = self.history.objects.get(&seen.object).and_then(|known| known.created);
+        let Some(creator) = created.and_then(|id| self.history.write(id).taken_by) else { return false };
+        self.acquaintance.known_from(seen.by, creator).is_none_or(|known| self.now < known)
     }
 
     pub(super) fn call(&mut self, call: Call) {

@@ -77,9 +77,9 @@ pub(crate) fn serve() {
 
 async fn connection(stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    // The same options as Sidetalk's.
     let mut http = http1::Builder::new();
-    http.pipeline_flush(true).header_read_timeout(None);
+    // As Sidetalk's: a timer for each request is costly.
+    http.header_read_timeout(None);
     let _ = http.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 

@@ -17,10 +17,16 @@ const BATCH: usize = 500;
 
 /// Starts nodes with default settings that know each other.
 pub(crate) async fn start(count: usize) -> Vec<Node> {
+    start_with(count, &[]).await
+}
+
+/// The same with further arguments.
+pub(crate) async fn start_with(count: usize, arguments: &[&str]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     for index in 0..count {
         let joins = nodes.iter().flat_map(|node| ["--join".to_owned(), node.gossip().to_owned()]);
-        let arguments: Vec<String> = joins.collect();
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| (*argument).to_owned()).chain(joins).collect();
         nodes.push(Node::start(&format!("n{index}"), &arguments).await);
     }
     for node in &nodes {
@@ -44,7 +50,7 @@ pub(crate) fn address(node: &Node) -> SocketAddr {
 pub(crate) async fn store(node: &Node, size: Size, prefix: &str, count: usize) {
     let mut connection = Connection::http(address(node)).await;
     let session: Value = serde_json::from_str(&size.json()).expect("JSON");
-    let in_one = if size == Size::Small { BATCH } else { BATCH / 10 };
+    let in_one = if size == Size::Large { BATCH / 10 } else { BATCH };
     for start in (0..count).step_by(in_one) {
         let put = |number| json!({ "method": "PUT", "path": format!("/v1/sessions/{}", id(prefix, number)), "body": session });
         let ops: Vec<Value> = (start..count.min(start + in_one)).map(put).collect();

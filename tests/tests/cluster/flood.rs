@@ -90,6 +90,7 @@ async fn many_connections_slow_senders_huge_bodies_and_deep_json_are_survived() 
     })
     .await;
     is_healthy(&node).await;
+    println!("afterwards {} MiB", node.resident_bytes() >> 20);
     let mut one = sent(&node, b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     let mut answer = String::new();
     one.read_to_string(&mut answer).await.unwrap();

@@ -127,7 +127,7 @@ fn invented(random: &mut Random) -> Message {
 /// A megabyte that becomes a quarter of a gibibyte and then is no message, and one that only says so.
 fn bombs() -> [Vec<u8>; 2] {
     let frame = |payload: &[u8], flags: u8| {
-        let head = 0x10 | flags | 8;
+        let head = wire::Version::NEWEST.number() << 4 | flags | 8;
         let sum = (xxhash_rust::xxh3::xxh3_64_with_seed(payload, u64::from(head)) as u32).to_le_bytes();
         [&(payload.len() as u32 + 5).to_le_bytes()[..], &[head], payload, &sum].concat()
     };
@@ -144,7 +144,7 @@ fn bombs() -> [Vec<u8>; 2] {
 /// One connection: introduces itself, sends, and reads whatever comes, until one of both ends it.
 async fn attack(node: &Node, random: &mut Random, honest: &[Message], bombs: &[Vec<u8>; 2], sent: &mut u64) {
     let Ok(mut stream) = TcpStream::connect(node.gossip()).await else { return };
-    let mut bytes = b"sdtk\x01\x00".to_vec();
+    let mut bytes = [&b"sdtk"[..], &[wire::Versions::SPOKEN.byte(), 0]].concat();
     wire::encode(&hello(random.below(90) + 1), Guard::Checksum, &mut bytes).unwrap();
     let mut previous = Vec::new();
     for _ in 0..random.below(60) {

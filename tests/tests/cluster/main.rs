@@ -6,6 +6,7 @@
 mod catch_up;
 mod command_line;
 mod counters;
+mod deploys;
 mod documents;
 mod durability;
 mod flood;
@@ -21,6 +22,7 @@ mod skew;
 mod sparse;
 mod tokens;
 mod unix_socket;
+mod versions;
 mod watch;
 mod wiretap;
 

@@ -44,7 +44,11 @@ async fn at_the_limit_growth_is_refused_and_everything_else_goes_on() {
     let (taken, refused) = fill(&small, keys()).await;
     assert!(taken > 1_000 && refused > 1_000, "{taken} taken, {refused} refused");
     let grown = cluster[0].resident_bytes() - before;
-    println!("{taken} keys taken, {refused} refused; the process has grown by {} MiB", grown >> 20);
+    println!(
+        "{taken} keys taken, {refused} refused; the process has grown by {} MiB from {} MiB",
+        grown >> 20,
+        before >> 20
+    );
     assert!(grown < 4 * LIMIT, "{} MiB", grown >> 20);
     assert!(cluster[0].log().iter().any(|line| line.contains("--max-memory")));
     let figures = small.status().await.unwrap().value["figures"].clone();
@@ -74,6 +78,7 @@ async fn at_the_limit_growth_is_refused_and_everything_else_goes_on() {
         }
         batch.send().await.unwrap();
     }
+    println!("all destroyed: {} MiB", cluster[0].resident_bytes() >> 20);
     eventually("there is room again", || async { small.document("again").put(&json!({"a": 1})).await }).await;
     cluster.agree("documents/again", &json!({"a": 1})).await;
     for client in [&small, &large] {

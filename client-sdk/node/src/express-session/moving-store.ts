@@ -33,7 +33,7 @@ export class MovingStore extends SidetalkStore {
       this.moving.from.get(sid, (error, old) => {
         if (error || !old) return callback(error, null);
         // An id that has ended is used up; that is told here.
-        super.set(sid, JSON.parse(JSON.stringify(old)), (error) => {
+        super.set(sid, JSON.parse(JSON.stringify(old)), (error?: { code?: string }) => {
           if (error?.code === "session_id_used") return callback(null, null);
           if (error) return callback(error);
           super.get(sid, callback);

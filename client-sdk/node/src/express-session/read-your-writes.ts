@@ -9,7 +9,7 @@ import type session from "express-session";
 import { isToken, TokenScope } from "../scope.js";
 import { bind, type RequestContext, within } from "../session-store/context.js";
 import type { SidetalkStore } from "./store.js";
-import { hold, type Held } from "./hold.js";
+import { Held, type Hooks } from "./hold.js";
 import { type CookieAttributes, type TokenCookie, TokenCookies } from "./token-cookies.js";
 
 /** How {@link readYourWrites} behaves. */
@@ -46,65 +46,86 @@ export function readYourWrites(
   store: SidetalkStore,
   options: ReadYourWritesOptions = {},
 ): Middleware {
-  const cookies = new TokenCookies(
-    options.name ?? NAME_DEFAULT,
-    options.maxAgeSeconds ?? MAX_AGE_SECONDS_DEFAULT,
-    options.cookie ?? {},
-  );
+  const wrapper = new Wrapper(store, options);
   return function sidetalkReadYourWrites(request: WithSession, response, next) {
     // Mounted twice: the first one does it all.
     if (request.session) return next();
-    const brought = cookies.read(request.headers.cookie);
-    const scope = new TokenScope(tokensOf(brought));
-    const context: RequestContext = { scope, saving: 0, ending: false, failure: undefined, settled: undefined };
-    bind(request, context);
-    const held = hold(response, context, {
-      headers: () => cookies.write(response, scope, brought),
-      save: () => saveEarly(request, response, store),
-      failed: (error) => options.onSaveError?.(error, request),
-    });
+    const held = wrapper.hold(request, response);
     const go = (error?: unknown) => {
-      if (request.sessionStore === store) request.sessionStore = viewOf(store, context);
-      watchEnd(response, context, held);
-      within(undefined, () => next(error));
+      if (request.sessionStore === store) request.sessionStore = wrapper.viewOf(held);
+      held.watchEnd();
+      within(undefined, next, undefined, [error]);
     };
-    within(context, () => middleware(request as never, response as never, go));
+    within(held, middleware, undefined, [request as never, response as never, go]);
   };
 }
 
-function tokensOf(brought: readonly TokenCookie[]): string[] {
-  return brought.map((cookie) => cookie.token).filter(isToken);
-}
+type ViewClass = new (context: RequestContext) => SidetalkStore;
 
-/** The store as one request sees it: what the application calls through its session is this request's. */
-function viewOf(store: SidetalkStore, context: RequestContext): SidetalkStore {
-  return Object.create(store, { context: { value: context } }) as SidetalkStore;
-}
+/** What all requests share. */
+class Wrapper implements Hooks {
+  readonly #store: SidetalkStore;
+  readonly #cookies: TokenCookies;
+  readonly #onSaveError: ReadYourWritesOptions["onSaveError"];
+  /** The store as one request sees it: what the application calls through its session is this request's. */
+  readonly #View: ViewClass;
 
-/** Within `end`, express-session saves by itself. */
-function watchEnd(response: ServerResponse, context: RequestContext, held: Held): void {
-  const end = response.end as (...args: unknown[]) => ServerResponse;
-  if (end === held.end) return;
-  response.end = function sidetalkEnd(this: ServerResponse, ...args: unknown[]) {
-    context.ending = true;
-    try {
-      return within(context, () => end.apply(this, args));
-    } finally {
-      context.ending = false;
+  constructor(store: SidetalkStore, options: ReadYourWritesOptions) {
+    const { name = NAME_DEFAULT, maxAgeSeconds = MAX_AGE_SECONDS_DEFAULT, cookie = {} } = options;
+    this.#store = store;
+    this.#cookies = new TokenCookies(name, maxAgeSeconds, cookie);
+    this.#onSaveError = options.onSaveError;
+    function View(this: { context: RequestContext }, context: RequestContext) {
+      this.context = context;
     }
-  } as typeof response.end;
+    View.prototype = store;
+    this.#View = View as unknown as ViewClass;
+  }
+
+  hold(request: IncomingMessage, response: ServerResponse): Held {
+    const brought = this.#cookies.read(request.headers.cookie);
+    const held = new Held(request, response, new TokenScope(tokensOf(brought)), this);
+    bind(request, held);
+    return held;
+  }
+
+  viewOf(context: RequestContext): SidetalkStore {
+    return new this.#View(context);
+  }
+
+  headers(held: Held): void {
+    const { request, response, scope } = held;
+    // With most requests nothing was written.
+    if (scope.written.size > 0) this.#cookies.write(response, scope, this.#cookies.read(request.headers.cookie));
+  }
+
+  /** What the store knows has changed. All else is left to express-session, within its `end`. */
+  saveAtEnd({ request }: Held): void {
+    const { session } = request as WithSession;
+    if (session && this.#store._changed(session as never)) session.save();
+  }
+
+  /**
+   * Saves before the response begins, when it begins before it ends: what is streamed cannot wait for its own end.
+   * express-session sees that it was saved.
+   */
+  saveEarly({ request, response }: Held): void {
+    const { session } = request as WithSession;
+    if (!session || typeof session.save !== "function") return;
+    const changed = this.#store._changed(session as never) ?? isToBeStored(session.id, response);
+    if (changed) session.save();
+  }
+
+  failed({ request }: Held, error: Error): void {
+    this.#onSaveError?.(error, request);
+  }
 }
 
-/**
- * Saves before the response begins, when it begins before it ends: what is streamed cannot wait for its own end.
- * express-session sees that it was saved.
- */
-function saveEarly(request: WithSession, response: ServerResponse, store: SidetalkStore): void {
-  const { session } = request;
-  if (!session || typeof session.save !== "function") return;
-  const changed = store._changed(session as never) ?? isToBeStored(session.id, response);
-  if (changed) session.save();
+function tokensOf(brought: readonly TokenCookie[]): readonly string[] {
+  return brought.length === 0 ? NONE : brought.map((cookie) => cookie.token).filter(isToken);
 }
+
+const NONE: readonly string[] = [];
 
 /** A new session whose cookie goes out is one that express-session is going to store. */
 function isToBeStored(id: string, response: ServerResponse): boolean {

@@ -29,7 +29,10 @@ export class Availability {
 
   async #look(): Promise<void> {
     const ready = await this.#client.ready({ timeoutMillis: PROBE_MILLIS }).catch(() => false);
-    if (!ready) return this.#later();
+    if (!ready) {
+      this.#later();
+      return;
+    }
     this.#probe = undefined;
     this.#store.emit("connect");
   }

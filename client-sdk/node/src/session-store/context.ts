@@ -12,21 +12,23 @@ export interface RequestContext {
   ending: boolean;
   /** Why a save by the framework has failed. */
   failure: Error | undefined;
-  /** Told when no save is under way any more. */
-  settled: (() => void) | undefined;
+  /** No save is under way any more. */
+  settled(): void;
 }
 
-const contexts = new WeakMap<IncomingMessage, RequestContext>();
+// A member of the request itself: it goes when the request goes.
+const CONTEXT = Symbol("sidetalk.context");
+type Bound = IncomingMessage & { [CONTEXT]?: RequestContext };
 let current: RequestContext | undefined;
 
 /** Binds a request to its context. */
 export function bind(request: IncomingMessage, context: RequestContext): void {
-  contexts.set(request, context);
+  (request as Bound)[CONTEXT] = context;
 }
 
 /** The context of a request, if it has one. */
 export function contextOf(request: IncomingMessage | undefined): RequestContext | undefined {
-  return request === undefined ? undefined : contexts.get(request);
+  return (request as Bound | undefined)?.[CONTEXT];
 }
 
 /** The context within whose {@link within} this is called. */
@@ -35,11 +37,16 @@ export function currentContext(): RequestContext | undefined {
 }
 
 /** Calls something that calls a store's methods before it returns. */
-export function within<T>(context: RequestContext | undefined, call: () => T): T {
+export function within<This, Args extends unknown[], T>(
+  context: RequestContext | undefined,
+  call: (this: This, ...args: Args) => T,
+  self: This,
+  args: Args,
+): T {
   const before = current;
   current = context;
   try {
-    return call();
+    return call.apply(self, args);
   } finally {
     current = before;
   }

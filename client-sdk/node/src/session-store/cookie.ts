@@ -19,8 +19,8 @@ const SECONDS_MAX = 316_224_000;
 export type Stored = Record<string, unknown>;
 
 /** The part that is stored. `known` is what is stored already. */
-export function storedCookie(cookie: SessionCookie, known: Stored | undefined): Stored {
-  const all = (typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie) as Stored;
+export function storedCookie(cookie: SessionCookie | undefined, known: Stored | undefined): Stored {
+  const all = (typeof cookie?.toJSON === "function" ? cookie.toJSON() : (cookie ?? {})) as Stored;
   const stored: Stored = {};
   const age = all["originalMaxAge"];
   const hasAge = typeof age === "number";

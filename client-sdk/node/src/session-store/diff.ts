@@ -1,6 +1,7 @@
 // What a request has changed in a session, path by path.
 
 import type { Json, PathOp } from "../call.js";
+import { put as setMember } from "./snapshot.js";
 
 /** Where counters and sets stand in a session. */
 export interface Declared {
@@ -56,9 +57,7 @@ class Finder {
   objects(before: JsonObject, after: JsonObject, path: readonly string[]): JsonObject | undefined {
     let patch: JsonObject | undefined;
     const put = (key: string, value: Json) => {
-      patch ??= {};
-      // Also a key that is called __proto__.
-      Object.defineProperty(patch, key, { value, enumerable: true, configurable: true, writable: true });
+      setMember((patch ??= {}), key, value);
     };
     for (const key of Object.keys(before)) {
       if (own(after, key) === undefined) {

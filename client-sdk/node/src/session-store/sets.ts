@@ -35,7 +35,7 @@ export function takeSets(root: JsonObject, declared: Declared): PathOp[] {
   for (const [within, name, path] of each(root, declared)) {
     const members = within[name];
     if (!isMembers(members)) continue;
-    delete within[name];
+    Reflect.deleteProperty(within, name);
     for (const member of members) ops.push({ op: "add", path, member });
   }
   return ops;

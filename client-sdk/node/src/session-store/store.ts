@@ -28,6 +28,7 @@ import {
 } from "./cookie.js";
 import { type Declared, difference, pathsOf, type Difference } from "./diff.js";
 import { fillSets, takeSets } from "./sets.js";
+import { Snapshot } from "./snapshot.js";
 
 /** How a store is set up. */
 export interface StoreOptions {
@@ -86,8 +87,8 @@ type JsonObject = { [key: string]: Json };
 
 /** What is known of a session in this process. */
 interface Known {
-  /** JSON of what is stored, without the cookie, as far as this request knows. */
-  text: string;
+  /** What is stored, without the cookie, as far as this request knows. */
+  content: Snapshot;
   cookie: Stored;
   life: string;
   /** Until when it is leased, by `performance.now()`. */
@@ -108,7 +109,8 @@ const TTL_SECONDS_DEFAULT = 86_400;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
 
-const states = new WeakMap<object, State>();
+/** Leads from a session to its {@link State}. */
+const STATE = Symbol("sidetalk.state");
 
 /**
  * The store. Emits `disconnect` and `connect` with `whenDown: "skip"`, and `ended` with a session's id when a change
@@ -150,14 +152,16 @@ export class SessionStore extends EventEmitter {
   }
 
   /** Stores what has changed. */
-  set(sid: string, session: FrameworkSession, callback?: Callback): void {
+  set(sid: string, given: FrameworkSession, callback?: Callback): void {
+    const session = given as SessionData;
     const context = this._context(session);
     settle(context, callback, this._save(sid, session, context));
   }
 
   /** Extends the lease, when it hardly lasts; and stores a change of the cookie, which frameworks leave out. */
-  touch(sid: string, session: FrameworkSession, callback?: Callback): void {
-    const known = stateOf(session as SessionData)?.known;
+  touch(sid: string, given: FrameworkSession, callback?: Callback): void {
+    const session = given as SessionData;
+    const known = stateOf(session)?.known;
     if (known) {
       const changed = !sameCookie(known.cookie, storedCookie(session.cookie, known.cookie));
       const lasts = lifetimeMillis(session.cookie, this._.ttlMillis) + performance.now() <= known.deadline;
@@ -201,7 +205,7 @@ export class SessionStore extends EventEmitter {
   _changed(session: SessionData): boolean | undefined {
     const state = stateOf(session);
     if (!state?.known) return undefined;
-    return textOf(session) !== state.known.text;
+    return !new Snapshot(session).equals(state.known.content);
   }
 
   private _context(session?: SessionData): RequestContext | undefined {
@@ -232,28 +236,28 @@ export class SessionStore extends EventEmitter {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
-    const cookie = (data.cookie ?? {}) as Stored;
+    const cookie = (data.cookie as Stored | undefined) ?? {};
     const known: Known = {
-      text: textOf(data),
+      content: new Snapshot(data),
       cookie,
       life: found.life ?? "",
       deadline: performance.now() + millis,
     };
     data.cookie = loadedCookie(data.cookie, millis);
     const state: State = { known, saving: undefined };
-    states.set(data, state);
+    bindState(data, state);
     if (this.copies) data[CARRIER] = new Carrier(state);
     return data;
   }
 
   private async _save(sid: string, session: SessionData, context: RequestContext | undefined): Promise<void> {
     let state = stateOf(session);
-    if (!state) states.set(session, (state = { known: undefined, saving: undefined }));
+    if (!state) bindState(session, (state = { known: undefined, saving: undefined }));
     // A copy now: what changes while we wait belongs to the next save.
-    const text = textOf(session);
+    const content = new Snapshot(session);
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
     const before = state.saving;
-    const saving = this._saveText(sid, text, lifetime, state, session, context, before);
+    const saving = this._saveContent(sid, content, lifetime, state, session, context, before);
     const quiet = saving.catch(() => undefined);
     state.saving = quiet;
     try {
@@ -263,32 +267,36 @@ export class SessionStore extends EventEmitter {
     }
   }
 
-  private async _saveText(
+  private async _saveContent(
     sid: string,
-    text: string,
+    content: Snapshot,
     lifetime: number,
     state: State,
     session: SessionData,
     context: RequestContext | undefined,
     before: Promise<void> | undefined,
   ): Promise<void> {
-    const cookie = storedCookie(session.cookie ?? {}, state.known?.cookie);
+    const cookie = storedCookie(session.cookie, state.known?.cookie);
     if (before) await before;
     if (lifetime <= 0) return this._destroy(sid, context);
     const scope = context?.scope;
     if (!state.known) {
       const foreign = !("req" in session) && !("sessionId" in session);
-      state.known = await this._create(sid, text, cookie, lifetime, foreign, scope);
+      state.known = await this._create(sid, content, cookie, lifetime, foreign, scope);
       return;
     }
     const { known } = state;
-    if (text !== known.text || !sameCookie(known.cookie, cookie)) {
-      const [was, is] = [contentOf(known.text, known.cookie), contentOf(text, cookie)];
+    const [was, is] = known.content.differing(content);
+    if (!sameCookie(known.cookie, cookie)) {
+      was["cookie"] = jsonOf(known.cookie);
+      is["cookie"] = jsonOf(cookie);
+    }
+    if (differs(was) || differs(is)) {
       const change = difference(was, is, this._.declared);
       if (change.ops.length > 0) {
         const again = () => difference(was, is, this._.declared, true);
         const done = await this._change(sid, change, again, known.life, lifetime, scope);
-        if (done) learn(known, text, cookie, done);
+        if (done) learn(known, content, cookie, done);
         return;
       }
     }
@@ -298,14 +306,14 @@ export class SessionStore extends EventEmitter {
   /** Creates a session: only here is one made, and only under an id that has never been used. */
   private async _create(
     sid: string,
-    text: string,
+    snapshot: Snapshot,
     cookie: Stored,
     lifetime: number,
     foreign: boolean,
     scope: TokenScope | undefined,
   ): Promise<Known> {
     const path = this._path(sid);
-    const content = contentOf(text, cookie);
+    const content: JsonObject = { ...snapshot.toObject(), cookie: jsonOf(cookie) };
     const sets = takeSets(content, this._.declared);
     const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
     const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
@@ -331,9 +339,7 @@ export class SessionStore extends EventEmitter {
       const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
       done = await this._call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
     }
-    const known: Known = { text: "", cookie, life: "", deadline: 0 };
-    learn(known, text, cookie, done);
-    return known;
+    return { content: snapshot, cookie, life: done.life ?? "", deadline: deadlineOf(done) };
   }
 
   /** Sends a difference. Nothing when the session has ended. */
@@ -362,7 +368,8 @@ export class SessionStore extends EventEmitter {
         const again: Draft = { ...draft, body: JSON.stringify(anew().ops) };
         return await this._call(again, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
       }
-      return this._unlessEnded(sid, error);
+      this._unlessEnded(sid, error);
+      return;
     }
   }
 
@@ -490,31 +497,33 @@ class Carrier {
 
 /** Binds what a framework has made of loaded data to the data's state. */
 export function follow(session: object, data: object): void {
-  const state = states.get(data);
-  if (state) states.set(session, state);
+  const state = (data as Bound)[STATE];
+  if (state) bindState(session, state);
+}
+
+type Bound = { [STATE]?: State };
+
+/** Out of sight of whoever copies or compares the session. */
+function bindState(session: object, state: State): void {
+  Object.defineProperty(session, STATE, { value: state, configurable: true, writable: true });
 }
 
 function stateOf(session: SessionData): State | undefined {
   const carrier = session[CARRIER];
-  return carrier instanceof Carrier ? carrier.state : states.get(session);
+  return carrier instanceof Carrier ? carrier.state : (session as Bound)[STATE];
 }
 
-/** JSON of a session, without its cookie. */
-function textOf(session: SessionData): string {
-  const copy: Record<string, unknown> = {};
-  for (const name of Object.keys(session)) {
-    if (name !== "cookie" && name !== CARRIER) copy[name] = session[name];
-  }
-  return JSON.stringify(copy);
+function jsonOf(cookie: Stored): Json {
+  return JSON.parse(JSON.stringify(cookie)) as Json;
 }
 
-/** What is stored of a session. */
-function contentOf(text: string, cookie: Stored): JsonObject {
-  return { ...(JSON.parse(text) as JsonObject), cookie: JSON.parse(JSON.stringify(cookie)) as Json };
+function differs(part: JsonObject): boolean {
+  for (const _ in part) return true;
+  return false;
 }
 
-function learn(known: Known, text: string, cookie: Stored, done: Reply<unknown>): void {
-  known.text = text;
+function learn(known: Known, content: Snapshot, cookie: Stored, done: Reply<unknown>): void {
+  known.content = content;
   known.cookie = cookie;
   known.life = done.life ?? known.life;
   known.deadline = deadlineOf(done);
@@ -546,7 +555,7 @@ function settle(context: RequestContext | undefined, callback: Callback | undefi
       if (error !== undefined && !byFramework) callback?.(error);
       else callback?.();
     } finally {
-      if (context && context.saving === 0) context.settled?.();
+      if (context && context.saving === 0) context.settled();
     }
   };
   void work.then(() => done(), done);

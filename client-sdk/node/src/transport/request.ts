@@ -41,14 +41,14 @@ export interface Answer {
 // Anything else in a header could end it.
 const VALUE = /^[\x20-\x7e]*$/;
 
-/** The bytes of one request. */
-export function single(request: Request, host: string): string {
+/** The bytes of one request. `common`: the lines of the head that all requests have, each with its end. */
+export function single(request: Request, common: string): string {
   const { method, path, headers, body, waits, waitMillis } = request;
-  return http(method, waits === "may" ? waiting(path, waitMillis) : path, headers, body, host);
+  return http(method, waits === "may" ? waiting(path, waitMillis) : path, headers, body, common);
 }
 
 /** The bytes of one request that holds many. */
-export function batch(requests: readonly Request[], host: string): string {
+export function batch(requests: readonly Request[], common: string): string {
   let body = '{"ops":[';
   for (let at = 0; at < requests.length; at++) {
     const { method, path, headers, body: content, waits } = requests[at] as Request;
@@ -56,14 +56,14 @@ export function batch(requests: readonly Request[], host: string): string {
     body += `${at === 0 ? "" : ","}{"method":"${method}","path":${JSON.stringify(target)}`;
     let any = false;
     for (const name in headers) {
-      body += `${any ? "," : ',"headers":{'}${JSON.stringify(name)}:${JSON.stringify(headers[name])}`;
+      body += `${any ? "," : ',"headers":{'}"${name}":${JSON.stringify(headers[name])}`;
       any = true;
     }
     if (any) body += "}";
     body += content === undefined ? "}" : `,"body":${content}}`;
   }
   body += "]}";
-  return http("POST", "/v1/batch", JSON_HEADERS, body, host);
+  return http("POST", "/v1/batch", JSON_HEADERS, body, common);
 }
 
 const JSON_HEADERS = { "content-type": "application/json" };
@@ -77,9 +77,9 @@ function http(
   path: string,
   headers: Record<string, string>,
   body: string | undefined,
-  host: string,
+  common: string,
 ): string {
-  let text = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n`;
+  let text = `${method} ${path} HTTP/1.1\r\n${common}`;
   for (const name in headers) {
     const value = headers[name] as string;
     if (!VALUE.test(value)) throw new TypeError(`the value of ${name} cannot stand in a header`);

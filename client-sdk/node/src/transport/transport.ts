@@ -1,6 +1,7 @@
 // From calls to round trips: what is called in one turn of the event loop goes out together.
 
 import { type Address, formatAddress, hostHeader } from "../address.js";
+import type { Credentials } from "../credentials.js";
 import { BrokenError, SidetalkError, TimeoutError, UnreachableError } from "../errors.js";
 import { Connection, type Exchange, type Owner } from "./connection.js";
 import type { RawAnswer } from "./http1.js";
@@ -13,6 +14,7 @@ export interface TransportSettings {
   readonly connectTimeoutMillis: number;
   /** Connections at once. */
   readonly connectionsMax: number;
+  readonly credentials: Credentials;
 }
 
 /** Calls in one batch: far below what a sidecar takes, so that the first answers need not wait for the last. */
@@ -44,7 +46,8 @@ interface Pending {
 /** A pool of connections to one sidecar. */
 export class Transport implements Owner {
   readonly #settings: TransportSettings;
-  readonly #host: string;
+  /** The lines of the head that all requests have. */
+  #common = "";
   readonly #name: string;
   readonly #open = new Set<Connection>();
   readonly #idle: Connection[] = [];
@@ -58,13 +61,25 @@ export class Transport implements Owner {
 
   constructor(settings: TransportSettings) {
     this.#settings = settings;
-    this.#host = hostHeader(settings.address);
+    this.#writeCommon();
     this.#name = formatAddress(settings.address);
   }
 
   /** Where the sidecar is. */
   get address(): Address {
     return this.#settings.address;
+  }
+
+  /** What a sidecar is shown that wants a token. */
+  get credentials(): Credentials {
+    return this.#settings.credentials;
+  }
+
+  #writeCommon(): void {
+    const { address, credentials } = this.#settings;
+    const { authorization } = credentials;
+    const shown = authorization === undefined ? "" : `authorization: ${authorization}\r\n`;
+    this.#common = `host: ${hostHeader(address)}\r\n${shown}`;
   }
 
   /** Grows whenever a connection was lost: the sidecar may be another process since. */
@@ -180,7 +195,7 @@ export class Transport implements Owner {
     const alone = calls.length === 1;
     let text;
     try {
-      text = alone ? single(first.request, this.#host) : batch(requestsOf(calls), this.#host);
+      text = alone ? single(first.request, this.#common) : batch(requestsOf(calls), this.#common);
     } catch (error) {
       for (const pending of calls) settle(pending)?.reject(error as Error);
       this.idle(connection);
@@ -190,7 +205,11 @@ export class Transport implements Owner {
     const exchange: Exchange = {
       text,
       head: alone && first.request.method === "HEAD",
-      answered: (answer) => (alone ? this.#one(first, answer) : this.#many(calls, answer)),
+      answered: (answer) => {
+        if (answer.status === 401 && this.#showsAnother(calls)) return;
+        if (alone) this.#one(first, answer);
+        else this.#many(calls, answer);
+      },
       broken: (sent, cause) => this.#broken(calls, sent, cause),
     };
     connection.send(exchange);
@@ -209,6 +228,14 @@ export class Transport implements Owner {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (this.#queue.length > 0) this.#schedule();
+  }
+
+  /** Whether there is a new token to show. Then the calls, none of which was made, are made again. */
+  #showsAnother(calls: Pending[]): boolean {
+    if (!this.#settings.credentials.reload()) return false;
+    this.#writeCommon();
+    for (const pending of calls) if (!pending.settled) this.#enqueue(pending);
+    return true;
   }
 
   #one(pending: Pending, raw: RawAnswer): void {
@@ -305,17 +332,17 @@ export class Transport implements Owner {
 
   #sweep(): void {
     const now = performance.now();
-    let late = false;
     const look = (pending: Pending, sent: boolean) => {
-      if (pending.settled || now < pending.deadline) return;
-      late = true;
+      if (pending.settled || now < pending.deadline) return 0;
       const { method, timeoutMillis } = pending.request;
       const uncertain = sent && method !== "GET" && method !== "HEAD";
       settle(pending)?.reject(new TimeoutError(this.#name, timeoutMillis, uncertain));
+      return 1;
     };
-    for (const pending of this.#queue) look(pending, false);
-    for (const calls of this.#busy.values()) for (const pending of calls) look(pending, true);
-    if (late) {
+    let late = 0;
+    for (const pending of this.#queue) late += look(pending, false);
+    for (const calls of this.#busy.values()) for (const pending of calls) late += look(pending, true);
+    if (late > 0) {
       this.#queue = this.#queue.filter((pending) => !pending.settled);
       this.#dropIfAbandoned();
     }

@@ -9,6 +9,7 @@ mod contract;
 mod fake;
 mod fake_write;
 mod idempotency;
+mod lane;
 mod limits;
 mod sessions;
 mod shutdown;

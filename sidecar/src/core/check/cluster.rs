@@ -7,6 +7,7 @@
 //! in steps that can be left out.
 
 mod act;
+mod disk;
 mod inspect;
 mod network;
 mod observe;
@@ -17,6 +18,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use self::disk::Disk;
 use self::network::Network;
 use self::observe::Had;
 pub use self::setup::{Act, Codec, Setup, Step, Theme, steps};
@@ -54,6 +56,12 @@ struct Seat {
     skew_millis: i64,
     /// It has left in order and stays away.
     left: bool,
+    /// What its processes have saved, where they have a disk.
+    disk: Option<Disk>,
+    /// Copies of it that were taken now and then.
+    backups: Vec<Disk>,
+    /// Disks that it had before.
+    former_disks: Vec<Disk>,
 }
 
 /// What is left of a process.
@@ -134,6 +142,9 @@ impl Cluster {
             starts: 0,
             skew_millis: *skew,
             left: false,
+            disk: None,
+            backups: Vec::new(),
+            former_disks: Vec::new(),
         };
         let mut cluster = Self {
             seats: setup.skews_millis.iter().enumerate().map(seat).collect(),
@@ -162,7 +173,8 @@ impl Cluster {
         };
         let first = cluster.seats.len() - usize::from(cluster.setup.latecomer);
         for seat in 0..first {
-            cluster.start(seat);
+            // Nothing is on any disk yet that could fail to load.
+            let _ = cluster.start(seat);
         }
         cluster
     }
@@ -184,6 +196,26 @@ impl Cluster {
         self.finish()
     }
 
+    /// A seat's process dies.
+    pub fn kill(&mut self, seat: usize) {
+        self.count("crashes");
+        self.bury(seat);
+    }
+
+    /// It starts again, while its wall clock has stepped by this much.
+    ///
+    /// # Errors
+    /// What it finds is not what was saved.
+    pub fn revive(&mut self, seat: usize, step_millis: i64) -> Result<(), Violation> {
+        self.seats[seat].skew_millis += step_millis;
+        self.start(seat)
+    }
+
+    /// From now on disks take this long.
+    pub fn slow_disks(&mut self, micros: u64) {
+        self.setup.disk_micros = Some(micros);
+    }
+
     /// What a seat's process reads when it looks at its clocks.
     fn now(&self, seat: usize) -> Now {
         let wall = EPOCH.plus(self.mono.0 / 1_000).offset(self.seats[seat].skew_millis);
@@ -191,7 +223,8 @@ impl Cluster {
     }
 
     /// Starts a seat's next process.
-    fn start(&mut self, index: usize) {
+    fn start(&mut self, index: usize) -> Result<(), Violation> {
+        let found = self.found_on_disk(index)?;
         let now = self.now(index);
         let seat = &mut self.seats[index];
         seat.starts += 1;
@@ -208,9 +241,26 @@ impl Cluster {
                 "virtual",
             )
         };
-        seat.node = Some(Node::with_mutants(config, now, self.setup.mutants));
+        let mutants = self.setup.mutants;
+        let memory = if found.is_some() { "with what was saved" } else { "without memory" };
+        seat.left = false;
+        seat.node = Some(match found {
+            Some(restored) => Node::restore_with_mutants(config, now, restored, mutants),
+            None => Node::with_mutants(config, now, mutants),
+        });
+        if let Some(node) = seat.node.as_mut().filter(|_| seat.disk.is_some() && memory == "without memory") {
+            node.keep_on_disk();
+        }
         self.network.dirty = true;
-        self.say(|| format!("n{index} starts"));
+        self.say(|| format!("n{index} starts {memory}"));
+        self.unsaved(index);
+        if memory == "without memory" {
+            return Ok(());
+        }
+        self.count("came back from a disk");
+        self.watch_from_here(index);
+        self.unchecked.extend(SHARDS_USED.map(|shard| (index, shard)));
+        Ok(())
     }
 
     fn up(&self) -> impl Iterator<Item = (usize, &Node)> {

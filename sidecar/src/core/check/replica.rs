@@ -85,7 +85,7 @@ impl Replica {
 
     /// Authors an action with the stamp that it was composed for.
     pub fn author(&mut self, object: ObjectId, action: Action) -> Arc<Op> {
-        self.shard.author(self.id, self.hlc, object, action)
+        self.shard.author(self.id, self.hlc, object, action).op
     }
 
     /// Follows the stamps of others, up to the drift limit.

@@ -13,6 +13,7 @@ use crate::core::command::{Lookup, WaitId, Waited};
 use crate::core::identity::{Clock, ObjectId, ReplicaId};
 use crate::core::message::{Message, Missing, PeerId};
 use crate::core::mutant::Rule;
+use crate::core::packed::PackedOp;
 use crate::core::time::{MonoMicros, Now};
 use crate::core::wave::{self, Reach, WaveId};
 
@@ -293,8 +294,8 @@ impl Node {
         }
         match missing {
             Missing::Ops(ops) => {
-                for op in ops {
-                    self.known_to(from, op.object.shard(), op.dot);
+                for op in ops.into_iter().filter_map(PackedOp::open) {
+                    self.known_to(from, op.op.object.shard(), op.op.dot);
                     self.take_op(now, op, seals);
                 }
             }

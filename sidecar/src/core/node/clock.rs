@@ -6,8 +6,9 @@ use crate::core::identity::ReplicaId;
 use crate::core::limits::DRIFT_MILLIS_MAX;
 use crate::core::time::{Hlc, MonoMicros, Now, UnixMillis};
 
-/// A token from further ahead than this is not believed: one day.
-const AFTER_MILLIS_MAX: u64 = 24 * 3_600 * 1_000;
+/// No token draws a stamp further ahead than this. Tokens pass through the hands of strangers, and what one of them makes
+/// up would travel on in the tokens of all who read that shard; a second below the limit, so that nobody raises an alarm.
+const AFTER_MILLIS_MAX: u64 = DRIFT_MILLIS_MAX - 1_000;
 
 /// A correction that is in force moves only when it is off by more than this.
 const CORRECTION_STEP_MILLIS: u64 = 1_000;
@@ -61,6 +62,9 @@ impl HybridClock {
             *offset = Offset { millis: offset.millis.saturating_sub(step_millis), stale: true };
         }
         self.seen = now;
+        if step_millis < 0 && self.offsets.is_empty() {
+            self.stamp_back(now);
+        }
         self.floor
     }
 
@@ -116,14 +120,12 @@ impl HybridClock {
         now.wall.offset(self.correction_millis.saturating_sub(self.doubted_millis(now)))
     }
 
-    /// The stamp that a write made now would get, later than what its client has seen.
+    /// The stamp that a write made now would get, later than what its client has seen if that is not far ahead.
     pub(super) fn next_stamp(&self, now: Now, after: Option<Hlc>) -> Hlc {
         let wall = self.wall(now);
         let stamp = self.last.next().max(Hlc::from_wall(wall));
-        match after.filter(|after| after.wall() <= wall.plus(AFTER_MILLIS_MAX)) {
-            Some(after) => stamp.max(after.next()),
-            None => stamp,
-        }
+        let limit = Hlc::end_of(wall.plus(AFTER_MILLIS_MAX));
+        after.map_or(stamp, |after| stamp.max(after.next().min(limit)))
     }
 
     /// A stamp has been used here, or seen. Gives by how much it is beyond the limit, if it is: such a stamp does
@@ -144,12 +146,21 @@ impl HybridClock {
         }
     }
 
-    pub(super) fn forget(&mut self, peer: ReplicaId) {
+    pub(super) fn forget(&mut self, now: Now, peer: ReplicaId) {
         self.offsets.remove(&peer);
         if self.offsets.is_empty() {
             // Nobody is left to confirm it: the machine knows best.
             self.correction_millis = self.correction_millis.saturating_add(self.unconfirmed_millis);
             self.unconfirmed_millis = 0;
+            self.stamp_back(now);
+        }
+    }
+
+    /// Stamps may go back where the clock does: what this node writes next names what it replaces.
+    fn stamp_back(&mut self, now: Now) {
+        let wall = self.wall(now);
+        if self.last.wall().since(wall) > DRIFT_MILLIS_MAX {
+            self.last = Hlc::from_wall(wall);
         }
     }
 
@@ -186,11 +197,7 @@ impl HybridClock {
             return None;
         }
         self.correction_millis = wanted;
-        // Stamps may go back: what this node writes next names what it replaces.
-        let wall = self.wall(now);
-        if self.last.wall().since(wall) > DRIFT_MILLIS_MAX {
-            self.last = Hlc::from_wall(wall);
-        }
+        self.stamp_back(now);
         Some(wanted)
     }
 }
@@ -202,4 +209,57 @@ fn middle<'a>(offsets: impl Iterator<Item = &'a Offset>) -> i64 {
     offsets.sort_unstable();
     let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
     low / 2 + high / 2 + (low % 2 + high % 2) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Now {
+        Now { mono: MonoMicros(millis * 1_000), wall: UnixMillis(1_700_000_000_000 + millis) }
+    }
+
+    fn ahead(millis: u64) -> Hlc {
+        Hlc::from_wall(at(millis).wall)
+    }
+
+    #[test]
+    fn a_write_is_stamped_later_than_its_token() {
+        let clock = HybridClock::default();
+        for millis in [0, 1, DRIFT_MILLIS_MAX / 2, AFTER_MILLIS_MAX] {
+            assert!(clock.next_stamp(at(0), Some(ahead(millis))) > ahead(millis), "{millis}");
+        }
+    }
+
+    #[test]
+    fn stamps_go_back_with_a_clock_that_is_set_back_while_nobody_is_linked() {
+        let mut clock = HybridClock::default();
+        let now = |mono: u64, wall: u64| Now { mono: at(mono).mono, wall: at(wall).wall };
+        for (mono, wall) in [(0, 0), (1_000, 61_000), (2_000, 2_000)] {
+            let now = now(mono, wall);
+            clock.advance(now);
+            let stamp = clock.next_stamp(now, None);
+            assert_eq!(stamp.wall(), now.wall);
+            assert_eq!(clock.observe(now, stamp), None);
+        }
+        assert_eq!(clock.floor(), at(61_000).wall, "deadlines do not go back");
+    }
+
+    #[test]
+    fn a_token_that_somebody_has_made_up_draws_nothing_far_ahead() {
+        let mut clock = HybridClock::default();
+        let forged = [ahead(AFTER_MILLIS_MAX + 1), ahead(24 * 3_600 * 1_000), Hlc(u64::MAX)];
+        for (step, after) in (0..).zip(forged.iter().cycle().take(3_000)) {
+            let now = at(step);
+            let stamp = clock.next_stamp(now, Some(*after));
+            let limit = now.wall.plus(AFTER_MILLIS_MAX + 1);
+            assert!(stamp.wall() <= limit, "{stamp:?} at step {step}");
+            // It is no alarm to a peer whose clock is somewhat behind, and does not push this clock on.
+            assert_eq!(clock.observe(now, stamp), None);
+        }
+        assert!(
+            clock.next_stamp(at(3_000 + AFTER_MILLIS_MAX + 1), None).wall()
+                <= at(3_000 + AFTER_MILLIS_MAX + 2).wall
+        );
+    }
 }

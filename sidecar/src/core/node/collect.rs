@@ -11,10 +11,14 @@ use super::peer::Report;
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
+use crate::core::stored::Stored;
 use crate::core::time::{Now, UnixMillis};
 
 /// Operations that one look at a shard may author.
 const OPS_PER_SWEEP: usize = 1_000;
+
+/// Logs that one sweep shortens.
+const LOGS_PER_SWEEP: usize = 16;
 
 /// The naive grace period of a mutant, in milliseconds.
 const NAIVE_GRACE_MILLIS: u64 = 6_000;
@@ -36,13 +40,9 @@ impl Node {
             return;
         }
         self.journal_expired(now, shard);
+        self.trim_logs(now);
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
-        if let Some(evidence) = &evidence {
-            let bytes_max = self.config.log_bytes_max;
-            let stable = &evidence.stable;
-            self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
-        }
         self.note_memory(shard);
         self.drop_traces(now, shard, evidence.as_ref().map(|evidence| &evidence.stable));
         if self.mutants.lacks(Rule::LocalPurge) {
@@ -54,6 +54,23 @@ impl Node {
                 self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
                 self.author(now, stamp, object, action);
             }
+        }
+    }
+
+    /// What everyone has needs no log entry. All logs are looked at within two seconds: what they hold after a burst of
+    /// writes is room that nothing else can have.
+    fn trim_logs(&mut self, now: Now) {
+        let bytes_max = self.config.log_bytes_max;
+        for _ in 0..LOGS_PER_SWEEP {
+            let shard = self.trim_next;
+            self.trim_next = ShardId(shard.0.wrapping_add(1));
+            if self.shard(shard).log_size().0 == 0 {
+                continue;
+            }
+            if let Some(Evidence { stable, .. }) = self.evidence(now, shard) {
+                self.shard_mut(shard).truncate_log(bytes_max, |dot| dot.counter <= stable.get(&dot.actor));
+            }
+            self.note_memory(shard);
         }
     }
 
@@ -74,10 +91,11 @@ impl Node {
         let expired: Vec<ObjectId> = self.shards[shard.index()]
             .objects()
             .iter()
-            .filter(|(_, object)| {
-                object.lives.iter().any(|life| since < life.lease.ends() && life.lease.ends() <= time)
+            .filter(|stored| {
+                let ended = |ends| since < ends && ends <= time;
+                stored.object().lives.iter().any(|life| ended(life.lease.ends()))
             })
-            .map(|(id, _)| id.clone())
+            .map(Stored::id)
             .collect();
         for object in expired {
             self.journal.push(object);
@@ -140,10 +158,11 @@ impl Node {
         Some(found.into_values().collect())
     }
 
-    fn evidence(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+    fn evidence(&mut self, now: Now, shard: ShardId) -> Option<Evidence> {
         if self.is_overlay() {
-            return self.surveyed(now, shard);
+            return self.surveyed(shard);
         }
+        let own_time = self.time_for_good(now);
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
         let mut stable = ours.clone();
@@ -162,7 +181,7 @@ impl Node {
                 .filter(|last| everyone.iter().all(|report| report.has_saved(shard, last)) || by_states(last))
                 .map(|last| (last.actor, last.counter)),
         );
-        let mut time = Some(self.clock.time(now));
+        let mut time = Some(own_time);
         for report in everyone {
             if !report.clocks.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)) {
                 return None;
@@ -179,10 +198,11 @@ impl Node {
     /// The operations that collection calls for in one shard.
     fn due(&self, now: Now, shard: ShardId, evidence: Option<&Evidence>) -> Vec<(ObjectId, Action)> {
         let mut due = Vec::new();
-        for (id, object) in self.shard(shard).objects() {
+        for stored in self.shard(shard).objects().iter() {
             if due.len() >= OPS_PER_SWEEP {
                 break;
             }
+            let object = stored.object();
             let ended: Vec<LifeId> = object
                 .lives
                 .iter()
@@ -191,7 +211,7 @@ impl Node {
                 .map(|life| life.id)
                 .collect();
             if !ended.is_empty() {
-                due.push((id.clone(), Action::Destroy { lives: ended, removal: Removal::default() }));
+                due.push((stored.id(), Action::Destroy { lives: ended, removal: Removal::default() }));
                 continue;
             }
             let hides_nothing = !object.lives.iter().any(|life| object.hides(life));
@@ -204,7 +224,7 @@ impl Node {
                 })
                 .collect();
             if hides_nothing && !barriers.is_empty() {
-                due.push((id.clone(), Action::Unbarrier { barriers }));
+                due.push((stored.id(), Action::Unbarrier { barriers }));
             }
         }
         due
@@ -226,9 +246,11 @@ impl Node {
             .shard(shard)
             .objects()
             .iter()
-            .flat_map(|(id, object)| object.lives.iter().map(move |life| (id, life)))
-            .filter(|(_, life)| life.expired(time))
-            .map(|(id, life)| (id.clone(), life.id))
+            .flat_map(|stored| {
+                let object = stored.object();
+                let expired = object.lives.iter().filter(|life| life.expired(time));
+                expired.map(|life| (stored.id(), life.id)).collect::<Vec<_>>()
+            })
             .collect();
         for (id, life) in expired {
             self.shard_mut(shard).purge(&id, &life);

@@ -4,14 +4,12 @@
 //! A node with a disk counts as having applied a write for good only once it is saved: a restart goes back to what is
 //! saved, and must not go back behind what the others hold to be known everywhere (semantics finding 22).
 
-use std::sync::Arc;
-
 use super::peer::Clocks;
 use super::{Node, NodeConfig, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::{Message, PeerId, Progress, RetiredEntry, RosterEntry};
-use crate::core::mutant::Mutants;
-use crate::core::op::Op;
+use crate::core::mutant::{Mutants, Rule};
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{Hlc, Now, UnixMillis};
 
@@ -50,7 +48,7 @@ pub struct UnsavedShard {
 #[derive(Clone, Debug, PartialEq)]
 pub enum UnsavedContent {
     /// Operations, in the order in which they were applied.
-    Ops(Vec<Arc<Op>>),
+    Ops(Vec<PackedOp>),
     /// The shard, whole, instead of all that was saved of it before.
     Image(Box<ShardState>),
 }
@@ -89,27 +87,30 @@ pub(super) struct Disk {
     bytes: u64,
     /// What is on the disk.
     pub(super) saved: Clocks,
+    /// The time on it: a restart does not go back behind it.
+    time: UnixMillis,
     health: DiskHealth,
     told: bool,
 }
 
 #[derive(Debug, Default)]
 struct Backlog {
-    ops: Vec<Arc<Op>>,
+    ops: Vec<PackedOp>,
     bytes: u64,
     /// The shard must be saved whole.
     whole: bool,
 }
 
 impl Disk {
-    fn take_in(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+    fn take_in(&mut self, shard: ShardId, ops: &[NewOp]) {
         let backlog = &mut self.backlogs[shard.index()];
         if backlog.whole {
             return;
         }
         for op in ops {
-            let bytes = u64::from(op.estimated_bytes());
-            backlog.ops.push(Arc::clone(op));
+            let op = op.packed();
+            let bytes = op.waiting_bytes() as u64;
+            backlog.ops.push(op);
             backlog.bytes += bytes;
             self.bytes += bytes;
         }
@@ -170,6 +171,7 @@ impl Node {
         node.outbox.clear();
         let mut disk = Disk::default();
         disk.backlogs.resize_with(SHARDS, Backlog::default);
+        disk.time = saved.time;
         for shard in &node.shards {
             for (actor, counter) in &shard.clock().dots {
                 disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
@@ -188,7 +190,7 @@ impl Node {
     }
 
     /// Operations have been applied.
-    pub(super) fn unsaved_ops(&mut self, shard: ShardId, ops: &[Arc<Op>]) {
+    pub(super) fn unsaved_ops(&mut self, shard: ShardId, ops: &[NewOp]) {
         if let Some(disk) = self.disk.as_mut().filter(|_| !ops.is_empty()) {
             disk.take_in(shard, ops);
             self.tell_unsaved();
@@ -241,6 +243,10 @@ impl Node {
             });
         }
         self.tell_unsaved();
+        if self.mutants.lacks(Rule::SavedEarly) {
+            let given: Vec<_> = unsaved.iter().map(|saved| (saved.shard, saved.clock.clone())).collect();
+            self.saved(&given, UnixMillis(0));
+        }
         unsaved
     }
 
@@ -268,9 +274,20 @@ impl Node {
         self.disk.as_ref().map_or(DiskHealth::Good, |disk| disk.health)
     }
 
+    /// The time that the others may count on for deadlines: where there is a disk, what a restart does not go back
+    /// behind.
+    pub(super) fn time_for_good(&mut self, now: Now) -> UnixMillis {
+        let time = self.clock.advance(now);
+        match &self.disk {
+            Some(disk) if !self.mutants.lacks(Rule::UnsavedTime) => time.min(disk.time),
+            _ => time,
+        }
+    }
+
     /// These shards are on the disk up to these clocks.
-    pub(super) fn saved(&mut self, shards: &[(ShardId, Clock)]) {
+    pub(super) fn saved(&mut self, shards: &[(ShardId, Clock)], time: UnixMillis) {
         let Some(disk) = &mut self.disk else { return };
+        disk.time = disk.time.max(time);
         let mut progress = Vec::new();
         for (shard, clock) in shards {
             for (actor, counter) in &clock.dots {
@@ -329,7 +346,8 @@ impl Node {
         for progress in progress.iter().filter(|progress| !peer.retired.contains_key(&progress.dot.actor)) {
             saved.raise(progress.shard, progress.dot);
         }
-        if saved.sum() != sum {
+        // Only a reminder is compared: what says more may have overtaken, or been overtaken by, what is under way.
+        if progress.is_empty() && saved.sum() != sum {
             self.send(from, Message::WantSaved);
         }
         let mut shards: Vec<ShardId> = progress.iter().map(|progress| progress.shard).collect();

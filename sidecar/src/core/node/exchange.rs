@@ -1,14 +1,12 @@
 //! Links and the messages on them: push at once, compare always.
 
-use std::sync::Arc;
-
 use super::forget::DroppedWhy;
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
 use super::seal::Seals;
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::ShardState;
 use crate::core::time::{Now, UnixMillis};
 
@@ -57,7 +55,7 @@ impl Node {
         if self.roster.is_retired(id) {
             self.peers.remove(&id);
         }
-        self.clock.forget(id);
+        self.clock.forget(now, id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.wave_peer_lost(now, id);
@@ -115,15 +113,20 @@ impl Node {
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>, seals: &Seals) {
-        for op in &ops {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, seals: &Seals) {
+        let ops = ops.into_iter().filter_map(PackedOp::open).collect();
+        self.new_ops_from(now, from, ops, seals);
+    }
+
+    pub(super) fn new_ops_from(&mut self, now: Now, from: PeerId, ops: Vec<NewOp>, seals: &Seals) {
+        for NewOp { op, .. } in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
         if self.is_fresh() {
             return;
         }
         for op in ops {
-            let shard = op.object.shard();
+            let shard = op.op.object.shard();
             let foreign_history =
                 self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
             if !foreign_history {
@@ -134,16 +137,16 @@ impl Node {
     }
 
     /// Lets an operation in by the normal door.
-    pub(super) fn take_op(&mut self, now: Now, op: Arc<Op>, seals: &Seals) {
-        let (me, shard) = (self.id(), op.object.shard());
-        if op.dot.actor == me {
+    pub(super) fn take_op(&mut self, now: Now, op: NewOp, seals: &Seals) {
+        let (me, dot, shard) = (self.id(), op.op.dot, op.op.object.shard());
+        if dot.actor == me {
             return;
         }
-        if self.shard(shard).has(&op.dot) {
+        if self.shard(shard).has(&dot) {
             self.figures.ops_duplicate += 1;
             return;
         }
-        if !self.admits(op.dot.actor, seals) {
+        if !self.admits(dot.actor, seals) {
             self.figures.ops_refused += 1;
             return;
         }
@@ -226,6 +229,10 @@ impl Node {
         let mut states = 0;
         for shard in ShardId::all() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
+            if peer.known.sum_of(shard) == self.shards[shard.index()].digest().clock_sum {
+                peer.gaps.remove(&shard);
+                continue;
+            }
             let ours = self.shards[shard.index()].clock();
             if peer.covers(shard, ours) {
                 peer.gaps.remove(&shard);

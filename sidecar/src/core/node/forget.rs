@@ -239,7 +239,7 @@ impl Node {
                 }
             }
             let ops = shard.logged_beyond(&known);
-            dropped.ops.extend(ops.filter(|op| !they_have_all.contains(&op.dot.actor)).map(Arc::clone));
+            dropped.ops.extend(ops.filter(|op| !they_have_all.contains(&op.dot.actor)));
         }
         dropped
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::command::KeptMember;
 use crate::core::shard::ShardState;
+use crate::core::time::UnixMillis;
 
 fn retired(net: &Net, index: usize) -> Vec<ReplicaId> {
     net.nodes[index].retired_ids().collect()
@@ -75,7 +76,7 @@ fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
 fn save(net: &mut Net, index: usize) {
     let unsaved = net.nodes[index].take_unsaved(&[]);
     let saved = unsaved.into_iter().map(|shard| (shard.shard, shard.clock)).collect();
-    net.input(index, Input::Saved(saved));
+    net.input(index, Input::Saved(saved, UnixMillis(0)));
 }
 
 /// What is agreed on must be on the disk, and what a disk says of the dead must agree with what it holds of them.

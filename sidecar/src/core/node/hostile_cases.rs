@@ -1,6 +1,7 @@
 //! Short histories that once broke a promise: each lost, revived or stuck something.
 
 use super::*;
+use crate::core::op::Op;
 
 impl Net {
     fn unlink(&mut self, a: usize, b: usize) {
@@ -345,13 +346,8 @@ fn counts_that_wrap_do_not_stop_a_node() {
     let op = |counter| {
         let object = session("s");
         let action = Action::Touch { lives: Vec::new(), idle: UnixMillis(0) };
-        Arc::new(Op {
-            dot: Dot::new(ReplicaId(9), counter),
-            deps: Vec::new(),
-            hlc: Hlc(u64::MAX),
-            object,
-            action,
-        })
+        let dot = Dot::new(ReplicaId(9), counter);
+        Arc::new(Op { dot, deps: Vec::new(), hlc: Hlc(u64::MAX), object, action }).into()
     };
     net.input(0, Input::Message(liar, Message::Ops(vec![op(u64::MAX), op(1), op(0)])));
     net.put(0, &session("s"), "{}");

@@ -20,7 +20,7 @@ use crate::core::time::{MonoMicros, Now};
 const WINDOW: usize = 8;
 
 /// Between looks at whether what was missed is here.
-const RETURN_POLL_MILLIS: u64 = 20;
+const RETURN_POLL_MILLIS: u64 = 50;
 
 /// An answer that takes longer is asked for again.
 const RETRY_MILLIS: u64 = 1_000;
@@ -115,7 +115,7 @@ impl Node {
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
         if found > 0 && (self.lineage != 0 || lineage.is_some()) {
-            if all_told && (all_here || !has_time) && self.targets().is_empty() {
+            if all_told && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
                 self.say_hello_again();
@@ -267,7 +267,8 @@ impl Node {
         match &self.joining.phase {
             Phase::Member => {}
             Phase::Seeking => self.seek(now),
-            Phase::Returning => self.return_if_caught_up(now),
+            Phase::Returning if self.joining.wake_at <= now.mono => self.return_if_caught_up(now),
+            Phase::Returning => {}
             Phase::Taking { .. } => self.ask_sponsor(now),
             Phase::Following { .. } => self.follow(now),
         }
@@ -389,6 +390,17 @@ impl Node {
             .collect()
     }
 
+    /// Whether it has all that linked members are known to have. Sums first: with many dead ids clocks are long.
+    fn has_all_of_members(&self) -> bool {
+        let clock_sum = self.clock_sum();
+        let has_all = |peer: &Peer| {
+            ShardId::all()
+                .all(|shard| peer.known.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)))
+        };
+        let mut members = self.peers.values().filter(|peer| peer.takes_ops());
+        members.all(|peer| peer.known.sum() == clock_sum || has_all(peer))
+    }
+
     fn follow(&mut self, now: Now) {
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
@@ -426,12 +438,7 @@ impl Node {
             return hand_over;
         }
         // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
-        let heirs: Vec<&Peer> = self
-            .peers
-            .iter()
-            .filter(|(id, peer)| peer.linked && peer.introduced && !self.has_left(**id))
-            .map(|(_, peer)| peer)
-            .collect();
+        let heirs: Vec<&Peer> = self.linked_members().collect();
         for shard in &self.shards {
             for (actor, ours) in &shard.clock().dots {
                 let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
@@ -447,6 +454,17 @@ impl Node {
             }
         }
         hand_over
+    }
+
+    /// Members that a leaving node can hand over to.
+    #[must_use]
+    pub fn heirs(&self) -> usize {
+        self.linked_members().count()
+    }
+
+    fn linked_members(&self) -> impl Iterator<Item = &Peer> {
+        let stays = |(id, peer): &(&ReplicaId, &Peer)| peer.linked && peer.introduced && !self.has_left(**id);
+        self.peers.iter().filter(stays).map(|(_, peer)| peer)
     }
 
     /// Whether a farewell now would take it off the roster.

@@ -15,6 +15,7 @@ use crate::core::path::Path;
 use crate::core::read;
 use crate::core::record::{Body, Record};
 use crate::core::shard::PENDING_MAX;
+use crate::core::stored::Stored;
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
 use crate::core::value::JsonText;
@@ -81,13 +82,13 @@ impl Node {
         self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
-        let token = Token { shard: write.object.shard(), hlc: op.hlc, dots: vec![op.dot] };
+        let token = Token { shard: write.object.shard(), hlc: op.op.hlc, dots: vec![op.op.dot] };
         Ok(self.written(time, &write.object, token, created, ends))
     }
 
     fn written(&self, time: UnixMillis, id: &ObjectId, token: Token, created: bool, ends: bool) -> Written {
         let object = self.shard(id.shard()).objects().get(id).filter(|_| !ends);
-        let lives = object.map(|object| object.visible(time)).unwrap_or_default();
+        let lives = object.as_ref().map(|object| object.visible(time)).unwrap_or_default();
         let (life, expires_in_millis) = read::standing_of(&lives, time);
         Written { created, token, life, expires_in_millis }
     }
@@ -96,16 +97,16 @@ impl Node {
     #[must_use]
     pub fn list(&self, now: Now, kind: Kind, prefix: &str, after: Option<&str>, limit: usize) -> Page {
         let time = self.clock.time(now);
-        let start = ObjectId::new(kind, after.filter(|after| *after > prefix).unwrap_or(prefix));
+        let start = after.filter(|after| *after > prefix).unwrap_or(prefix);
         let mut keys: Vec<&str> = Vec::new();
         for shard in &self.shards {
             let found = shard
                 .objects()
-                .range(&start..)
-                .take_while(|(id, _)| id.kind == kind && id.key.starts_with(prefix))
-                .filter(|(id, _)| after.is_none_or(|after| *id.key > *after))
-                .filter(|(_, object)| read::exists(kind, &object.visible(time)))
-                .map(|(id, _)| &*id.key);
+                .range(kind, start)
+                .take_while(|stored| stored.key().starts_with(prefix))
+                .filter(|stored| after.is_none_or(|after| stored.key() > after))
+                .filter(|stored| read::exists(kind, &stored.object().visible(time)))
+                .map(Stored::key);
             keys.extend(found.take(limit + 1));
         }
         keys.sort_unstable();
@@ -136,7 +137,7 @@ impl Node {
             shown.contains(&(record.key.to_vec(), record.dot.actor, record.dot.counter))
         };
         let lives =
-            object.lives.iter().map(|life| self.explain_life(id, object, life, time, &is_shown)).collect();
+            object.lives.iter().map(|life| self.explain_life(id, &object, life, time, &is_shown)).collect();
         let barriers = object.barriers().iter().map(|(barrier, until)| (*barrier, until.wall())).collect();
         Some(Explanation { lives, barriers })
     }
@@ -144,8 +145,8 @@ impl Node {
     fn explain_life(
         &self,
         id: &ObjectId,
-        object: &Object,
-        life: &Life,
+        object: &Object<'_>,
+        life: &Life<'_>,
         time: UnixMillis,
         is_shown: &dyn Fn(&Record<'_>) -> bool,
     ) -> LifeExplained {

@@ -49,9 +49,10 @@ use super::command::{Figures, WaitId, Waited};
 use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
-use super::op::{Action, Op};
+use super::op::Action;
+use super::packed::NewOp;
 use super::shard::Shard;
-use super::time::{Hlc, MonoMicros, Now};
+use super::time::{Hlc, MonoMicros, Now, UnixMillis};
 
 /// How a node is set up. Everything has a default but who it is.
 #[derive(Clone, Debug)]
@@ -122,8 +123,9 @@ pub enum Input {
     },
     /// Messages to this peer were dropped: its queue was full.
     Overflowed(PeerId),
-    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks.
-    Saved(Vec<(ShardId, Clock)>),
+    /// What [`Node::take_unsaved`] gave of these shards is on the disk, up to these clocks; and so is this time of
+    /// [`Node::saved_node`].
+    Saved(Vec<(ShardId, Clock)>, UnixMillis),
     /// It is not, for this reason.
     NotSaved(Vec<ShardId>, DiskHealth),
     /// The deadline has come.
@@ -234,7 +236,9 @@ pub struct Node {
     diverged: BTreeSet<(PeerId, ShardId)>,
     sweep_at: MonoMicros,
     sweep_next: ShardId,
-    sweep_time: BTreeMap<ShardId, super::time::UnixMillis>,
+    /// Whose log is shortened next.
+    trim_next: ShardId,
+    sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
     traces: Traces,
     standing: Standing,
@@ -272,6 +276,7 @@ impl Node {
             diverged: BTreeSet::new(),
             sweep_at: now.mono.plus_millis(SWEEP_MILLIS),
             sweep_next: ShardId(0),
+            trim_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
             traces: Traces::default(),
@@ -318,7 +323,7 @@ impl Node {
                     peer.forget_sent();
                 }
             }
-            Input::Saved(shards) => self.saved(&shards),
+            Input::Saved(shards, time) => self.saved(&shards, time),
             Input::NotSaved(shards, health) => self.not_saved(&shards, health),
             Input::Tick => {}
             Input::Leave => self.leaving = true,
@@ -398,7 +403,7 @@ impl Node {
     }
 
     /// Makes an operation of this node's, applies it and gives it to everyone.
-    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> Arc<Op> {
+    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> NewOp {
         let me = self.id();
         let shard = object.shard();
         let op = self.shard_mut(shard).author(me, stamp, object, action);
@@ -410,26 +415,30 @@ impl Node {
     }
 
     /// Gives an operation to every peer that can take it.
-    fn push(&mut self, shard: ShardId, op: &Arc<Op>) {
+    fn push(&mut self, shard: ShardId, new: &NewOp) {
         if self.is_overlay() {
-            self.spread(op);
+            self.spread(new);
             return;
         }
-        let message = Arc::new(Message::Ops(vec![Arc::clone(op)]));
+        if !self.peers.values().any(Peer::takes_ops) {
+            return;
+        }
+        let dot = new.op.dot;
+        let message = Arc::new(Message::Ops(vec![new.packed()]));
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
             // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
-            if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
-                peer.sent.raise(shard, op.dot);
+            if peer.reached_counter(shard, dot.actor) + 1 == dot.counter {
+                peer.sent.raise(shard, dot);
             }
             self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
         }
     }
 
     /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
-    fn changed(&mut self, now: Now, shard: ShardId, ops: &[Arc<Op>]) {
+    fn changed(&mut self, now: Now, shard: ShardId, ops: &[NewOp]) {
         let me = self.id();
         self.unsaved_ops(shard, ops);
-        for op in ops {
+        for NewOp { op, .. } in ops {
             self.journal.push(op.object.clone());
             self.advanced(shard, op.dot.actor, op.dot.counter - 1);
             if op.dot.actor != me {
@@ -476,7 +485,7 @@ impl Node {
     /// What this node takes for the time where deadlines are concerned.
     #[cfg(any(test, feature = "mutants"))]
     #[must_use]
-    pub fn time(&self, now: Now) -> super::time::UnixMillis {
+    pub fn time(&self, now: Now) -> UnixMillis {
         self.clock.time(now)
     }
 
@@ -487,6 +496,8 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod sparse_tests;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::digest::clock_hash;
-use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::{RetiredEntry, RosterEntry};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
@@ -12,16 +12,46 @@ use crate::core::time::{MonoMicros, Now, UnixMillis};
 pub(super) const RESEND_MILLIS: u64 = 2_000;
 const RESEND_MILLIS_MAX: u64 = 64_000;
 
-/// Clocks by shard, and the sum that stands for all of them.
+/// With more news than this a report is copied anew.
+const NEWS_MAX: usize = 1_024;
+
+/// Clocks by shard, and the sums that stand for them. A copy shares what has not changed since: one is made for each
+/// report of each peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clocks {
-    shards: BTreeMap<ShardId, Clock>,
-    sum: u64,
+    shards: BTreeMap<ShardId, Arc<Clock>>,
+    sums: Sums,
+}
+
+/// What stands for each shard's clock, and for all of them.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    total: u64,
+    /// By shard; empty while nothing is known.
+    of: Vec<u64>,
+}
+
+impl Sums {
+    fn add(&mut self, shard: ShardId, dot: &Dot) {
+        self.shift(shard, clock_hash(shard.0, dot));
+    }
+
+    fn subtract(&mut self, shard: ShardId, dot: &Dot) {
+        self.shift(shard, clock_hash(shard.0, dot).wrapping_neg());
+    }
+
+    fn shift(&mut self, shard: ShardId, by: u64) {
+        if self.of.is_empty() {
+            self.of = vec![0; SHARDS];
+        }
+        self.total = self.total.wrapping_add(by);
+        self.of[shard.index()] = self.of[shard.index()].wrapping_add(by);
+    }
 }
 
 impl Clocks {
     pub(super) fn get(&self, shard: ShardId) -> Option<&Clock> {
-        self.shards.get(&shard)
+        self.shards.get(&shard).map(Arc::as_ref)
     }
 
     pub(super) fn counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
@@ -34,28 +64,28 @@ impl Clocks {
 
     /// Raises one author's counter. Gives whether it was lower.
     pub(super) fn raise(&mut self, shard: ShardId, dot: Dot) -> bool {
-        let clock = self.shards.entry(shard).or_default();
-        let old = Dot::new(dot.actor, clock.get(&dot.actor));
+        let old = Dot::new(dot.actor, self.counter(shard, dot.actor));
         if dot.counter <= old.counter {
             return false;
         }
         if old.counter > 0 {
-            self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &old));
+            self.sums.subtract(shard, &old);
         }
-        self.sum = self.sum.wrapping_add(clock_hash(shard.0, &dot));
-        clock.dots.insert(dot.actor, dot.counter);
+        self.sums.add(shard, &dot);
+        Arc::make_mut(self.shards.entry(shard).or_default()).dots.insert(dot.actor, dot.counter);
         true
     }
 
     /// Forgets one author in one shard, up to here.
     fn settle(&mut self, shard: ShardId, dot: &Dot) {
-        let Some(clock) = self.shards.get_mut(&shard) else { return };
-        let counter = clock.get(&dot.actor);
+        let counter = self.counter(shard, dot.actor);
         if counter == 0 || counter > dot.counter {
             return;
         }
+        self.sums.subtract(shard, &Dot::new(dot.actor, counter));
+        let Some(clock) = self.shards.get_mut(&shard) else { return };
+        let clock = Arc::make_mut(clock);
         clock.dots.remove(&dot.actor);
-        self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(dot.actor, counter)));
         if clock.dots.is_empty() {
             self.shards.remove(&shard);
         }
@@ -64,8 +94,10 @@ impl Clocks {
     /// Takes an author out.
     pub(super) fn retire(&mut self, author: ReplicaId) {
         for (shard, clock) in &mut self.shards {
-            if let Some(counter) = clock.dots.remove(&author) {
-                self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(author, counter)));
+            let counter = clock.get(&author);
+            if counter > 0 {
+                self.sums.subtract(*shard, &Dot::new(author, counter));
+                Arc::make_mut(clock).dots.remove(&author);
             }
         }
     }
@@ -73,19 +105,18 @@ impl Clocks {
     /// Forgets one shard.
     pub(super) fn forget(&mut self, shard: ShardId) {
         let Some(clock) = self.shards.remove(&shard) else { return };
-        for (actor, counter) in clock.dots {
-            self.sum = self.sum.wrapping_sub(clock_hash(shard.0, &Dot::new(actor, counter)));
+        for (actor, counter) in &clock.dots {
+            self.sums.subtract(shard, &Dot::new(*actor, *counter));
         }
     }
 
     pub(super) fn sum(&self) -> u64 {
-        self.sum
+        self.sums.total
     }
 
     /// The sum of one shard's clock.
     pub(super) fn sum_of(&self, shard: ShardId) -> u64 {
-        let dots = self.shards.get(&shard).into_iter().flat_map(|clock| clock.iter());
-        dots.fold(0, |sum, dot| sum.wrapping_add(clock_hash(shard.0, &Dot::new(*dot.actor, dot.counter))))
+        self.sums.of.get(shard.index()).copied().unwrap_or(0)
     }
 }
 
@@ -166,6 +197,8 @@ pub(super) struct Peer {
     /// The last that it said of itself as a whole. `known` may hold the later of two statements of which the
     /// earlier was lost, so it is no evidence of what the peer does not have.
     pub(super) report: Option<Report>,
+    /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
+    news: Vec<(ShardId, Dot)>,
     pub(super) roster: Vec<RosterEntry>,
     /// Whom it has forgotten, and with which final sequences. Such an id is in none of its books any more.
     pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
@@ -210,6 +243,7 @@ impl Peer {
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
+            news: Vec::new(),
             roster: Vec::new(),
             retired: Arc::default(),
             retired_told: false,
@@ -261,10 +295,13 @@ impl Peer {
 
     /// What the book says of it now is what it said itself.
     pub(super) fn reports(&mut self, time: UnixMillis) {
-        let clocks = match self.report.take() {
-            Some(last) if last.clocks.sum() == self.known.sum() => last.clocks,
-            _ => self.known.clone(),
-        };
+        let mut clocks = self.report.take().map(|last| last.clocks).unwrap_or_default();
+        for (shard, dot) in self.news.drain(..) {
+            clocks.raise(shard, dot);
+        }
+        if clocks.sum() != self.known.sum() {
+            clocks = self.known.clone();
+        }
         let (roster, retired) = (self.roster.clone(), Arc::clone(&self.retired));
         self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster, retired });
     }
@@ -292,7 +329,11 @@ impl Peer {
     pub(super) fn knows(&mut self, shard: ShardId, dot: Dot) -> bool {
         self.sent.settle(shard, &dot);
         // Of whom it has forgotten it has everything, and its clocks nothing.
-        !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot)
+        let is_news = !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot);
+        if is_news && self.news.len() < NEWS_MAX {
+            self.news.push((shard, dot));
+        }
+        is_news
     }
 
     pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {

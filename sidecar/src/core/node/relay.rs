@@ -5,46 +5,47 @@
 //! hops (El-Ansary et al., *Efficient Broadcast in Structured P2P Networks*, 2003). Where a link is missing, its part
 //! is caught up by comparison, which everybody does with all neighbours anyway.
 
-use std::sync::Arc;
-
 use super::Node;
 use super::overlay::place;
 use super::seal::Seals;
 use crate::core::message::{Message, PeerId};
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 use crate::core::time::Now;
 
 impl Node {
     /// Gives an own operation to everyone.
-    pub(super) fn spread(&mut self, op: &Arc<Op>) {
+    pub(super) fn spread(&mut self, op: &NewOp) {
         self.pass_on(std::slice::from_ref(op), place(self.id()), None);
     }
 
     /// Operations to apply and to pass on.
-    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<Arc<Op>>, until: u64, seals: &Seals) {
+    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, until: u64, seals: &Seals) {
+        let ops: Vec<NewOp> = ops.into_iter().filter_map(PackedOp::open).collect();
         let foreign = self.peers.get(&from).is_some_and(|peer| !peer.states_wanted.is_empty());
         if !self.is_fresh() && !foreign {
             // Only what is let in here: this node answers for what it passes on.
-            let admitted = ops.iter().filter(|op| self.admits(op.dot.actor, seals));
-            let admitted: Vec<Arc<Op>> = admitted.map(Arc::clone).collect();
+            let admitted = ops.iter().filter(|op| self.admits(op.op.dot.actor, seals));
+            let admitted: Vec<NewOp> = admitted.cloned().collect();
             self.pass_on(&admitted, until, Some(from));
         }
-        self.ops_from(now, from, ops, seals);
+        self.new_ops_from(now, from, ops, seals);
     }
 
-    fn pass_on(&mut self, ops: &[Arc<Op>], until: u64, from: Option<PeerId>) {
+    fn pass_on(&mut self, ops: &[NewOp], until: u64, from: Option<PeerId>) {
         for (id, until) in self.parts(until, from) {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let lacks = |op: &&Arc<Op>| op.dot.actor != id && !peer.has(op.object.shard(), &op.dot);
-            let lacking: Vec<Arc<Op>> = ops.iter().filter(lacks).map(Arc::clone).collect();
-            for op in &lacking {
+            let lacks =
+                |NewOp { op, .. }: &&NewOp| op.dot.actor != id && !peer.has(op.object.shard(), &op.dot);
+            let lacking: Vec<&NewOp> = ops.iter().filter(lacks).collect();
+            for NewOp { op, .. } in &lacking {
                 let shard = op.object.shard();
                 if peer.reached_counter(shard, op.dot.actor) + 1 == op.dot.counter {
                     peer.sent.raise(shard, op.dot);
                 }
             }
             if !lacking.is_empty() {
-                self.send(id, Message::Relay { ops: lacking, until });
+                let ops = lacking.into_iter().map(NewOp::packed).collect();
+                self.send(id, Message::Relay { ops, until });
             }
         }
     }

@@ -27,7 +27,7 @@ impl Node {
         let ping = Message::Ping {
             sent: Micros::from(sent),
             wall: now.wall,
-            now: self.clock.advance(now),
+            now: self.time_for_good(now),
             clock_sum: self.clock_sum(),
             introduction: self.introduction(),
         };

@@ -53,7 +53,7 @@ impl Node {
         for replica in dead {
             if self.is_agreed(&replica) {
                 let (sum, at) = (self.final_sum(replica.id), self.clock.time(now));
-                self.retire(RetiredEntry { replica, sum, at });
+                self.retire(now, RetiredEntry { replica, sum, at });
             }
         }
         if self.roster.retired().len() > known {
@@ -127,7 +127,7 @@ impl Node {
                 continue;
             }
             if self.final_sum(entry.replica.id) == entry.sum {
-                self.retire(entry);
+                self.retire(now, entry);
             } else {
                 self.want_history(now, from);
             }
@@ -138,7 +138,7 @@ impl Node {
         !self.roster.is_retired(id) && !self.traces.dropped.contains(&id) && id != self.id()
     }
 
-    fn retire(&mut self, entry: RetiredEntry) {
+    fn retire(&mut self, now: Now, entry: RetiredEntry) {
         let id = entry.replica.id;
         self.shards.iter_mut().for_each(|shard| shard.retire(id));
         if let Some(disk) = &mut self.disk {
@@ -147,7 +147,7 @@ impl Node {
         self.roster.retire(entry);
         self.seal();
         self.strike(id);
-        self.clock.forget(id);
+        self.clock.forget(now, id);
         self.figures.retired_total += 1;
         if self.peers.get(&id).is_some_and(|peer| !peer.linked) {
             self.peers.remove(&id);

@@ -9,6 +9,7 @@
 use super::Node;
 use super::roster::Roster;
 use crate::core::identity::ReplicaId;
+use crate::core::log::dot_of;
 use crate::core::message::{Message, Missing, PeerId, RosterEntry, Sealed};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -64,7 +65,7 @@ impl Node {
             | Message::Relay { ops, .. }
             | Message::Answer { missing: Missing::Ops(ops), .. }
             | Message::Echo { echo: Echo::Object { missing: Missing::Ops(ops), .. }, .. } => {
-                ops.iter().map(|op| op.dot.actor).collect()
+                ops.iter().map(|op| dot_of(op.bytes()).actor).collect()
             }
             Message::State(state)
             | Message::Answer { missing: Missing::State(state), .. }

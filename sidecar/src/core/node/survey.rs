@@ -202,7 +202,7 @@ impl Node {
     /// Everyone behind this node has answered: now it reports itself, at this moment.
     pub(super) fn answer_survey(&mut self, now: Now, wave: WaveId) {
         let parent = self.waves.get(wave).and_then(|wave| wave.parent);
-        let time = self.clock.advance(now);
+        let time = self.time_for_good(now);
         let Some(mut tally) = self.waves.surveys.tallies.remove(&wave) else { return };
         tally.time = tally.time.min(time);
         tally.members = tally.members.wrapping_add(member_hash(self.id()));
@@ -280,7 +280,7 @@ impl Node {
     }
 
     /// What everyone is known to know of one shard. The word of the dead is needed until they are retired.
-    pub(super) fn surveyed(&self, now: Now, shard: ShardId) -> Option<Evidence> {
+    pub(super) fn surveyed(&self, shard: ShardId) -> Option<Evidence> {
         let known = self.known_of_all()?;
         if self.roster.needed().any(|id| self.roster.sealed().contains(&id)) {
             return None;
@@ -300,7 +300,7 @@ impl Node {
         }
         // Whoever is in no roster any more, everyone has had in full.
         stable.dots.extend(ours.retired().map(|last| (last.actor, last.counter)));
-        Some(Evidence { stable, time: Some(known.time.min(self.clock.time(now))) })
+        Some(Evidence { stable, time: Some(known.time) })
     }
 
     /// All that live have sealed whom we have sealed, and had exactly what we have of this one when they said so.

@@ -105,3 +105,25 @@ fn a_login_right_after_waking_lives_by_the_others_clocks() {
         assert_eq!(net.read(node, &session("s")), "{}", "node {node}");
     }
 }
+
+/// A clock that is set back and that nobody can contradict counts, and stamps go back with it: else a logout on a node that has
+/// not heard of a login there would not reach it.
+#[test]
+fn stamps_go_back_with_a_clock_that_nobody_contradicts() {
+    let mut net = three();
+    login(&mut net, 0);
+    net.run_millis(100);
+    net.clock_offsets_millis[0] -= 3_600_000;
+    net.run_millis(50);
+    net.cut_off(0);
+    let before = net.now(0).wall;
+    let object = session("later");
+    let token = net.put(0, &object, "{}").token;
+    assert!(token.hlc.wall().since(before) < 1_000, "{:?}", token.hlc);
+    net.write(1, &Write::new(object.clone(), Change::Destroy));
+    net.connect(0);
+    net.run_millis(3_000);
+    for node in 0..3 {
+        assert_eq!(net.read(node, &object), "Ended", "node {node}");
+    }
+}

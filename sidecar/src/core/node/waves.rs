@@ -71,8 +71,13 @@ pub(super) struct Wave {
 #[derive(Debug)]
 enum Task {
     Survey,
-    Object { object: ObjectId, members: u64, ended: bool },
-    Applied(Vec<Progress>),
+    Object {
+        object: ObjectId,
+        members: u64,
+        ended: bool,
+    },
+    /// And whose answers have been passed on: a wave that came late, when it was over elsewhere, may run in a ring.
+    Applied(Vec<Progress>, BTreeSet<ReplicaId>),
 }
 
 /// Members that are not linked and have applied a write.
@@ -114,7 +119,7 @@ impl Waves {
     fn open(&mut self, id: WaveId, wave: Wave) {
         match &wave.task {
             Task::Object { object, .. } => drop(self.by_object.insert((object.hash(), id))),
-            Task::Applied(dots) => self.by_shard.extend(dots.iter().map(|progress| (progress.shard, id))),
+            Task::Applied(dots, _) => self.by_shard.extend(dots.iter().map(|progress| (progress.shard, id))),
             Task::Survey => {}
         }
         self.open.insert(id, wave);
@@ -130,7 +135,7 @@ impl Waves {
     fn forget_reasons(&mut self, id: WaveId) {
         match self.open.get(&id).map(|wave| &wave.task) {
             Some(Task::Object { object, .. }) => drop(self.by_object.remove(&(object.hash(), id))),
-            Some(Task::Applied(dots)) => {
+            Some(Task::Applied(dots, _)) => {
                 for progress in dots {
                     self.by_shard.remove(&(progress.shard, id));
                 }
@@ -203,7 +208,7 @@ impl Node {
                 Task::Survey
             }
             Question::Object(object) => Task::Object { object, members: 0, ended: false },
-            Question::Applied(dots) => Task::Applied(dots),
+            Question::Applied(dots) => Task::Applied(dots, BTreeSet::new()),
         };
         let outstanding = parts.into_iter().map(|(id, _)| id).collect();
         let ends = now.mono.plus_millis(OPEN_MILLIS);
@@ -284,7 +289,7 @@ impl Node {
                     self.answer_object(now, wave, &object, members, ended);
                 }
             }
-            Task::Survey | Task::Applied(_) => return,
+            Task::Survey | Task::Applied(..) => return,
         }
         if let Some(open) = self.waves.open.get_mut(&wave)
             && open.outstanding.is_empty()
@@ -395,7 +400,11 @@ impl Node {
 
     fn told_applied(&mut self, wave: WaveId, by: ReplicaId) {
         if wave.root != self.id() {
-            if let Some(parent) = self.waves.open.get(&wave).and_then(|wave| wave.parent) {
+            if let Some(Wave { parent: Some(parent), task: Task::Applied(_, told), .. }) =
+                self.waves.open.get_mut(&wave)
+                && told.insert(by)
+            {
+                let parent = *parent;
                 self.send(parent, Message::Echo { wave, echo: Echo::Applied(by) });
             }
             return;
@@ -430,7 +439,7 @@ impl Node {
     fn tell_root(&mut self, wave: WaveId) {
         let me = self.id();
         let Some(open) = self.waves.open.get(&wave).filter(|open| !open.answered) else { return };
-        let (Task::Applied(dots), Some(parent)) = (&open.task, open.parent) else { return };
+        let (Task::Applied(dots, _), Some(parent)) = (&open.task, open.parent) else { return };
         if !dots.iter().all(|progress| self.keeps(progress.shard, &progress.dot)) {
             return;
         }

@@ -11,6 +11,7 @@ use super::Shard;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, ReplicaId};
 use crate::core::op::Op;
+use crate::core::packed::{NewOp, PackedOp};
 
 impl Shard {
     /// Takes an id out of the clock for good; its final sequence stays.
@@ -46,8 +47,10 @@ impl Shard {
         self.unnamed.remove(&id);
         self.drop_pending_of(id);
         self.log.forget(id);
-        for op in self.pending.values_mut() {
-            without_dep(op, id);
+        for waiting in self.pending.values_mut() {
+            if let Some(plain) = without_dep(&waiting.op, id) {
+                *waiting = NewOp::of(Arc::new(plain));
+            }
         }
         #[cfg(any(test, feature = "mutants"))]
         self.rebuilt.remove(&id);
@@ -79,8 +82,8 @@ impl Shard {
     }
 
     /// What is logged here and a clock lacks, however far back the log reaches.
-    pub(crate) fn logged_beyond<'a>(&'a self, clock: &'a Clock) -> impl Iterator<Item = &'a Arc<Op>> {
-        self.log.beyond(clock)
+    pub(crate) fn logged_beyond<'a>(&'a self, clock: &'a Clock) -> impl Iterator<Item = Arc<Op>> + 'a {
+        self.log.beyond(clock).filter_map(|op| PackedOp::stored(op).open()).map(|new| new.op)
     }
 
     /// Lets go of a retired id of which no trace is left anywhere.
@@ -91,7 +94,8 @@ impl Shard {
     /// Authors of anything that is stored: of lives, barriers, entries and accumulators.
     pub(crate) fn stored_authors(&self) -> BTreeSet<ReplicaId> {
         let mut authors = BTreeSet::new();
-        for object in self.objects.values() {
+        for stored in self.objects.iter() {
+            let object = stored.object();
             authors.extend(object.barriers().iter().map(|(barrier, _)| barrier.actor));
             for life in &object.lives {
                 authors.insert(life.id.actor);
@@ -102,11 +106,12 @@ impl Shard {
     }
 }
 
-/// What depends on a retired id depends on nothing: every member has all of it.
-pub(crate) fn without_dep(op: &mut Arc<Op>, id: ReplicaId) {
-    if op.deps.iter().any(|dep| dep.actor == id) {
-        let mut plain = Op::clone(op);
-        plain.deps.retain(|dep| dep.actor != id);
-        *op = Arc::new(plain);
+/// What depends on a retired id depends on nothing: every member has all of it. `None` where this one does not.
+pub(crate) fn without_dep(op: &Op, id: ReplicaId) -> Option<Op> {
+    if op.deps.iter().all(|dep| dep.actor != id) {
+        return None;
     }
+    let mut plain = op.clone();
+    plain.deps.retain(|dep| dep.actor != id);
+    Some(plain)
 }

@@ -5,18 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
 
 use super::Shard;
 use crate::core::digest::Ledger;
-use crate::core::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
+use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
-use crate::core::op::Op;
+use crate::core::packed::{NewOp, encode};
+use crate::core::stored::{Objects, Stored};
 use crate::core::time::Hlc;
 
 /// A shard, whole, as it travels.
@@ -30,7 +30,7 @@ pub struct ShardState {
     retired: Vec<Dot>,
     frontier: Vec<Dot>,
     latest: Hlc,
-    objects: Vec<(ObjectId, Object)>,
+    objects: Vec<Stored>,
     pub(super) content_sum: u128,
 }
 
@@ -54,7 +54,7 @@ pub struct Merged {
     /// Authors whose operations came with it, and up to where.
     pub raised: Vec<Dot>,
     /// Operations that had waited for it.
-    pub applied: Vec<Arc<Op>>,
+    pub applied: Vec<NewOp>,
 }
 
 impl Shard {
@@ -67,7 +67,7 @@ impl Shard {
             retired: self.retired.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect(),
             frontier: self.frontier().collect(),
             latest: self.latest,
-            objects: self.objects.iter().map(|(id, object)| (id.clone(), object.clone())).collect(),
+            objects: self.objects.iter().cloned().collect(),
             content_sum: self.content_sum,
         }
     }
@@ -77,9 +77,9 @@ impl Shard {
     /// # Errors
     /// When the state is not one that an honest node sends.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
-        if state.shard != self.id || !state.is_sound() || self.outlives(&state) {
+        let Some(totals) = state.totals().filter(|_| state.shard == self.id && !self.outlives(&state)) else {
             return Err(MalformedState);
-        }
+        };
         let mut merged = Merged::default();
         let theirs: BTreeMap<ReplicaId, u64> =
             state.retired.iter().map(|dot| (dot.actor, dot.counter)).collect();
@@ -87,7 +87,12 @@ impl Shard {
             dot.counter <= state.clock.get(&dot.actor)
                 || theirs.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
         };
-        self.merge_objects(state.objects, &they_have, &mut merged);
+        self.revisions.all_changed();
+        if self.is_untouched() {
+            self.take_over(state.objects, totals, &mut merged);
+        } else {
+            self.merge_objects(state.objects, &they_have, &mut merged);
+        }
         self.merge_frontier(&state.frontier, &they_have);
         self.latest = self.latest.max(state.latest);
         for (actor, counter) in &state.clock.dots {
@@ -97,6 +102,7 @@ impl Shard {
         }
         for dot in &merged.raised {
             self.raise(*dot);
+            self.unnamed.insert(dot.actor, dot.counter);
         }
         // Where this side had it all, its node retires the id in all shards at once.
         for (actor, last) in &theirs {
@@ -125,21 +131,14 @@ impl Shard {
 
     /// Takes a state over into an empty shard.
     pub(super) fn adopt(&mut self, state: ShardState) -> Result<(), MalformedState> {
-        if state.shard != self.id || !state.is_sound() {
+        let Some(totals) = state.totals().filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
-        }
-        for (id, object) in &state.objects {
-            self.book(&object.sums(id.hash()));
-            self.objects_by_kind[id.kind as usize] += 1;
-            self.key_bytes += id.key.len() as u64;
-            if object.has_residue() {
-                self.residue.insert(id.clone());
-            }
-        }
-        self.objects = state.objects.into_iter().collect();
+        };
+        self.take_over(state.objects, totals, &mut Merged::default());
         let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
         for dot in &raised {
             self.raise(*dot);
+            self.unnamed.insert(dot.actor, dot.counter);
         }
         self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
@@ -148,42 +147,45 @@ impl Shard {
         Ok(())
     }
 
-    fn merge_objects(
-        &mut self,
-        theirs: Vec<(ObjectId, Object)>,
-        they_have: &dyn Fn(&Dot) -> bool,
-        merged: &mut Merged,
-    ) {
-        self.revisions.all_changed();
-        let mut theirs: BTreeMap<ObjectId, Object> = theirs.into_iter().collect();
+    /// Nothing has ever been applied here: a join with this gives the other side.
+    fn is_untouched(&self) -> bool {
+        self.clock.dots.is_empty() && self.retired.is_empty() && self.objects.len() == 0
+    }
+
+    fn take_over(&mut self, theirs: Vec<Stored>, totals: Totals, merged: &mut Merged) {
+        self.book(&totals.sums);
+        self.key_bytes = theirs.iter().map(|stored| stored.key().len() as u64).sum();
+        self.residue.extend(totals.residue);
+        merged.changed.extend(theirs.iter().map(Stored::id));
+        self.objects = Objects::of(theirs);
+    }
+
+    fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
+        let mut theirs: BTreeMap<ObjectId, Stored> =
+            theirs.into_iter().map(|stored| (stored.id(), stored)).collect();
+        let mut joined = Vec::new();
         let ours = std::mem::take(&mut self.objects);
-        self.objects_by_kind = [0; Kind::ALL.len()];
-        self.key_bytes = 0;
-        let mut joined = BTreeMap::new();
-        for (id, object) in ours {
-            let other = theirs.remove(&id).unwrap_or_default();
-            let result = self.join_object(&id, &object, &other, they_have, merged);
-            joined.extend(result.map(|object| (id, object)));
+        for our in ours.iter() {
+            let id = our.id();
+            let their = theirs.remove(&id);
+            let other = their.as_ref().map(Stored::object).unwrap_or_default();
+            joined.extend(self.join_object(&id, &our.object(), &other, they_have, merged));
         }
-        for (id, other) in theirs {
-            let result = self.join_object(&id, &Object::default(), &other, they_have, merged);
-            joined.extend(result.map(|object| (id, object)));
+        for (id, their) in theirs {
+            joined.extend(self.join_object(&id, &Object::default(), &their.object(), they_have, merged));
         }
-        for id in joined.keys() {
-            self.objects_by_kind[id.kind as usize] += 1;
-            self.key_bytes += id.key.len() as u64;
-        }
-        self.objects = joined;
+        self.key_bytes = joined.iter().map(|stored| stored.key().len() as u64).sum();
+        self.objects = Objects::of(joined);
     }
 
     fn join_object(
         &mut self,
         id: &ObjectId,
-        ours: &Object,
-        theirs: &Object,
+        ours: &Object<'_>,
+        theirs: &Object<'_>,
         they_have: &dyn Fn(&Dot) -> bool,
         merged: &mut Merged,
-    ) -> Option<Object> {
+    ) -> Option<Stored> {
         let join = Join { ours: &|dot| self.has(dot), theirs: they_have, mutants: self.mutants };
         let joined = join.objects(ours, theirs);
         if joined != *ours {
@@ -191,7 +193,7 @@ impl Shard {
             let (before, after) = (ours.sums(hash), joined.sums(hash));
             self.book(&Ledger { content_sum: after.content_sum, bytes: after.bytes });
             self.book(&Ledger { content_sum: before.content_sum.wrapping_neg(), bytes: -before.bytes });
-            let gone = |object: &Object| object.lives.iter().any(|life| joined.life(&life.id).is_none());
+            let gone = |object: &Object<'_>| object.lives.iter().any(|life| joined.life(&life.id).is_none());
             if gone(ours) || gone(theirs) {
                 self.ended.remember(hash);
             }
@@ -200,7 +202,7 @@ impl Shard {
                 self.residue.insert(id.clone());
             }
         }
-        (!joined.is_vacant()).then_some(joined)
+        (!joined.is_vacant()).then(|| Stored::new(id, joined))
     }
 
     /// A dot stays maximal if both have it so, or the other side has not got that far.
@@ -228,9 +230,7 @@ impl ShardState {
     /// Memory it takes, roughly.
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
-        let object =
-            |object: &Object| object.lives.iter().map(|life| 128 + life.records.bytes()).sum::<usize>();
-        self.objects.iter().map(|(id, stored)| 64 + id.key.len() + object(stored)).sum()
+        self.objects.iter().map(|stored| 32 + stored.bytes()).sum()
     }
 
     /// Forgotten replica ids and their final sequences.
@@ -238,19 +238,47 @@ impl ShardState {
         self.retired.iter()
     }
 
-    fn is_sound(&self) -> bool {
-        let mut content_sum = 0u128;
-        for (id, object) in &self.objects {
+    /// Appends the encoding: what postcard makes of it, in one piece.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let Self { shard, clock, retired, frontier, latest, objects, content_sum } = self;
+        let length = objects.len() as u64;
+        out.extend_from_slice(&encode(&(shard, clock, retired, frontier, latest, length)));
+        out.reserve(objects.iter().map(Stored::bytes).sum());
+        objects.iter().for_each(|stored| stored.append_to(out));
+        out.extend_from_slice(&encode(content_sum));
+    }
+
+    /// Checks what came from elsewhere, and counts it; `None` where no honest node sends it.
+    fn totals(&self) -> Option<Totals> {
+        let mut totals = Totals::default();
+        if !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key())) {
+            return None;
+        }
+        for stored in &self.objects {
+            let (object, hash) = (stored.object(), stored.hash());
             let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
                 && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
-            let placed = id.shard() == self.shard;
+            let placed = ShardId::of(hash) == self.shard;
             if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
-                return false;
+                return None;
             }
-            content_sum = content_sum.wrapping_add(object.sums(id.hash()).content_sum);
+            let sums = object.sums(hash);
+            totals.sums.add(sums.content_sum);
+            totals.sums.bytes += sums.bytes;
+            if object.has_residue() {
+                totals.residue.push(stored.id());
+            }
         }
-        content_sum == self.content_sum
+        (totals.sums.content_sum == self.content_sum).then_some(totals)
     }
+}
+
+/// What the objects of a state come to.
+#[derive(Debug, Default)]
+struct Totals {
+    sums: Ledger,
+    /// Those with counts that are covered.
+    residue: Vec<ObjectId>,
 }
 
 impl CvRDT for Shard {

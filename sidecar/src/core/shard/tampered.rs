@@ -14,9 +14,8 @@ impl Shard {
     pub fn corrupt(&mut self, id: &ObjectId) {
         let mut lost = Ledger::default();
         self.revisions.all_changed();
-        if let Some(object) = self.objects.remove(id) {
-            lost = object.sums(id.hash());
-            self.objects_by_kind[id.kind as usize] -= 1;
+        if let Some(stored) = self.objects.take(id) {
+            lost = stored.object().sums(id.hash());
             self.key_bytes -= id.key.len() as u64;
         }
         self.book(&Ledger { content_sum: lost.content_sum.wrapping_neg(), bytes: -lost.bytes });

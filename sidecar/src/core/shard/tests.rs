@@ -27,7 +27,9 @@ impl Replica {
     fn try_write(&mut self, write: &Write) -> Result<Option<Arc<Op>>, Refusal> {
         self.hlc = self.hlc.next();
         let composed = self.shard.compose(self.me, self.hlc, NOW, None, write)?;
-        Ok(composed.action.map(|action| self.shard.author(self.me, self.hlc, write.object.clone(), action)))
+        Ok(composed
+            .action
+            .map(|action| self.shard.author(self.me, self.hlc, write.object.clone(), action).op))
     }
 
     fn write(&mut self, id: &ObjectId, change: Change) -> Arc<Op> {
@@ -55,16 +57,16 @@ fn a_session_is_written_patched_and_destroyed() {
     let id = session();
     let (mut a, mut b) = pair(&id);
     let put = a.write(&id, Change::Put(tree(r#"{"user":{"name":"ada","age":36},"cart":[1,2],"x":null}"#)));
-    b.shard.receive(put);
+    b.shard.receive(NewOp::of(put));
     let patch = b.write(&id, Change::MergePatch(tree(r#"{"user":{"age":null,"admin":true},"x":{}}"#)));
-    a.shard.receive(patch);
+    a.shard.receive(NewOp::of(patch));
     let expected = r#"{"cart":[1,2],"user":{"admin":true,"name":"ada"},"x":{}}"#;
     assert_eq!(a.read(&id), expected);
     assert_eq!(b.read(&id), expected);
     assert_eq!(a.shard.digest(), b.shard.digest());
     assert_eq!(a.shard.digest(), a.shard.recomputed_digest());
     let end = a.write(&id, Change::Destroy);
-    b.shard.receive(end);
+    b.shard.receive(NewOp::of(end));
     assert_eq!(b.read(&id), "Ended");
     assert_eq!(b.shard.digest().content_sum, 0);
     assert_eq!(b.shard.content_bytes(), 0);
@@ -92,7 +94,7 @@ fn operations_of_one_patch_take_effect_one_after_the_other() {
         ]),
     );
     assert_eq!(a.read(&id), r#"{"deep":{"set":["y"]},"m":1,"n":6}"#);
-    b.shard.receive(op);
+    b.shard.receive(NewOp::of(op));
     assert_eq!(b.read(&id), a.read(&id));
     assert_eq!(b.shard.digest(), a.shard.digest());
     let wrong = Write::new(id, Change::Ops(vec![PathOp::Increment { path: Path::of(["deep"]), by: 1 }]));
@@ -180,7 +182,7 @@ fn a_blind_destroy_hides_what_was_created_before_it() {
     let (mut a, mut b) = pair(&id);
     let create = a.write(&id, Change::Put(tree("{}")));
     b.write(&id, Change::Destroy);
-    b.shard.receive(create);
+    b.shard.receive(NewOp::of(create));
     assert_eq!(b.read(&id), "Ended");
     b.write(&id, Change::Put(tree(r#"{"again":true}"#)));
     assert_eq!(b.read(&id), r#"{"again":true}"#);

@@ -1,6 +1,7 @@
 //! Whoever is not one of us, or has gone mad.
 
 use super::*;
+use crate::wire::Version;
 
 /// Two nodes with a link, that must not notice anything.
 async fn pair() -> (Peer, Peer) {
@@ -69,17 +70,20 @@ async fn who_bears_this_nodes_own_name_is_refused_and_told() {
 #[tokio::test]
 async fn whoever_speaks_another_protocol_is_counted_and_let_go() {
     let (a, b) = pair().await;
+    let then = |rest: &[u8]| [&opening(), rest].concat();
     for (bytes, kind) in [
-        (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], "not_ours"),
-        (b"sdtk\x02\x00", "unknown_version"),
-        (b"sdtk\x01\x01", "key"),
-        (b"sdtk\x01\x00\xff\xff\xff\x7f\x18", "oversized"),
-        (b"sdtk\x01\x00\x00\x00\x00\x00\x18", "bad_frame"),
-        (b"sdtk\x01\x00\x02\x00\x00\x00\x10\x0c", "checksum"),
-        (b"sdtk\x01\x00\x02\x00\x00\x00\x20\x0c", "unknown_version"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), "not_ours"),
+        (b"sdtk\xee\x00".to_vec(), "unknown_version"),
+        (b"sdtk\x21\x00".to_vec(), "not_ours"),
+        (b"sdtk\x01\x00".to_vec(), "not_ours"),
+        ([&opening()[..5], &[1]].concat(), "key"),
+        (then(&[0xff, 0xff, 0xff, 0x7f, Version::NEWEST.number() << 4 | 8]), "oversized"),
+        (then(&[0, 0, 0, 0, Version::NEWEST.number() << 4 | 8]), "bad_frame"),
+        (then(&[2, 0, 0, 0, Version::NEWEST.number() << 4, 12]), "checksum"),
+        (then(b"\x02\x00\x00\x00\xe0\x0c"), "unknown_version"),
     ] {
         let before = a.failed(kind);
-        let mut raw = Raw::connect(a.address, bytes).await;
+        let mut raw = Raw::connect(a.address, &bytes).await;
         until(kind, || a.failed(kind) == before + 1).await;
         let mut rest = Vec::new();
         // The end, one way or the other.
@@ -133,7 +137,7 @@ async fn a_stream_that_ends_within_a_message_is_told_from_one_that_ends() {
 #[tokio::test]
 async fn a_stranger_cannot_send_much_before_it_is_known() {
     let a = Peer::start("a", 1).await;
-    let mut raw = Raw::connect(a.address, b"sdtk\x01\x00").await;
+    let mut raw = Raw::connect(a.address, &opening()).await;
     raw.skip_opening().await;
     let mut long = Vec::new();
     wire::encode(&bulky(1 << 20), Guard::Checksum, &mut long).unwrap();

@@ -4,6 +4,7 @@ mod faults;
 mod hostile;
 mod queue;
 mod standing;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +20,7 @@ use crate::core::identity::{Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId};
 use crate::core::time::UnixMillis;
 use crate::keyring::{ClusterKey, KeyRing};
-use crate::wire::{self, Decoder, Guard, Incoming};
+use crate::wire::{self, Decoder, Guard, Incoming, Versions};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -80,11 +81,19 @@ struct Options {
     session_ids: [u8; 8],
     queue_bytes_max: usize,
     address: SocketAddr,
+    versions: Versions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cluster: "test", key: None, session_ids: [0; 8], queue_bytes_max: 64 << 20, address: ANY_PORT }
+        Self {
+            cluster: "test",
+            key: None,
+            session_ids: [0; 8],
+            queue_bytes_max: 64 << 20,
+            address: ANY_PORT,
+            versions: Versions::SPOKEN,
+        }
     }
 }
 
@@ -111,6 +120,7 @@ impl Peer {
         let settings = LinkSettings {
             secrets: options.secrets(),
             queue_bytes_max: options.queue_bytes_max,
+            versions: options.versions,
             rehearses: true,
         };
         let links = Links::new(&settings, Arc::clone(&faults), recorder.clone());
@@ -206,6 +216,11 @@ async fn linked(one: &Peer, other: &Peer) {
     until("a link stands", || one.is_up(other.id()) && other.is_up(one.id())).await;
 }
 
+/// The first bytes of a node without a key.
+fn opening() -> [u8; 6] {
+    [b's', b'd', b't', b'k', Versions::SPOKEN.byte(), 0]
+}
+
 /// Whoever speaks the protocol byte by byte.
 struct Raw {
     stream: TcpStream,
@@ -222,16 +237,16 @@ impl Raw {
 
     /// A link, as far as the other side can tell.
     async fn introduced(address: SocketAddr, replica: Replica) -> Self {
-        let mut raw = Self::connect(address, b"sdtk\x01\x00").await;
+        let mut raw = Self::connect(address, &opening()).await;
         raw.say(&Message::Hello(hello(replica))).await;
         raw.skip_opening().await;
         raw
     }
 
     async fn skip_opening(&mut self) {
-        let mut opening = [0; 6];
-        self.stream.read_exact(&mut opening).await.unwrap();
-        assert_eq!(&opening, b"sdtk\x01\x00");
+        let mut theirs = [0; 6];
+        self.stream.read_exact(&mut theirs).await.unwrap();
+        assert_eq!(theirs, opening());
     }
 
     async fn say(&mut self, message: &Message) {

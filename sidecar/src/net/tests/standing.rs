@@ -107,7 +107,7 @@ async fn of_two_links_the_one_that_the_smaller_name_dialled_stays() {
     m.links.know(&replica("a", 1), listener.local_addr().unwrap());
     let (stream, _) = listener.accept().await.unwrap();
     let mut second_choice = Raw { stream, decoder: Decoder::new(Guard::Checksum) };
-    second_choice.write(b"sdtk\x01\x00").await;
+    second_choice.write(&opening()).await;
     second_choice.skip_opening().await;
     second_choice.hello().await;
     second_choice.say(&Message::Hello(hello(replica("a", 1)))).await;

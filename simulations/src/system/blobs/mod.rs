@@ -88,8 +88,9 @@ impl System for Blobs {
         self.seats[node] = Some(seat);
     }
 
-    fn stop(&mut self, node: NodeIx) {
+    fn stop(&mut self, node: NodeIx) -> bool {
         self.seats[node] = None;
+        false
     }
 
     fn input(&mut self, node: NodeIx, now: Now, input: Input<Message>) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sidetalk::core::command::{Acks, Change, Lookup, PathOp, Refusal, Wait, WaitId, Waited, Write, Written};
 use sidetalk::core::identity::{Kind, ObjectId};
+use sidetalk::core::limits::WAIT_MILLIS_MAX;
 use sidetalk::core::message::Message;
 use sidetalk::core::node::Node;
 use sidetalk::core::path::Path;
@@ -29,6 +30,8 @@ type Outbox = VecDeque<Output<Arc<Message>>>;
 pub(super) struct Door {
     field_bytes: usize,
     ttl_millis: u64,
+    /// There is a disk, and nothing is answered before it is there.
+    saves: bool,
     waiting: BTreeMap<WaitId, Visit>,
 }
 
@@ -49,6 +52,8 @@ enum Stage {
     CatchUp,
     /// Waits for what the peers know.
     Ask,
+    /// Has written, and waits for the disk.
+    Save,
     /// Has written, and waits for acknowledgements.
     Acks,
 }
@@ -62,8 +67,8 @@ struct Asked {
 }
 
 impl Door {
-    pub(super) fn new(field_bytes: usize, ttl_millis: u64) -> Self {
-        Self { field_bytes, ttl_millis, waiting: BTreeMap::new() }
+    pub(super) fn new(field_bytes: usize, ttl_millis: u64, saves: bool) -> Self {
+        Self { field_bytes, ttl_millis, saves, waiting: BTreeMap::new() }
     }
 
     /// Takes a request.
@@ -113,6 +118,9 @@ impl Door {
             (Stage::Ask, _) => {
                 self.serve(node, now, visit, Asked { done: true, by_all: false, ended: false }, out);
             }
+            // A write that may yet be saved is no refusal: its user hears nothing, and may take it for done or not.
+            (Stage::Save, how) if how != Waited::Seen => {}
+            (Stage::Save, _) => self.saved(node, now, visit, out),
             // The answer went into the books when it was written.
             (Stage::Acks, how) => {
                 let lacks_acks = !matches!(how, Waited::Acks { have, need } if have >= need);
@@ -189,9 +197,25 @@ impl Door {
     }
 
     fn written(&mut self, node: &mut Node, now: Now, mut visit: Visit, written: Written, out: &mut Outbox) {
-        let receipt = Receipt::Token(written.token.clone());
-        if visit.request.majority {
-            let wait = Wait::Acks { token: written.token, need: Acks::Majority };
+        visit.request.after.push(Receipt::Token(written.token.clone()));
+        if !self.saves {
+            self.saved(node, now, visit, out);
+            return;
+        }
+        visit.stage = Stage::Save;
+        match node.wait(now, Wait::Saved(written.token), WAIT_MILLIS_MAX) {
+            Ok(waited) => self.go_on(node, now, visit, waited, out),
+            Err(wait) => {
+                self.waiting.insert(wait, visit);
+            }
+        }
+    }
+
+    /// It is where it has to be on this node.
+    fn saved(&mut self, node: &mut Node, now: Now, mut visit: Visit, out: &mut Outbox) {
+        let receipt = visit.request.after.pop().unwrap_or(Receipt::Token(empty_token()));
+        if let (true, Receipt::Token(token)) = (visit.request.majority, &receipt) {
+            let wait = Wait::Acks { token: token.clone(), need: Acks::Majority };
             visit.stage = Stage::Acks;
             visit.request.after.push(receipt);
             match node.wait(now, wait, ACKS_MILLIS) {
@@ -261,6 +285,7 @@ fn refused(node: &Node, visit: &Visit, refusal: &Refusal, asked: Asked) -> Answe
         Refusal::WrongShape { .. } => Answer::Refused("wrong shape"),
         Refusal::Overflow { .. } => Answer::Refused("overflow"),
         Refusal::WrongKind => Answer::Refused("wrong kind"),
+        Refusal::DiskFull | Refusal::DiskFailing => Answer::Refused("the disk does not take it"),
         Refusal::OutOfMemory => Answer::Refused("out of memory"),
         Refusal::TooLarge => Answer::Refused("too large"),
     }

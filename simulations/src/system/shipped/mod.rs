@@ -1,6 +1,7 @@
 //! The core that ships, one [`Node`] for each process of the cluster.
 
 mod content;
+mod disk;
 mod door;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +14,7 @@ use sidetalk::core::node::{self, Node, NodeConfig};
 use sidetalk::core::time::{MonoMicros, Now};
 use sidetalk::wire::{self, Decoder, Guard, Incoming};
 
+use self::disk::Disk;
 use self::door::Door;
 use super::{Answer, Birth, Digest, Gauges, Input, NodeIx, Output, Process, Receipt, System};
 use crate::scenario::Scenario;
@@ -21,6 +23,8 @@ use crate::scenario::Scenario;
 pub struct Sidetalk {
     config: Config,
     seats: Vec<Option<Seat>>,
+    /// One for each node, where they have any: they outlive processes.
+    disks: Vec<Disk>,
     /// What was measured last: a broadcast is one message to many.
     measured: Option<(Arc<Message>, u64)>,
     buffer: Vec<u8>,
@@ -45,6 +49,10 @@ struct Seat {
     outbox: VecDeque<Output<Arc<Message>>>,
     /// Who is behind a replica id.
     known: BTreeMap<ReplicaId, Process>,
+    /// There is something to be saved.
+    unsaved: bool,
+    /// It goes on with all that the process before it had saved.
+    remembers: bool,
 }
 
 impl Sidetalk {
@@ -67,7 +75,10 @@ impl Sidetalk {
             mutants,
         };
         let seats = (0..scenario.cluster.nodes).map(|_| None).collect();
-        Self { config, seats, measured: None, buffer: Vec::new() }
+        let disk = scenario.cluster.disk.map(|commit| commit.0);
+        let disks =
+            disk.into_iter().flat_map(|commit| (0..scenario.cluster.nodes).map(move |_| Disk::new(commit)));
+        Self { config, seats, disks: disks.collect(), measured: None, buffer: Vec::new() }
     }
 
     fn seat(&self, node: NodeIx) -> Option<&Seat> {
@@ -86,6 +97,16 @@ impl Seat {
         self.drain(now);
     }
 
+    /// Does what the node wants done, its disk among it.
+    fn settle(&mut self, now: Now, disk: Option<&mut Disk>) {
+        self.drain(now);
+        let Some(disk) = disk else { return };
+        while let Some(told) = disk.turn(&mut self.node, now, std::mem::take(&mut self.unsaved)) {
+            self.input(now, told);
+        }
+        self.drain(now);
+    }
+
     fn drain(&mut self, now: Now) {
         while let Some(output) = self.node.poll_output() {
             match output {
@@ -98,6 +119,7 @@ impl Seat {
                     self.door.waited(&mut self.node, now, wait, how, &mut self.outbox);
                 }
                 node::Output::Changed(_) => {}
+                node::Output::Unsaved => self.unsaved = true,
                 node::Output::Alarm(alarm) => self.outbox.push_back(told(&alarm)),
                 node::Output::Disconnect(peer, _) => {
                     if let Some(process) = self.known.get(&peer) {
@@ -105,6 +127,32 @@ impl Seat {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A node that goes on from what its disk holds, or begins to keep everything there; without a disk, one without memory.
+fn node_of(
+    config: NodeConfig,
+    now: Now,
+    disk: Option<&mut Disk>,
+    mutants: Mutants,
+    outbox: &mut VecDeque<Output<Arc<Message>>>,
+) -> Node {
+    let Some(disk) = disk else { return Node::with_mutants(config, now, mutants) };
+    let restored = disk.load().unwrap_or_else(|damage| {
+        outbox.push_back(Output::Alarm(damage));
+        None
+    });
+    match restored {
+        Some(restored) => {
+            outbox.push_back(Output::Notice("images restored"));
+            Node::restore_with_mutants(config, now, restored, mutants)
+        }
+        None => {
+            let mut node = Node::with_mutants(config, now, mutants);
+            node.keep_on_disk();
+            node
         }
     }
 }
@@ -146,14 +194,35 @@ impl System for Sidetalk {
             memory_bytes_max: None,
             session_lifetime_millis: self.config.session_lifetime_millis,
         };
-        let node = Node::with_mutants(config, now, self.config.mutants);
-        let door = Door::new(self.config.field_bytes, self.config.ttl_millis);
-        self.seats[birth.process.node] =
-            Some(Seat { node, door, outbox: VecDeque::new(), known: BTreeMap::new() });
+        let mut outbox = VecDeque::new();
+        let disk = self.disks.get_mut(birth.process.node);
+        let (saves, remembers) = (disk.is_some(), disk.as_ref().is_some_and(|disk| disk.is_current()));
+        let node = node_of(config, now, disk, self.config.mutants, &mut outbox);
+        let door = Door::new(self.config.field_bytes, self.config.ttl_millis, saves);
+        let seat = Seat { node, door, outbox, known: BTreeMap::new(), unsaved: false, remembers };
+        self.seats[birth.process.node] = Some(seat);
     }
 
-    fn stop(&mut self, node: NodeIx) {
+    fn stop(&mut self, node: NodeIx) -> bool {
         self.seats[node] = None;
+        self.disks.get_mut(node).is_some_and(Disk::cut_off)
+    }
+
+    fn slow_disk(&mut self, node: NodeIx, late_micros: u64) {
+        if let Some(disk) = self.disks.get_mut(node) {
+            disk.late_micros = late_micros;
+        }
+    }
+
+    fn remembers(&self, node: NodeIx) -> bool {
+        self.seat(node).is_some_and(|seat| seat.remembers)
+    }
+
+    fn on_disk(&self, node: NodeIx, receipt: &Receipt) -> bool {
+        match (self.disks.get(node), receipt) {
+            (Some(disk), Receipt::Token(token)) => disk.has(token),
+            _ => false,
+        }
     }
 
     fn input(&mut self, node: NodeIx, now: Now, input: Input<Arc<Message>>) {
@@ -181,11 +250,23 @@ impl System for Sidetalk {
             Input::Farewell => node::Input::Farewell,
             Input::Request(id, request) => {
                 seat.door.open(&mut seat.node, now, id, request, &mut seat.outbox);
-                seat.drain(now);
+                seat.settle(now, self.disks.get_mut(node));
                 return;
             }
         };
+        if let (node::Input::Farewell, Some(disk)) = (&input, self.disks.get_mut(node)) {
+            let told = disk.last_commit(&mut seat.node);
+            let stays = disk.is_current();
+            for told in told {
+                seat.input(now, told);
+            }
+            // As in the sidecar: who says on its disk that others count on it does not leave them.
+            if stays {
+                return;
+            }
+        }
         seat.input(now, input);
+        seat.settle(now, self.disks.get_mut(node));
     }
 
     fn poll(&mut self, node: NodeIx) -> Option<Output<Arc<Message>>> {
@@ -193,7 +274,8 @@ impl System for Sidetalk {
     }
 
     fn deadline(&self, node: NodeIx) -> Option<MonoMicros> {
-        self.seat(node).map(|seat| seat.node.deadline())
+        let disk = self.disks.get(node).map_or(MonoMicros(u64::MAX), Disk::deadline);
+        self.seat(node).map(|seat| seat.node.deadline().min(disk))
     }
 
     fn wants_link(&self, node: NodeIx, peer: Process) -> bool {
@@ -259,6 +341,8 @@ impl System for Sidetalk {
             Message::Echo { .. } => "echo",
             Message::Settled(..) => "settled",
             Message::Leave => "leave",
+            Message::Saved { .. } => "saved",
+            Message::WantSaved => "want-saved",
         }
     }
 

@@ -120,7 +120,7 @@ async fn fill(redis: &Redis, count: usize) {
 }
 
 /// Resident bytes once they have stopped to fall.
-async fn steady_bytes(pid: u32) -> u64 {
+pub(super) async fn steady_bytes(pid: u32) -> u64 {
     let mut least = resident_bytes(pid);
     let mut steady = 0;
     while steady < STEADY_READINGS {

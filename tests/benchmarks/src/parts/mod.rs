@@ -1,7 +1,11 @@
 //! One file for each thing that is compared.
 
 mod batch;
+mod durability;
+mod encryption;
+mod express;
 mod filling;
+mod memory;
 mod mixed;
 mod reads;
 mod rounds;
@@ -18,12 +22,16 @@ use crate::result::Comparison;
 pub(crate) type Part = fn(&Plan) -> Pin<Box<dyn Future<Output = Vec<Comparison>> + '_>>;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [(&str, Part); 7] = [
+pub(crate) const ALL: [(&str, Part); 11] = [
     ("reads", |plan| Box::pin(reads::measure(plan))),
     ("writes", |plan| Box::pin(writes::measure(plan))),
     ("batch", |plan| Box::pin(batch::measure(plan))),
     ("mixed", |plan| Box::pin(mixed::measure(plan))),
     ("visible", |plan| Box::pin(visible::measure(plan))),
     ("traffic", |plan| Box::pin(traffic::measure(plan))),
+    ("express", |plan| Box::pin(express::measure(plan))),
+    ("encryption", |plan| Box::pin(encryption::measure(plan))),
+    ("memory", |plan| Box::pin(memory::measure(plan))),
     ("filling", |plan| Box::pin(filling::measure(plan))),
+    ("durability", |plan| Box::pin(durability::measure(plan))),
 ];

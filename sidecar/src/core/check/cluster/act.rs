@@ -45,10 +45,18 @@ impl Cluster {
                 self.bury(seat);
                 Ok(())
             }
-            Act::Start if !up && self.seats[seat].starts < self.starts_max() && !self.seats[seat].left => {
-                self.count("restarts");
-                self.start(seat);
+            Act::Blackout if self.setup.disk_micros.is_some() => {
+                self.say(|| "everything goes dark".into());
+                self.count("blackouts");
+                self.count("crashes");
+                for seat in 0..self.seats.len() {
+                    self.bury(seat);
+                }
                 Ok(())
+            }
+            Act::Start if !up && self.may_start(seat) => {
+                self.count("restarts");
+                self.start(seat)
             }
             Act::Leave if up && self.up().count() > 2 && rng.percent(40) => self.leave(seat),
             Act::Overflow if up => {
@@ -74,11 +82,14 @@ impl Cluster {
         }
     }
 
-    fn starts_max(&self) -> u64 {
-        match self.setup.theme {
+    fn may_start(&self, seat: usize) -> bool {
+        let seat = &self.seats[seat];
+        let most = match self.setup.theme {
             super::Theme::Forgetting | super::Theme::GivingUp => STARTS_MAX_OF_MANY,
             _ => STARTS_MAX,
-        }
+        };
+        // Who has left in order may come back with what it saved.
+        seat.starts < most && (!seat.left || seat.disk.is_some())
     }
 
     /// Seats of different groups cannot reach each other from now on.
@@ -118,7 +129,9 @@ impl Cluster {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         if node.hand_over().held_by_nobody_else == 0 {
             self.handed_over(seat)?;
-            self.input(seat, Input::Farewell)?;
+            if self.save_all(seat)? {
+                self.input(seat, Input::Farewell)?;
+            }
             self.pass(500)?;
         }
         let name = format!("n{seat}");

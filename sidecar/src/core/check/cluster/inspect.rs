@@ -156,8 +156,9 @@ impl Cluster {
         self.network.calm = true;
         self.reunite();
         for seat in 0..self.seats.len() {
-            if self.seats[seat].node.is_none() && !self.seats[seat].left {
-                self.start(seat);
+            let place = &self.seats[seat];
+            if place.node.is_none() && (!place.left || place.disk.is_some()) {
+                self.start(seat)?;
             }
         }
         self.converge()?;

@@ -33,11 +33,15 @@ struct Link {
 
 /// Something that happens at a time.
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     /// A message arrives over the link of this number.
     Arrive { link: u64, to: usize, message: Box<Message> },
     /// One end notices that the link is gone.
     Notice { link: u64, end: usize },
+    /// A process's commit begins or ends.
+    Save { seat: usize, id: ReplicaId },
+    /// It saves the time, though there is nothing else to save.
+    Beat { seat: usize, id: ReplicaId },
     /// Links are made where they should stand.
     Look,
 }
@@ -79,7 +83,7 @@ impl Network {
         network
     }
 
-    fn at(&mut self, time: MonoMicros, event: Event) {
+    pub(super) fn at(&mut self, time: MonoMicros, event: Event) {
         self.queued += 1;
         self.queue.insert((time, self.queued), event);
     }
@@ -136,6 +140,11 @@ impl Cluster {
             }
             Event::Arrive { link, to, message } => self.arrive(link, to, *message),
             Event::Notice { link, end } => self.notice(link, end),
+            Event::Save { seat, id } => self.save(seat, id),
+            Event::Beat { seat, id } => {
+                self.beat(seat, id);
+                Ok(())
+            }
         }
     }
 
@@ -338,7 +347,8 @@ impl Cluster {
             match output {
                 Output::Send(to, message) => self.send(seat, to, &message)?,
                 Output::Done(wait, how) => self.done(seat, wait, how)?,
-                Output::Changed(_) | Output::Unsaved => {}
+                Output::Changed(_) => {}
+                Output::Unsaved => self.unsaved(seat),
                 Output::Alarm(alarm) => self.alarmed(seat, &alarm)?,
                 Output::Disconnect(peer, why) => self.disconnect(seat, peer, why)?,
                 Output::StartOver(dropped) => self.start_over(seat, &dropped)?,

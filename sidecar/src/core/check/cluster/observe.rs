@@ -110,7 +110,7 @@ impl Cluster {
         if clock.get(&me) > noted {
             let mut asked = node.shard(shard).clock().clone();
             asked.dots.insert(me, noted);
-            let Some(own) = node.shard(shard).missing(&asked) else {
+            let Some(own) = node.shard(shard).missing_ops(&asked) else {
                 return Err(Violation(format!(
                     "n{seat} has dropped an operation from its log while writing it"
                 )));
@@ -281,33 +281,39 @@ impl Cluster {
         self.tally.entry("dropped operations").and_modify(|n| *n += dropped.count).or_insert(dropped.count);
         self.disowned += 1;
         self.bury(seat);
-        self.start(seat);
-        Ok(())
+        self.start(seat)
     }
 
-    /// How far a seat's present and former processes had got in a shard, each on its own.
+    /// How far a seat's present and former processes had got in a shard, each on its own, for good where it has a disk.
     pub(super) fn ever(&self, seat: usize, shard: ShardId) -> Vec<Clock> {
+        if let Some(saved) = self.ever_saved(seat, shard) {
+            return saved;
+        }
         let dead = self.dead.iter().filter(|dead| dead.seat == seat);
         let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
         clocks.extend(self.seats[seat].node.as_ref().map(|node| self.applied(node, shard)));
         clocks
     }
 
+    /// What no process and no disk has any more need not come back.
+    pub(super) fn forget_lost(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain(|(shard, (actor, counter))| {
+            self.up().any(|(_, node)| self.applied(node, *shard).get(actor) >= *counter)
+                || self.on_some_disk(*shard, Dot::new(*actor, *counter))
+        });
+        self.kept = kept;
+    }
+
     /// A process is no more. What only it had may be lost from now on.
     pub(super) fn bury(&mut self, seat: usize) {
+        self.disk_dies(seat);
         let Some(node) = self.seats[seat].node.take() else { return };
         let clocks: BTreeMap<ShardId, Clock> = ShardId::all()
             .map(|shard| (shard, self.applied(&node, shard)))
             .filter(|(_, clock)| !clock.is_empty())
             .collect();
-        let survivors: Vec<&Node> = self.seats.iter().filter_map(|seat| seat.node.as_ref()).collect();
-        let held: Vec<(ShardId, Clock)> = survivors
-            .iter()
-            .flat_map(|node| SHARDS_USED.map(|shard| (shard, self.applied(node, shard))))
-            .collect();
-        self.kept.retain(|(shard, (actor, counter))| {
-            held.iter().any(|(of, clock)| of == shard && clock.get(actor) >= *counter)
-        });
+        self.forget_lost();
         self.dead.push(Dead { seat, since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();

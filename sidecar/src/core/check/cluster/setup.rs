@@ -40,6 +40,8 @@ pub enum Act {
     Forget,
     /// What is under way between two processes takes many seconds from now on, and arrives though one of them dies.
     Stall,
+    /// All processes die at once.
+    Blackout,
 }
 
 /// What a run is about.
@@ -55,6 +57,8 @@ pub enum Theme {
     GivingUp,
     /// Members that are away for longer than the others remember.
     Absence,
+    /// Processes and whole clusters that die and come back.
+    Restarts,
 }
 
 impl Theme {
@@ -115,6 +119,23 @@ impl Theme {
                 (Act::Crash, 2),
                 (Act::Start, 2),
             ],
+            Self::Restarts => &[
+                (Act::Pass, 40),
+                (Act::Idle, 3),
+                (Act::Write, 60),
+                (Act::Ask, 3),
+                (Act::Login, 3),
+                (Act::Follow, 3),
+                (Act::Acks, 6),
+                (Act::Split, 3),
+                (Act::Heal, 3),
+                (Act::Crash, 4),
+                (Act::Blackout, 1),
+                (Act::Start, 10),
+                (Act::Leave, 2),
+                (Act::Overflow, 2),
+                (Act::Step, 1),
+            ],
             Self::Expiry => &[
                 (Act::Pass, 40),
                 (Act::Idle, 6),
@@ -170,6 +191,14 @@ pub struct Setup {
     pub latecomer: bool,
     /// The nodes have found each other before anything else happens.
     pub settled: bool,
+    /// The longest that a disk takes to begin or to end a commit, in microseconds; `None` without disks.
+    pub disk_micros: Option<u64>,
+    /// How many commits in a hundred fail.
+    pub disk_fails_percent: u64,
+    /// How many starts in a hundred find an empty disk.
+    pub disk_lost_percent: u64,
+    /// How many starts in a hundred are from a backup.
+    pub disk_set_back_percent: u64,
     /// With more nodes than this not all are linked.
     pub full_mesh_max: usize,
     /// How long a member may be silent before it is forgotten.
@@ -203,6 +232,10 @@ impl Setup {
             founder: rng.percent(50),
             latecomer: rng.percent(30),
             settled: rng.percent(75),
+            disk_micros: None,
+            disk_fails_percent: 0,
+            disk_lost_percent: 0,
+            disk_set_back_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
             forget_after_millis: if theme == Theme::Absence { 30_000 } else { NEVER_MILLIS },
         }
@@ -219,6 +252,24 @@ impl Setup {
         }
         setup.full_mesh_max = 2;
         setup
+    }
+
+    /// Drawn from a seed, with disks.
+    #[must_use]
+    pub fn durable(seed: u64, theme: Theme, mutants: Mutants, codec: Codec) -> Self {
+        let mut rng = Rng::new(seed ^ 0xd1_u64.rotate_left(32));
+        let setup = match rng.percent(25) {
+            true => Self::sparse(seed, theme, mutants, codec),
+            false => Self::new(seed, theme, mutants, codec),
+        };
+        Self {
+            crashes: true,
+            disk_micros: Some(rng.pick(&[1_000, 100_000, 3_000_000])),
+            disk_fails_percent: rng.pick(&[0, 0, 20]),
+            disk_lost_percent: rng.pick(&[0, 0, 15]),
+            disk_set_back_percent: rng.pick(&[0, 0, 20]),
+            ..setup
+        }
     }
 
     /// Nothing goes wrong but what a history does by hand.
@@ -238,6 +289,10 @@ impl Setup {
             founder: true,
             latecomer: false,
             settled: true,
+            disk_micros: None,
+            disk_fails_percent: 0,
+            disk_lost_percent: 0,
+            disk_set_back_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
             forget_after_millis: NEVER_MILLIS,
         }

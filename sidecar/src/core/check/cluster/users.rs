@@ -80,7 +80,7 @@ impl Cluster {
     /// One random wish of one user.
     pub(super) fn user(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
         let weights = match self.setup.theme {
-            Theme::Everything => [50, 22, 16, 12],
+            Theme::Everything | Theme::Restarts => [50, 22, 16, 12],
             Theme::Forgetting | Theme::GivingUp | Theme::Absence => [40, 15, 35, 10],
             Theme::Expiry => [94, 2, 2, 2],
         };
@@ -125,6 +125,10 @@ impl Cluster {
         let written = match written {
             Ok(written) => written,
             Err(Refusal::NotReady) => return Ok(None),
+            Err(Refusal::DiskFull | Refusal::DiskFailing) if self.has_bad_disk(seat) => {
+                self.count("refused for the disk");
+                return Ok(None);
+            }
             Err(refusal) if promised.allows(&refusal) => return Ok(None),
             Err(refusal) => {
                 let what =

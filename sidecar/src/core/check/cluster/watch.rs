@@ -26,6 +26,14 @@ impl Cluster {
         up.into_iter().try_for_each(|seat| self.watch_one(seat))
     }
 
+    /// Somebody watches a process from now on: what it has found on its disk is no news.
+    pub(super) fn watch_from_here(&mut self, seat: usize) {
+        let Some(node) = &self.seats[seat].node else { return };
+        let all = Kind::ALL.into_iter().flat_map(objects);
+        let seen = all.filter_map(|id| self.read(seat, &id).map(|value| (id, value))).collect();
+        self.watchers.insert(node.id(), Watcher { seen, ..Watcher::default() });
+    }
+
     fn watch_one(&mut self, seat: usize) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         let mut watcher = self.watchers.remove(&node.id()).unwrap_or_default();

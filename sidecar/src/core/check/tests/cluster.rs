@@ -159,6 +159,36 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
     );
 }
 
+fn durable_seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    run(Setup::durable, theme, seeds, must_happen);
+}
+
+/// Processes that come back with what they have saved, which may be less than they had in memory.
+#[test]
+fn whole_nodes_with_disks() {
+    let must_happen = [
+        "backups restored",
+        "blackouts",
+        "came back from a disk",
+        "commits",
+        "commits failed",
+        "crashes",
+        "departures",
+        "disks lost",
+        "enough acks",
+        "joined",
+        "lost",
+        "not enough acks",
+        "restarts",
+        "sent Saved",
+        "sent WantSaved",
+        "splits",
+        "started alone",
+    ];
+    durable_seeds(Theme::Restarts, 0..16, &must_happen);
+    durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
+}
+
 /// One seed, one history: to the last message.
 #[test]
 fn the_same_seed_gives_the_same_history() {
@@ -174,7 +204,7 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Many seeds, for a long night (`SKIP=2`: of sparse clusters only): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+/// Many seeds, for a long night (`TAKE=3`: with disks only; `SKIP=7`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
@@ -185,7 +215,10 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 8] = [
+            let draws: [(Draw, Theme); 11] = [
+                (Setup::durable, Theme::Restarts),
+                (Setup::durable, Theme::Expiry),
+                (Setup::durable, Theme::Forgetting),
                 (Setup::new, Theme::Everything),
                 (Setup::new, Theme::Expiry),
                 (Setup::new, Theme::Forgetting),
@@ -195,10 +228,14 @@ fn soak() {
                 (Setup::sparse, Theme::Forgetting),
                 (Setup::sparse, Theme::GivingUp),
             ];
-            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 8) as usize);
+            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 11) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
-                check_setup(seed, &setup, steps as usize).err()
+                if number("SHRINK", 1) == 1 {
+                    return check_setup(seed, &setup, steps as usize).err();
+                }
+                let history = crate::core::check::cluster::steps(seed, &setup, steps as usize);
+                attempt(&setup, seed, &history, false).1.map(|what| format!("seed {seed}: {what}"))
             })
         })
         .inspect(|report| println!("{report}"))
@@ -206,21 +243,73 @@ fn soak() {
     assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
 }
 
-fn found(rule: Rule, theme: Theme, seeds: u64) {
-    let mutants = Mutants::without(rule);
-    let hit = (0..seeds).find_map(|seed| Some((seed, fails(seed, theme, 150, mutants, through_bytes)?)));
+/// The rule is missed in one of so many seeds.
+fn found_by<F: std::fmt::Display>(rule: Rule, seeds: u64, failure: impl Fn(u64) -> Option<F>) {
+    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
     let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
     println!("{rule:?}: seed {seed}: {failure}");
 }
 
-fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
-    let failure = |seed| {
-        let setup = Setup::sparse(seed, theme, Mutants::without(rule), through_bytes);
+fn found_in(rule: Rule, seeds: u64, setup: impl Fn(u64) -> Setup) {
+    found_by(rule, seeds, |seed| {
+        let setup = setup(seed);
         attempt(&setup, seed, &steps(seed, &setup, 150), false).1
+    });
+}
+
+fn found(rule: Rule, theme: Theme, seeds: u64) {
+    found_by(rule, seeds, |seed| fails(seed, theme, 150, Mutants::without(rule), through_bytes));
+}
+
+fn found_among_neighbours(rule: Rule, theme: Theme, seeds: u64) {
+    found_in(rule, seeds, |seed| Setup::sparse(seed, theme, Mutants::without(rule), through_bytes));
+}
+
+fn found_with_disks(rule: Rule, theme: Theme, seeds: u64) {
+    found_in(rule, seeds, |seed| Setup::durable(seed, theme, Mutants::without(rule), through_bytes));
+}
+
+#[test]
+fn saved_early() {
+    found_with_disks(Rule::SavedEarly, Theme::Restarts, 20);
+}
+
+/// A node goes back behind what it has told the others of its time: its disk stands still, it dies, and its wall clock
+/// is set back before it starts again, alone.
+fn back_in_time(mutants: Mutants) -> Result<(), String> {
+    let setup = Setup { disk_micros: Some(1_000), ..Setup::calm(2, mutants, through_bytes) };
+    let mut cluster = Cluster::new(setup, 1);
+    let [session, _] = objects(Kind::Session);
+    let with_ttl = |change| Write { ttl_millis: Some(8_000), ..Write::new(session.clone(), change) };
+    let mut run = || {
+        cluster.pass(3_000)?;
+        cluster.write(0, &with_ttl(Change::Put(Tree::EMPTY)))?;
+        cluster.pass(100)?;
+        cluster.slow_disks(3_600_000_000);
+        // Until both have told that the lease is over.
+        cluster.pass(12_000)?;
+        cluster.split(&[0, 1]);
+        cluster.kill(1);
+        cluster.slow_disks(1_000);
+        cluster.revive(1, -15_000)?;
+        cluster.pass(7_000)?;
+        if cluster.read(1, &session).is_none() {
+            return Err(Violation("the session is not in use beyond the split".into()));
+        }
+        for _ in 0..6 {
+            cluster.write(1, &with_ttl(Change::Touch))?;
+            cluster.pass(5_000)?;
+        }
+        cluster.finish()
     };
-    let hit = (0..seeds).find_map(|seed| Some((seed, failure(seed)?)));
-    let Some((seed, failure)) = hit else { panic!("{rule:?} is not missed in {seeds} seeds") };
-    println!("{rule:?}: seed {seed}: {failure}");
+    run().map_err(|violation| violation.0)
+}
+
+#[test]
+fn a_session_in_use_after_a_restart_that_goes_back_in_time_lives_on() {
+    back_in_time(Mutants::NONE).unwrap();
+    let failure = back_in_time(Mutants::without(Rule::UnsavedTime)).unwrap_err();
+    assert!(failure.contains("ended a life as expired"), "{failure}");
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn s5_what_was_asked_for_comes_by_the_normal_door() {
     let patch = Write::new(object(Kind::Session), Change::MergePatch(tree(&json!({"u": 2}))));
     let now = h.0.now;
     assert_eq!(h.0.replicas[B].compose(now, &patch).unwrap_err(), Refusal::Unknown);
-    let missing = h.0.replicas[A].shard.missing(h.0.replicas[B].shard.clock()).unwrap();
+    let missing = h.0.replicas[A].shard.missing_ops(h.0.replicas[B].shard.clock()).unwrap();
     missing.iter().for_each(|op| h.send(op, &[B]));
     let change = h.patch(B, Kind::Session, &json!({"u": 2}));
     assert_eq!(change.deps, [create.dot]);
@@ -475,7 +475,7 @@ fn finding_20_a_log_with_a_hole_is_not_served() {
         h.send(&one, &[B]);
         h.count(A, 2);
         h.join(A, B);
-        let missing = h.0.replicas[B].shard.missing(h.0.replicas[C].shard.clock());
+        let missing = h.0.replicas[B].shard.missing_ops(h.0.replicas[C].shard.clock());
         assert_eq!(missing.is_some(), serves);
     }
 }

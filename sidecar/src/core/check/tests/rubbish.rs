@@ -3,34 +3,12 @@
 use crate::core::check::rng::Rng;
 use crate::core::check::world::{MIXED, Setup, World, object, steps};
 use crate::core::command::{Change, Lookup, Write};
-use crate::core::identity::{Clock, Dot, Kind, Replica, ReplicaId};
-use crate::core::message::{Hello, Message, Missing, ShardClock};
+use crate::core::fuzzed::{PEER, linked, now};
+use crate::core::identity::{Clock, Dot, Kind, ReplicaId};
+use crate::core::message::{Message, Missing, ShardClock};
 use crate::core::mutant::Mutants;
-use crate::core::node::{Input, Node, NodeConfig};
-use crate::core::time::{MonoMicros, Now, UnixMillis};
+use crate::core::node::Input;
 use crate::core::value::Tree;
-
-const PEER: ReplicaId = ReplicaId(77);
-
-fn now(step: u64) -> Now {
-    Now { mono: MonoMicros(step * 50_000), wall: UnixMillis(1_700_000_000_000 + step * 50) }
-}
-
-/// A node with one linked member.
-fn node() -> Node {
-    let config = NodeConfig {
-        bootstrap_millis: 1_000,
-        lineage: 5,
-        log_bytes_max: 1 << 20,
-        ..NodeConfig::new(Replica { node: "n".into(), started: UnixMillis(1), id: ReplicaId(7) }, "c")
-    };
-    let mut node = Node::new(config, now(0));
-    node.handle(now(0), Input::LinkUp(PEER));
-    let replica = Replica { node: "peer".into(), started: UnixMillis(1), id: PEER };
-    let hello = Hello { replica, cluster: "c".into(), fresh: false, lineage: 5 };
-    node.handle(now(0), Input::Message(PEER, Message::Hello(hello)));
-    node
-}
 
 /// Honest messages about the shard of a random world.
 fn honest(seed: u64) -> Vec<Message> {
@@ -76,7 +54,7 @@ fn mangled(message: &Message, rng: &mut Rng) -> Option<Message> {
 
 #[test]
 fn a_node_survives_the_largest_numbers() {
-    let mut node = node();
+    let mut node = linked();
     let honest = honest(1);
     let boasts = honest.into_iter().map(|mut message| {
         match &mut message {
@@ -106,7 +84,7 @@ fn a_node_survives_whatever_parses() {
     let mut taken = 0;
     for seed in 0..6 {
         let mut rng = Rng::new(seed);
-        let mut node = node();
+        let mut node = linked();
         let honest = honest(seed);
         for step in 1..3_000 {
             let message = &honest[rng.index(honest.len())];

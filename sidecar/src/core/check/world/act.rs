@@ -7,6 +7,7 @@ use crate::core::check::replica::{Replica, name_of};
 use crate::core::check::rng::Rng;
 use crate::core::identity::{Dot, dot_order};
 use crate::core::op::Op;
+use crate::core::packed::NewOp;
 use crate::core::shard::ShardState;
 
 /// More incarnations of one node than a world needs.
@@ -117,7 +118,7 @@ impl World {
     /// An operation arrives.
     pub fn receive(&mut self, node: usize, op: Arc<Op>) {
         let (dot, hlc) = (dot_order(&op.dot), op.hlc);
-        let applied = self.replicas[node].shard.receive(op);
+        let applied = self.replicas[node].shard.receive(NewOp::of(op));
         self.replicas[node].observe(hlc, self.now);
         if applied.is_empty() {
             self.count("held or known");
@@ -126,18 +127,18 @@ impl World {
         self.follow(node, applied);
     }
 
-    fn say_applied(&mut self, node: usize, what: &str, applied: &[Arc<Op>]) {
+    fn say_applied(&mut self, node: usize, what: &str, applied: &[NewOp]) {
         let who = self.called(node);
         self.say(|| {
-            let dots: Vec<_> = applied.iter().map(|op| name_of(dot_order(&op.dot))).collect();
+            let dots: Vec<_> = applied.iter().map(|new| name_of(dot_order(&new.op.dot))).collect();
             format!("{who} {what}, applies {}", dots.join(" "))
         });
     }
 
-    fn follow(&mut self, node: usize, applied: Vec<Arc<Op>>) {
+    fn follow(&mut self, node: usize, applied: Vec<NewOp>) {
         self.unchecked[node] = true;
-        for op in applied {
-            self.event(Event::Applied(node, op));
+        for new in applied {
+            self.event(Event::Applied(node, new.op));
         }
     }
 
@@ -168,7 +169,7 @@ impl World {
             return Ok(());
         }
         let direct = self.replicas[to].fresh || rng.percent(50);
-        let missing = self.replicas[from].shard.missing(self.replicas[to].shard.clock());
+        let missing = self.replicas[from].shard.missing_ops(self.replicas[to].shard.clock());
         let mut parcels: Vec<Parcel> = match missing {
             Some(ops) if !self.replicas[to].fresh => {
                 self.reaches(from, to, &ops)?;
@@ -231,7 +232,7 @@ impl World {
         let clock = shard.clock().clone();
         let (ops, _) = shard.log_size();
         let oldest: Vec<Dot> = shard
-            .missing(&Default::default())
+            .missing_ops(&Default::default())
             .into_iter()
             .flatten()
             .take(ops.saturating_sub(keep))

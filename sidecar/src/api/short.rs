@@ -1,0 +1,67 @@
+//! The short way to one object: reads that need nothing but its kept answer, which is what most page loads are, and
+//! names that need no decoding.
+
+use std::borrow::Cow;
+
+use super::dispatch::Api;
+use super::read_lately::Found;
+use crate::core::identity::{Kind, ObjectId};
+use crate::core::limits::KEY_BYTES_MAX;
+
+/// The answer to `GET target`, if it is kept and the target names its object plainly: no query, nothing encoded. A
+/// request whose headers say something about the object must not come here.
+pub(super) fn read(api: &Api, target: &str) -> Option<Found> {
+    let (kind, key) = named(target)?;
+    api.read_lately.again(&*api.port, kind, &stored(api, kind, key))
+}
+
+/// The object that a target names plainly.
+pub(super) fn object(api: &Api, target: &str) -> Option<ObjectId> {
+    let (kind, key) = named(target)?;
+    Some(ObjectId::new(kind, &stored(api, kind, key)))
+}
+
+/// The key under which an object is stored.
+fn stored<'a>(api: &Api, kind: Kind, key: &'a str) -> Cow<'a, str> {
+    match &api.settings.session_ids {
+        Some(hash) if kind == Kind::Session => Cow::Owned(hash.hash(key)),
+        _ => Cow::Borrowed(key),
+    }
+}
+
+fn named(target: &str) -> Option<(Kind, &str)> {
+    let rest = target.strip_prefix("/v1/")?;
+    let (kind, key) = match rest.strip_prefix("sessions/") {
+        Some(key) => (Kind::Session, key),
+        None => (Kind::Document, rest.strip_prefix("documents/")?),
+    };
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'~');
+    ((1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(is_plain)).then_some((kind, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_name_is_short() {
+        assert_eq!(named("/v1/sessions/a-B_c.1~:2"), Some((Kind::Session, "a-B_c.1~:2")));
+        assert_eq!(named("/v1/documents/d"), Some((Kind::Document, "d")));
+        let long = format!("/v1/sessions/{}", "k".repeat(KEY_BYTES_MAX + 1));
+        for target in [
+            "/v1/sessions/",
+            "/v1/sessions/a/b",
+            "/v1/sessions/a%20",
+            "/v1/sessions/a?wait=1",
+            "/v1/sessions/a#b",
+            "/v1/sessions/\u{e9}",
+            "/v1/counters/c",
+            "/v2/sessions/a",
+            "/v1/sessions",
+            &long,
+        ] {
+            assert_eq!(named(target), None, "{target}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+use super::*;
+use crate::core::identity::{ReplicaId, UNLEASED};
+use crate::core::packed::encode;
+use crate::core::record::{Body, NewRecord, Text};
+
+fn dot(actor: u64, counter: u64) -> Dot {
+    Dot::new(ReplicaId(actor), counter)
+}
+
+fn life(id: LifeId, records: usize) -> Life<'static> {
+    let mut life =
+        Life::new(id, Hlc(77 << 40), Lease { idle: UnixMillis(900), absolute: UnixMillis::NEVER }, &[]);
+    let origin = life.origin();
+    let new = |n| {
+        let path = crate::core::path::Path::of([format!("field {n:05}")]);
+        NewRecord::new(origin, path.as_bytes(), Body::Register(Text::new("17")), dot(5, n), Hlc(n))
+    };
+    life.records.insert(origin, (1..=records as u64).map(new).collect(), |_| {});
+    life
+}
+
+fn object(records: usize) -> Object<'static> {
+    let mut object = Object::default();
+    let mut second = life(dot(2, 900), records);
+    second.barriers_seen = Some(Box::new(vec![dot(7, 1), dot(7, 300)]));
+    object.add_life(life(dot(1, 3), records));
+    object.add_life(second);
+    object.add_life(life(UNLEASED, 0));
+    object.set_barriers(vec![(dot(8, 1), Hlc(9)), (dot(8, 2), Hlc(u64::MAX))]);
+    object
+}
+
+fn id() -> ObjectId {
+    ObjectId::new(Kind::Document, &"ü".repeat(100))
+}
+
+#[test]
+fn what_is_packed_is_seen_again_and_is_what_travels() {
+    for records in [0, 3, 40, 400] {
+        let object = object(records);
+        let stored = Stored::new(&id(), object.clone());
+        assert_eq!(matches!(stored, Stored::Large(_)), records == 400, "{records}");
+        assert_eq!((*stored.object()).clone(), object);
+        assert_eq!((stored.id(), stored.hash()), (id(), id().hash()));
+        let mut bytes = Vec::new();
+        stored.append_to(&mut bytes);
+        assert_eq!(encode(&stored), bytes);
+        let back: Stored = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(back, stored);
+    }
+}
+
+#[test]
+fn a_cut_or_changed_object_is_an_error_or_an_object() {
+    let mut bytes = Vec::new();
+    Stored::new(&id(), object(3)).append_to(&mut bytes);
+    for at in 0..bytes.len() {
+        assert!(postcard::from_bytes::<Stored>(&bytes[..at]).is_err());
+        for change in [0x00, 0x01, 0x80, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] = change;
+            if let Ok(stored) = postcard::from_bytes::<Stored>(&changed) {
+                let mut again = Vec::new();
+                stored.append_to(&mut again);
+                assert_eq!(postcard::from_bytes::<Stored>(&again).unwrap(), stored);
+            }
+        }
+    }
+}
+
+#[test]
+fn objects_change_where_they_are_and_go_when_they_are_vacant() {
+    let mut objects = Objects::default();
+    let session = |n: usize| ObjectId::new(Kind::Session, &format!("s{n:03}"));
+    for n in (0..200).rev() {
+        let size = if n % 10 == 0 { 400 } else { 3 };
+        objects.change(&session(n), |object| object.add_life(life(dot(1, n as u64 + 1), size)));
+    }
+    objects.change(&id(), |object| object.add_life(life(dot(9, 9), 1)));
+    assert_eq!((objects.len(), objects.len_by_kind()), (201, [200, 1, 0, 0]));
+    let keys: Vec<&str> = objects.range(Kind::Session, "s150").map(Stored::key).collect();
+    assert_eq!((keys.len(), keys[0]), (50, "s150"));
+    for n in 0..200 {
+        let found = objects.change(&session(n), |object| {
+            let mut ledger = crate::core::digest::Ledger::default();
+            object.end_life(&dot(1, n as u64 + 1), 0, &mut ledger)
+        });
+        assert!(found);
+    }
+    assert_eq!(objects.iter().map(Stored::id).collect::<Vec<_>>(), [id()]);
+    objects.change(&session(1), |_| {});
+    assert_eq!(objects.len(), 1);
+}

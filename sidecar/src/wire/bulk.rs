@@ -1,0 +1,70 @@
+//! Operations and states: nearly all that goes between nodes. Both are kept in the encoding in which they travel; here
+//! bytes are copied, and those of operations kept as they came. The layout is that of any other message.
+
+use bytes::Bytes;
+
+use crate::core::message::Message;
+use crate::core::packed::PackedOp;
+
+/// Their numbers among the variants: golden bytes hold them.
+const OPS: u8 = 2;
+const STATE: u8 = 7;
+const RELAY: u8 = 13;
+
+/// Appends the body of such a message. `false` for any other.
+pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> bool {
+    match message {
+        Message::Ops(ops) => append_ops(OPS, ops, out),
+        Message::Relay { ops, until } => {
+            append_ops(RELAY, ops, out);
+            append_varint(*until, out);
+        }
+        Message::State(state) => {
+            out.push(STATE);
+            state.append_to(out);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn append_ops(variant: u8, ops: &[PackedOp], out: &mut Vec<u8>) {
+    out.push(variant);
+    append_varint(ops.len() as u64, out);
+    out.reserve(ops.iter().map(|op| op.bytes().len()).sum());
+    for op in ops {
+        out.extend_from_slice(op.bytes());
+    }
+}
+
+fn append_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Whether a body is that of such a message.
+pub(super) fn is_ops(body: &[u8]) -> bool {
+    matches!(body.first(), Some(&(OPS | RELAY)))
+}
+
+/// Reads such a message, all of it; `None` where it is malformed.
+pub(super) fn read(mut body: Bytes) -> Option<Message> {
+    let variant = *body.first()?;
+    let (count, rest) = postcard::take_from_bytes::<u64>(&body[1..]).ok()?;
+    body = body.slice_ref(rest);
+    // Nothing is reserved for what is only announced.
+    let mut ops = Vec::new();
+    for _ in 0..count {
+        ops.push(PackedOp::split_from(&mut body)?);
+    }
+    if variant == OPS {
+        return body.is_empty().then_some(Message::Ops(ops));
+    }
+    match postcard::take_from_bytes(&body) {
+        Ok((until, [])) => Some(Message::Relay { ops, until }),
+        _ => None,
+    }
+}
