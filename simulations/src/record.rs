@@ -72,6 +72,10 @@ pub struct Totals {
     pub bytes_by_sort: BTreeMap<String, u64>,
 }
 
+/// Sorts of messages by which nodes get to know each other, and one takes over what another holds: they go with coming
+/// up and with healing, however much is written.
+pub(crate) const SORTS_OF_MEETING: [&str; 5] = ["hello", "roster", "members", "state", "want-states"];
+
 /// What users saw, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcomes {

@@ -91,7 +91,6 @@ impl Reader {
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
                 .map(|seconds| seconds * 1_000),
             bootstrap_millis: self.number("bootstrap_millis", 5_000, 0, HOUR_MILLIS),
-            forget_after_millis: self.number("forget_after_seconds", 604_800, 1, YEARS_10_SECONDS) * 1_000,
             rescue_dir: self.one("rescue_dir", std::env::temp_dir(), "must be a directory", |text| {
                 (!text.is_empty()).then(|| text.into())
             }),

@@ -506,16 +506,8 @@ pub struct Figures {
     pub skew_alarms: u64,
     /// Lives destroyed because they expired.
     pub expired: u64,
-    /// Processes that are over, and not yet forgotten: everyone has yet to say that it has all they wrote.
-    pub sealed: u64,
-    /// Processes that are forgotten, and of which something may still be stored.
-    pub retired: u64,
-    /// Processes that were forgotten since this one started.
-    pub retired_total: u64,
-    /// Members given up for their silence.
+    /// Members given up here.
     pub forgotten: u64,
-    /// Operations refused: their authors are over, and their senders did not know it.
-    pub ops_refused: u64,
     /// Replica ids in this node's clocks, at most in one shard.
     pub clock_entries: u64,
     /// Waits under way.

@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::identity::{Clock, Dot, ReplicaId};
-use super::packed::{PackedOp, encode};
-use super::shard::without_dep;
+use super::packed::PackedOp;
 
 /// The smallest and the largest segment: the first ones of a log are small, since most logs are.
 const SEGMENT_BYTES: (usize, usize) = (1 << 10, 64 << 10);
@@ -46,21 +45,8 @@ impl Segment {
 }
 
 /// The name of an encoded operation: it stands first.
-pub(crate) fn dot_of(op: &[u8]) -> Dot {
+fn dot_of(op: &[u8]) -> Dot {
     postcard::take_from_bytes(op).map_or(Dot::new(ReplicaId::NOBODY, 0), |(dot, _)| dot)
-}
-
-/// What an encoded operation depends on: it stands after the name.
-fn deps_of(op: &[u8]) -> Vec<Dot> {
-    postcard::take_from_bytes::<(Dot, Vec<Dot>)>(op).map_or_else(|_| Vec::new(), |((_, deps), _)| deps)
-}
-
-/// The same without what it depends on of one author; `None` where that is nothing.
-fn stripped(op: &[u8], author: ReplicaId) -> Option<Vec<u8>> {
-    if deps_of(op).iter().all(|dep| dep.actor != author) {
-        return None;
-    }
-    without_dep(&postcard::from_bytes(op).ok()?, author).map(|plain| encode(&plain))
 }
 
 impl Log {
@@ -136,25 +122,6 @@ impl Log {
         *self = kept;
     }
 
-    /// An author is retired: nobody needs what it wrote, and what depends on it depends on nothing.
-    pub(crate) fn forget(&mut self, author: ReplicaId) {
-        self.floor.remove(&author);
-        let is_named =
-            |op: &[u8]| dot_of(op).actor == author || deps_of(op).iter().any(|dep| dep.actor == author);
-        // Nearly always: it has been dead for a while.
-        if !self.iter().any(is_named) {
-            return;
-        }
-        let mut kept = Self { floor: std::mem::take(&mut self.floor), ..Self::default() };
-        for op in self.iter().filter(|op| dot_of(op).actor != author) {
-            match stripped(op, author) {
-                Some(plain) => kept.push(&plain),
-                None => kept.push(op),
-            }
-        }
-        *self = kept;
-    }
-
     /// What a clock lacks of ours, oldest first; `None` when the log does not reach back far enough.
     pub(crate) fn missing(&self, ours: &Clock, theirs: &Clock) -> Option<Vec<PackedOp>> {
         let mut lacks = false;
@@ -170,15 +137,13 @@ impl Log {
         if !lacks {
             return Some(Vec::new());
         }
-        Some(self.beyond(theirs).map(PackedOp::stored).collect())
+        Some(self.beyond(theirs).collect())
     }
 
-    /// What is here of what a clock lacks, oldest first, as it is encoded.
-    pub(crate) fn beyond<'a>(&'a self, theirs: &'a Clock) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(|op| {
-            let dot = dot_of(op);
-            dot.counter > theirs.get(&dot.actor)
-        })
+    /// What is here and a clock lacks, oldest first.
+    pub(crate) fn beyond(&self, theirs: &Clock) -> impl Iterator<Item = PackedOp> {
+        let lacked = |dot: Dot| dot.counter > theirs.get(&dot.actor);
+        self.iter().filter(move |op| lacked(dot_of(op))).map(PackedOp::stored)
     }
 }
 
@@ -187,7 +152,7 @@ mod tests {
     use super::*;
 
     fn op(counter: u64, len: usize) -> Vec<u8> {
-        let mut bytes = encode(&Dot::new(ReplicaId(1 + counter % 2), counter));
+        let mut bytes = crate::core::packed::encode(&Dot::new(ReplicaId(1 + counter % 2), counter));
         bytes.resize(bytes.len().max(len), 7);
         bytes
     }

@@ -115,104 +115,26 @@ pub enum Message {
     },
     /// Asks for all of it.
     WantSaved,
-    /// What would be refused without the sender's word that it takes nothing more from those who are over.
-    Sealed {
-        /// Of the sender's roster as it sent this, the names of the dead whose operations it contains: tells that it
-        /// has sealed them.
-        roster: Vec<RosterEntry>,
-        /// What it sends.
-        content: Sealed,
-    },
-    /// Whom the sender has forgotten, all of them.
-    Retired(Vec<RetiredEntry>),
-}
-
-/// What travels with its sender's seals.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sealed {
-    /// As [`Message::Ops`].
-    Ops(Vec<PackedOp>),
-    /// As [`Message::State`].
-    State(Box<ShardState>),
-    /// As [`Message::Answer`].
-    Answer {
-        /// The question.
-        id: u64,
-        /// What the asker's clock lacked.
-        missing: Missing,
-        /// The answerer remembers that a life of this object ended.
-        ended: bool,
-    },
-    /// As [`Message::Relay`].
-    Relay {
-        /// The operations.
-        ops: Vec<PackedOp>,
-        /// Up to where.
-        until: u64,
-    },
-    /// As [`Message::Echo`], with operations.
-    Echo {
-        /// Which one.
-        wave: WaveId,
-        /// The answer.
-        echo: Echo,
-    },
-}
-
-fn bytes_of(ops: &[PackedOp]) -> usize {
-    ops.iter().map(PackedOp::waiting_bytes).sum()
-}
-
-impl Missing {
-    fn estimated_bytes(&self) -> usize {
-        match self {
-            Self::Ops(ops) => bytes_of(ops),
-            Self::State(state) => state.estimated_bytes(),
-        }
-    }
-}
-
-impl Sealed {
-    fn estimated_bytes(&self) -> usize {
-        match self {
-            Self::Ops(list) | Self::Relay { ops: list, .. } => bytes_of(list),
-            Self::State(state) => state.estimated_bytes(),
-            Self::Answer { missing, .. } | Self::Echo { echo: Echo::Object { missing, .. }, .. } => {
-                missing.estimated_bytes()
-            }
-            Self::Echo { .. } => 64,
-        }
-    }
 }
 
 impl Message {
-    /// What is in a sealed message, for a peer that knows of no seals.
-    #[must_use]
-    pub fn unsealed(&self) -> Option<Self> {
-        let Self::Sealed { content, .. } = self else { return None };
-        Some(match content.clone() {
-            Sealed::Ops(ops) => Self::Ops(ops),
-            Sealed::State(state) => Self::State(state),
-            Sealed::Answer { id, missing, ended } => Self::Answer { id, missing, ended },
-            Sealed::Relay { ops, until } => Self::Relay { ops, until },
-            Sealed::Echo { wave, echo } => Self::Echo { wave, echo },
-        })
-    }
-
     /// Memory it takes while it waits to be sent, roughly.
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
+        let ops = |ops: &[PackedOp]| ops.iter().map(PackedOp::waiting_bytes).sum::<usize>();
         64 + match self {
-            Self::Ops(list) | Self::Relay { ops: list, .. } => bytes_of(list),
-            Self::State(state) => state.estimated_bytes(),
-            Self::Answer { missing, .. } | Self::Echo { echo: Echo::Object { missing, .. }, .. } => {
-                missing.estimated_bytes()
+            Self::Ops(list)
+            | Self::Relay { ops: list, .. }
+            | Self::Answer { missing: Missing::Ops(list), .. }
+            | Self::Echo { echo: Echo::Object { missing: Missing::Ops(list), .. }, .. } => ops(list),
+            Self::State(state)
+            | Self::Answer { missing: Missing::State(state), .. }
+            | Self::Echo { echo: Echo::Object { missing: Missing::State(state), .. }, .. } => {
+                state.estimated_bytes()
             }
             Self::Echo { echo: Echo::Survey(survey), .. } => 32 * survey.unsettled.len(),
             Self::Settled(settled) => 32 * settled.unsettled.len(),
             Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
-            Self::Sealed { roster, content } => 96 * roster.len() + content.estimated_bytes(),
-            Self::Retired(entries) => 96 * entries.len(),
             Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
             Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
@@ -254,17 +176,6 @@ pub struct RosterEntry {
     pub replica: Replica,
     /// It has left in order, having handed over all it had.
     pub left: bool,
-}
-
-/// A process that is forgotten: everyone has all that it wrote.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RetiredEntry {
-    /// Who.
-    pub replica: Replica,
-    /// Stands for its final sequences in all shards.
-    pub sum: u64,
-    /// When it was agreed on, as whoever saw it first has the time.
-    pub at: UnixMillis,
 }
 
 /// The sender has applied everything up to this dot, by its author, in this shard.

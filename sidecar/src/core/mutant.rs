@@ -54,12 +54,8 @@ pub enum Rule {
     SealKeepsPending,
     /// What dead processes have sent is taken when it comes late.
     LateWords,
-    /// A dead id is retired though not all members have sealed the others that are dead.
-    SealOne,
-    /// A dead id that nobody has introduced is not sealed.
-    SealKnown,
-    /// A dead id is forgotten without asking anyone.
-    NaiveForget,
+    /// The word of a dead process is not waited for although not all have sealed it.
+    SealAlone,
 }
 
 /// The rules that are switched off.

@@ -6,8 +6,7 @@
 
 mod ended;
 mod memory;
-mod retire;
-pub(crate) use self::retire::without_dep;
+mod outlook;
 mod revisions;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
@@ -20,6 +19,7 @@ use std::sync::Arc;
 use crdts::CmRDT;
 
 use self::ended::EndedLately;
+use self::outlook::Outlook;
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
@@ -46,7 +46,7 @@ pub struct Shard {
     id: ShardId,
     mutants: Mutants,
     clock: Clock,
-    /// Replica ids that are forgotten, with their final sequence, where they wrote anything.
+    /// Replica ids that are forgotten, with their final sequence. (Filled by a protocol that is still to come.)
     retired: BTreeMap<ReplicaId, u64>,
     frontier: BTreeMap<ReplicaId, u64>,
     objects: Objects,
@@ -64,6 +64,7 @@ pub struct Shard {
     /// Objects that hold covered accumulators, waiting to be collected.
     residue: BTreeSet<ObjectId>,
     revisions: Revisions,
+    outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
     rebuilt: BTreeMap<ReplicaId, BTreeMap<ReplicaId, u64>>,
 }
@@ -108,6 +109,7 @@ impl Shard {
             latest: Hlc::default(),
             residue: BTreeSet::new(),
             revisions: Revisions::default(),
+            outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]
             rebuilt: BTreeMap::new(),
         }
@@ -374,15 +376,19 @@ impl Shard {
         }
     }
 
-    /// Changes one object, and keeps the bytes of keys right.
+    /// Changes one object, and keeps what is known of all of them right.
     pub(crate) fn change<R>(
         &mut self,
         id: &ObjectId,
         change: impl FnOnce(&mut Object<'_>, Mutants) -> R,
     ) -> R {
         self.revisions.changed(id.hash());
-        let (before, mutants) = (self.objects.len(), self.mutants);
-        let result = self.objects.change(id, |object| change(object, mutants));
+        let (before, mutants, outlook) = (self.objects.len(), self.mutants, &mut self.outlook);
+        let result = self.objects.change(id, |object| {
+            let result = change(object, mutants);
+            outlook.note(object);
+            result
+        });
         let more = self.objects.len() as i64 - before as i64;
         self.key_bytes = self.key_bytes.saturating_add_signed(more * id.key.len() as i64);
         result
@@ -404,6 +410,16 @@ impl Shard {
     pub fn missing_ops(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
         let missing = self.missing(clock)?;
         Some(missing.into_iter().filter_map(PackedOp::open).map(|new| new.op).collect())
+    }
+
+    /// What is logged here and a clock lacks, however far back the log reaches.
+    pub(crate) fn logged_beyond(&self, clock: &Clock) -> Vec<Arc<Op>> {
+        self.log.beyond(clock).filter_map(PackedOp::open).map(|new| new.op).collect()
+    }
+
+    /// Drops operations of this author that wait for others.
+    pub(crate) fn drop_pending_of(&mut self, author: ReplicaId) {
+        self.pending.retain(|(actor, _), _| *actor != author);
     }
 
     /// Drops the oldest operations of the log until it fits, and then those for which `unneeded` says so.

@@ -1,7 +1,6 @@
 //! The sending half of a link: what is queued becomes few writes.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -57,14 +56,10 @@ impl Batch<'_> {
     async fn send(&mut self, messages: Vec<Queued>) -> io::Result<()> {
         let version = self.writer.format().version;
         for Queued { message, not_before, bytes } in messages {
-            let message = match version.carries(&message) {
-                true => message,
-                // Its sender knows that not everybody hears this.
-                false => match message.unsealed() {
-                    Some(plain) => Arc::new(plain),
-                    None => continue,
-                },
-            };
+            // Its sender knows that not everybody hears this.
+            if !version.carries(&message) {
+                continue;
+            }
             if let Some(due) = not_before {
                 self.hold_back(due).await?;
             }

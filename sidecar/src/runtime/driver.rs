@@ -110,7 +110,10 @@ impl Driver {
                 Output::Send(peer, message) => self.send(node, peer, &message),
                 Output::Done(wait, how) => self.end_wait(wait, how),
                 Output::Changed(cursor) => {
-                    self.journal.send_replace(cursor);
+                    // Costs eight locks, and mostly nobody watches.
+                    if self.journal.receiver_count() > 0 {
+                        self.journal.send_replace(cursor);
+                    }
                 }
                 Output::Unsaved => {
                     if let Some(disk) = self.disk.get() {
@@ -168,7 +171,13 @@ impl Driver {
 
     /// Tells when the journal grows.
     pub fn journal(&self) -> watch::Receiver<u64> {
-        self.journal.subscribe()
+        let mut journal = self.journal.subscribe();
+        // Nobody was told while nobody watched. Under the lock, so that no later word is overtaken.
+        let node = self.node.read();
+        let cursor = node.journal_cursor();
+        self.journal.send_if_modified(|told| std::mem::replace(told, cursor) != cursor);
+        journal.mark_unchanged();
+        journal
     }
 
     /// Waits until the node stands still because the others have gone on without it. Gives what it drops.

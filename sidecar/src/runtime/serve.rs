@@ -350,8 +350,6 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         session_lifetime_millis: config.session_lifetime_millis,
         memory_bytes_max: config.memory_bytes_max,
         full_mesh_max: config.full_mesh_max,
-        forget_after_millis: config.forget_after_millis,
-        forgets_silent: false,
     })
 }
 

@@ -139,6 +139,19 @@ async fn a_write_goes_out_before_the_call_returns_and_moves_the_journal() {
 }
 
 #[tokio::test]
+async fn who_begins_to_watch_knows_what_nobody_was_told() {
+    let driver = driver();
+    write(&driver, "a");
+    let first = *driver.journal().borrow();
+    write(&driver, "b");
+    let (one, other) = (driver.journal(), driver.journal());
+    assert!(first > 0 && *one.borrow() > first);
+    assert!(!one.has_changed().unwrap() && *one.borrow() == *other.borrow(), "nothing has grown");
+    write(&driver, "c");
+    assert!(one.has_changed().unwrap() && *one.borrow() == *other.borrow());
+}
+
+#[tokio::test]
 async fn an_outlet_that_is_always_full_does_not_hold_up_the_node() {
     let driver = driver();
     let outlet = link(&driver, Recorder { full: true, ..Recorder::default() });

@@ -12,7 +12,7 @@ use super::StoreError;
 use super::backend::{Backend, Fsync};
 use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
-use crate::core::message::{RetiredEntry, RosterEntry};
+use crate::core::message::RosterEntry;
 use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
 use crate::core::packed::PackedOp;
 use crate::core::shard::{Shard, ShardState};
@@ -49,14 +49,6 @@ pub(super) struct Head {
     pub(super) is_current: bool,
     /// The machine's boot, where nothing was synced.
     boot: Option<String>,
-    /// Heads written before there was any end here.
-    #[serde(deserialize_with = "none_before")]
-    retired: Vec<RetiredEntry>,
-}
-
-fn none_before<'de, D: serde::Deserializer<'de>>(head: D) -> Result<Vec<RetiredEntry>, D::Error> {
-    // The checksum has been looked at: it is missing, not cut short.
-    Ok(Vec::deserialize(head).unwrap_or_default())
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -248,8 +240,8 @@ impl Store {
             return Err(StoreError::Damaged(format!("shard {at} does not come to its digest")));
         }
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        let Head { replica, lineage, roster, retired, time, .. } = head;
-        let node = SavedNode { replica, lineage, roster, retired, time };
+        let Head { replica, lineage, roster, time, .. } = head;
+        let node = SavedNode { replica, lineage, roster, time };
         Ok(Found { restored: Some(Restored { shards, node, is_current }), ops })
     }
 
@@ -302,7 +294,6 @@ impl Store {
             time: node.time,
             is_current,
             boot: if self.fsync == Fsync::Never { boot() } else { None },
-            retired: node.retired.clone(),
         };
         let mut first_row = self.first_row.clone();
         for shard in &written {

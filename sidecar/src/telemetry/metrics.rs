@@ -33,18 +33,8 @@ const SKEW_ALARMS: Metric = ("sidetalk_skew_alarms_total", "counter", "Stamps fr
 const SKEW: Metric = ("sidetalk_clock_skew_milliseconds", "gauge", "This node's clock ahead of the median.");
 const EXPIRED: Metric =
     ("sidetalk_expired_total", "counter", "Lives this node destroyed because they expired.");
-const SEALED: Metric =
-    ("sidetalk_sealed_processes", "gauge", "Dead processes that not all members have agreed to forget.");
-const RETIRED: Metric =
-    ("sidetalk_retired_processes", "gauge", "Forgotten processes of which something may still be stored.");
-const RETIRED_TOTAL: Metric = ("sidetalk_retired_total", "counter", "Dead processes that were forgotten.");
 const FORGOTTEN: Metric =
-    ("sidetalk_forgotten_members_total", "counter", "Members that this node gave up for their silence.");
-const OPS_REFUSED: Metric = (
-    "sidetalk_operations_refused_total",
-    "counter",
-    "Operations of the dead from peers that did not know it.",
-);
+    ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
 const CLOCK_ENTRIES: Metric =
     ("sidetalk_clock_entries", "gauge", "Replica ids in the clock of the shard that has most.");
 const CHANGES: Metric = ("sidetalk_changes_total", "counter", "Visible changes, local and remote.");
@@ -144,11 +134,7 @@ pub fn render(sources: &Sources) -> String {
     page.one(SKEW_ALARMS, figures.skew_alarms);
     page.one(SKEW, status.skew_millis);
     page.one(EXPIRED, figures.expired);
-    page.one(SEALED, figures.sealed);
-    page.one(RETIRED, figures.retired);
-    page.one(RETIRED_TOTAL, figures.retired_total);
     page.one(FORGOTTEN, figures.forgotten);
-    page.one(OPS_REFUSED, figures.ops_refused);
     page.one(CLOCK_ENTRIES, figures.clock_entries);
     page.one(CHANGES, figures.changes);
     let states = [

@@ -4,9 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::identity::{Clock, Dot, Kind, ObjectId, Replica, ReplicaId, ShardId, UNLEASED};
-use crate::core::message::{
-    Hello, Micros, Missing, Progress, RetiredEntry, RosterEntry, Sealed, ShardClock, ShardDigest,
-};
+use crate::core::message::{Hello, Micros, Missing, Progress, RosterEntry, ShardClock, ShardDigest};
 use crate::core::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use crate::core::path::Path;
 use crate::core::shard::Shard;
@@ -97,10 +95,6 @@ fn shard_state() -> Box<crate::core::shard::ShardState> {
     Box::new(shard.state())
 }
 
-fn sealed(replica: &Replica, content: Sealed) -> Message {
-    Message::Sealed { roster: vec![RosterEntry { replica: replica.clone(), left: true }], content }
-}
-
 /// One of each.
 fn every_message() -> Vec<(&'static str, Message)> {
     let replica = Replica { node: "a".into(), started: UnixMillis(5), id: ReplicaId(6) };
@@ -120,7 +114,7 @@ fn every_message() -> Vec<(&'static str, Message)> {
             "hello",
             Message::Hello(Hello { replica: replica.clone(), cluster: "c".into(), fresh: true, lineage: 9 }),
         ),
-        ("roster", Message::Roster(vec![RosterEntry { replica: replica.clone(), left: true }])),
+        ("roster", Message::Roster(vec![RosterEntry { replica, left: true }])),
         ("ops", Message::Ops(vec![one_field().into()])),
         ("every_action", Message::Ops(every_action().into_iter().map(Into::into).collect())),
         ("applied", Message::Applied(vec![Progress { shard: ShardId(9), dot: dot(1, 2) }])),
@@ -150,18 +144,6 @@ fn every_message() -> Vec<(&'static str, Message)> {
         ("settled", Message::Settled(Box::new(settled))),
         ("saved", Message::Saved { progress: vec![most], sum: 7 }),
         ("want_saved", Message::WantSaved),
-        ("sealed", sealed(&replica, Sealed::Ops(vec![one_field().into()]))),
-        ("sealed_state", sealed(&replica, Sealed::State(shard_state()))),
-        (
-            "sealed_answer",
-            sealed(&replica, Sealed::Answer { id: 3, missing: Missing::Ops(vec![]), ended: true }),
-        ),
-        ("sealed_relay", sealed(&replica, Sealed::Relay { ops: vec![one_field().into()], until: 9 })),
-        (
-            "sealed_echo",
-            sealed(&replica, Sealed::Echo { wave, echo: known(Missing::Ops(vec![one_field().into()])) }),
-        ),
-        ("retired", Message::Retired(vec![RetiredEntry { replica, sum: u64::MAX, at: UnixMillis(7) }])),
     ]
 }
 

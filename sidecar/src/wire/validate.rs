@@ -3,7 +3,7 @@
 
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
-use crate::core::message::{Message, Missing, Sealed};
+use crate::core::message::{Message, Missing};
 use crate::core::packed::PackedOp;
 use crate::core::wave::{Echo, Question, Unsettled};
 
@@ -44,19 +44,6 @@ pub(super) fn validate(message: &Message) -> Result<(), WireError> {
         }
         Message::Echo { echo, .. } => answer(echo),
         Message::Settled(settled) => settled.unsettled.iter().try_for_each(unsettled),
-        Message::Retired(entries) => entries.iter().try_for_each(|entry| replica(&entry.replica)),
-        Message::Sealed { roster, content } => {
-            roster.iter().try_for_each(|entry| replica(&entry.replica))?;
-            match content {
-                Sealed::Ops(operations)
-                | Sealed::Relay { ops: operations, .. }
-                | Sealed::Answer { missing: Missing::Ops(operations), .. } => ops(operations),
-                Sealed::State(state) | Sealed::Answer { missing: Missing::State(state), .. } => {
-                    clock(&state.clock)
-                }
-                Sealed::Echo { echo, .. } => answer(echo),
-            }
-        }
         Message::Wave { .. }
         | Message::Digests { .. }
         | Message::WantStates(_)

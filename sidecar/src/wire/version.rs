@@ -23,10 +23,6 @@ impl Version {
     /// what a restart forgets, so a node with a disk speaks nothing older.
     pub const SAVED: Self = Self(2);
 
-    /// The first in which nodes agree on forgetting the dead. Beside a node that speaks nothing later nobody is forgotten:
-    /// it never says whom it has forgotten.
-    pub const RETIRED: Self = Self(2);
-
     /// The version of this number.
     #[must_use]
     pub fn of(number: u8) -> Option<Self> {
@@ -86,7 +82,6 @@ fn since(message: &Message) -> Version {
         | Message::Echo { .. }
         | Message::Settled(_) => Version::OLDEST,
         Message::Saved { .. } | Message::WantSaved => Version::SAVED,
-        Message::Sealed { .. } | Message::Retired(_) => Version::RETIRED,
     }
 }
 

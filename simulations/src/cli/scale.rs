@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{complain, now, say};
+use super::{complain, now, say, table};
+use crate::record::RunRecord;
 use crate::report::{Size, write_growth};
-use crate::run::run;
+use crate::run::run_on;
 use crate::scenario::{ClusterSpec, FaultKind, FaultSpec, Mistake, Scenario, Span, TrafficSpec};
+use crate::system::Sidetalk;
+use crate::world::{Progress, Watch};
 
 /// The arguments of `scale`.
 #[derive(Debug, Args)]
@@ -43,7 +46,7 @@ pub(super) fn scenario(nodes: usize, seconds: u64) -> Scenario {
 pub(super) fn main(args: &Scale) -> ExitCode {
     let (mut clean, mut sizes) = (true, Vec::new());
     say(
-        "nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node  KiB/node held, resident   real",
+        "nodes    links   up after  all the same  idle bytes/s/node  bytes/write/node  KiB/node to meet, held, resident   real",
     );
     // Before the first of them takes its time.
     let scenarios: Vec<Scenario> = args.nodes.iter().map(|nodes| scenario(*nodes, args.seconds)).collect();
@@ -58,7 +61,7 @@ pub(super) fn main(args: &Scale) -> ExitCode {
         let started = now();
         // The kernel counts the most from now on; where it does not, the sizes before this one were smaller.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
-        let Ok(record) = run(scenario) else { return ExitCode::from(2) };
+        let Ok(record) = watched(scenario) else { return ExitCode::from(2) };
         let size = Size::of(&record, started.elapsed().as_secs_f64(), resident_bytes_max());
         say(&line(&size));
         sizes.push(size);
@@ -72,6 +75,19 @@ pub(super) fn main(args: &Scale) -> ExitCode {
         }
     }
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a scenario; a large one tells every ten real seconds how far it is.
+fn watched(scenario: &Scenario) -> Result<RunRecord, Vec<Mistake>> {
+    let mut told = now();
+    let mut progress = |progress: &Progress| {
+        if told.elapsed().as_secs() >= 10 {
+            told = now();
+            complain(&table::progress(progress));
+        }
+    };
+    let mut watch = Watch { progress: Some(&mut progress), tell: false };
+    run_on(scenario, Sidetalk::new(scenario), &mut watch).map(|(record, _)| record)
 }
 
 /// The most memory that this process has had, where the system tells (`VmHWM`).
@@ -90,12 +106,13 @@ fn write(folder: &Path, sizes: &[Size]) -> bool {
 fn line(size: &Size) -> String {
     let same = size.same_after_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
     format!(
-        "{:5} {:8} {:8.2} s {same:>13} {:18.0} {:17.0} {:14} {:9} {:4.0} s",
+        "{:5} {:8} {:8.2} s {same:>13} {:18.0} {:17.0} {:16.0} {:5} {:9} {:4.0} s",
         size.nodes,
         size.links,
         size.up_after_s,
         size.idle_bytes_per_node_s,
         size.write_bytes_per_node,
+        size.meeting_bytes_per_node / 1024.0,
         size.held_bytes_per_node / 1024,
         size.resident_bytes_per_node.unwrap_or(0) / 1024,
         size.real_s

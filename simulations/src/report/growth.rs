@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::svg::short;
 use super::words::number;
-use crate::record::RunRecord;
+use crate::record::{RunRecord, SORTS_OF_MEETING};
 use crate::system::Gauges;
 
 /// One cluster's figures.
@@ -23,8 +23,10 @@ pub struct Size {
     pub same_after_s: Option<f64>,
     /// Bytes a second that a node sends while nothing is written.
     pub idle_bytes_per_node_s: f64,
-    /// Bytes on all links for one write, idle traffic aside, shared out among the nodes.
+    /// Bytes on all links for one write, idle traffic and meetings aside, shared out among the nodes.
     pub write_bytes_per_node: f64,
+    /// Bytes that a node sent to get to know the others and what they hold: when it came up, and after the partition.
+    pub meeting_bytes_per_node: f64,
     /// Bytes of content and log on the node that ever held the most.
     pub held_bytes_per_node: u64,
     /// Replica ids in the largest clock.
@@ -48,7 +50,9 @@ impl Size {
             let samples = record.samples.iter().flat_map(|sample| &sample.nodes);
             samples.map(|node| of(&node.gauges)).max().unwrap_or(0)
         };
-        let for_writes = (record.totals.bytes as f64 - idle_per_s * record.virtual_s).max(0.0);
+        let by_sort = &record.totals.bytes_by_sort;
+        let meeting: u64 = SORTS_OF_MEETING.iter().filter_map(|sort| by_sort.get(*sort)).sum();
+        let for_writes = ((record.totals.bytes - meeting) as f64 - idle_per_s * record.virtual_s).max(0.0);
         Self {
             nodes: record.nodes.len() as u64,
             links,
@@ -56,6 +60,7 @@ impl Size {
             same_after_s: record.converged_s,
             idle_bytes_per_node_s: idle_per_s / nodes,
             write_bytes_per_node: for_writes / record.totals.writes.max(1) as f64 / nodes,
+            meeting_bytes_per_node: meeting as f64 / nodes,
             held_bytes_per_node: most(|gauges| gauges.content_bytes + gauges.log_bytes),
             clock_entries: most(|gauges| gauges.clock_entries),
             real_s,
@@ -68,19 +73,20 @@ impl Size {
 #[must_use]
 pub fn growth_table(sizes: &[Size]) -> String {
     let mut text = String::from(
-        "| nodes | links | up after | all the same after the end | idle bytes/s per node | bytes per write and node | content and log on a node | ids in a clock | simulated in | with memory per node |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        "| nodes | links | up after | all the same after the end | idle bytes/s per node | bytes per write and node | to meet | content and log on a node | ids in a clock | simulated in | with memory per node |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for size in sizes {
         let same = size.same_after_s.map_or_else(|| "never".into(), |seconds| format!("{seconds:.2} s"));
         let _ = writeln!(
             text,
-            "| {} | {} | {:.2} s | {same} | {} | {} | {} | {} | {:.0} s | {} |",
+            "| {} | {} | {:.2} s | {same} | {} | {} | {} | {} | {} | {:.0} s | {} |",
             number(size.nodes),
             number(size.links),
             size.up_after_s,
             number(size.idle_bytes_per_node_s.round() as u64),
             number(size.write_bytes_per_node.round() as u64),
+            kib(size.meeting_bytes_per_node as u64),
             kib(size.held_bytes_per_node),
             number(size.clock_entries),
             size.real_s,
@@ -146,7 +152,10 @@ pub fn growth(sizes: &[Size]) -> String {
                 ),
             ],
         ),
-        ("Ids in the largest clock", vec![("", column(&|size| Some(size.clock_entries as f64)))]),
+        (
+            "Bytes a node sends to meet the others",
+            vec![("", column(&|size| Some(size.meeting_bytes_per_node)))],
+        ),
     ];
     let height = panels.len().div_ceil(2) as f64 * PANEL.1 + 26.0;
     let mut svg = format!(

@@ -207,6 +207,7 @@ fn what_grows_is_drawn_and_written() {
         same_after_s,
         idle_bytes_per_node_s: 500.0 * nodes as f64,
         write_bytes_per_node: 300.0,
+        meeting_bytes_per_node: 2_048.0,
         held_bytes_per_node: 20_000,
         clock_entries: nodes,
         real_s: 1.0,
@@ -224,7 +225,7 @@ fn what_grows_is_drawn_and_written() {
     let table = growth_table(&sizes);
     assert!(
         table.contains(
-            "| 1,000 | 499,500 | 2.00 s | 0.00 s | 500,000 | 300 | 20 KiB | 1,000 | 1 s | 1,024 KiB |"
+            "| 1,000 | 499,500 | 2.00 s | 0.00 s | 500,000 | 300 | 2 KiB | 20 KiB | 1,000 | 1 s | 1,024 KiB |"
         ),
         "{table}"
     );

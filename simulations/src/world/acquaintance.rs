@@ -16,6 +16,8 @@ pub(super) struct Acquaintance {
     joined: BTreeMap<Process, (Process, Micros)>,
     sizes: BTreeMap<Process, usize>,
     serving: BTreeSet<Process>,
+    /// When the last of a group's parts know each other: who comes to know one of them knows all from then on.
+    settled: BTreeMap<Process, Micros>,
 }
 
 impl Acquaintance {
@@ -35,7 +37,10 @@ impl Acquaintance {
         self.sizes.insert(larger, size(smaller) + size(larger));
         let grace =
             if self.serving.remove(&smaller) && !self.serving.insert(larger) { ACQUAINTED } else { 0 };
-        self.joined.insert(smaller, (larger, now + grace));
+        let settled = [one, other].iter().filter_map(|first| self.settled.get(first)).copied().max();
+        let known = (now + grace).max(settled.unwrap_or(0));
+        self.settled.insert(larger, known);
+        self.joined.insert(smaller, (larger, known));
     }
 
     /// From when on two processes know of each other's, if a chain of links ever joined them.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Micros;
 use crate::history::{Act, History};
 use crate::judges::{Figures, SeenVerdict};
-use crate::record::{FaultSpan, Healing, NodeSample, Outcomes, RunRecord, Sample, SeenAt, Totals, Verdict};
+use crate::record::{
+    FaultSpan, Healing, NodeSample, Outcomes, RunRecord, SORTS_OF_MEETING, Sample, SeenAt, Totals, Verdict,
+};
 use crate::scenario::{Fault, FaultKind, Scenario, Span};
 use crate::traffic::Seen;
 
@@ -185,10 +187,10 @@ impl<M> Recorder<M> {
             .sum();
         let seconds = self.samples.last().map_or(0.0, |sample| sample.t).max(1.0);
         let peers = (scenario.cluster.nodes.saturating_sub(1)).max(1) as f64;
-        // A state that is given whole is for healing, not for a write.
-        let healing = self.by_sort.get("state").map_or(0, |(_, bytes)| *bytes);
+        let meeting: u64 =
+            SORTS_OF_MEETING.iter().filter_map(|sort| self.by_sort.get(sort)).map(|(_, bytes)| bytes).sum();
         let idle = self.idle_bytes_per_link_s * self.links_at_end as f64 * seconds;
-        let for_writes = (self.bytes - healing) as f64 - idle - payload as f64 * peers;
+        let for_writes = (self.bytes - meeting) as f64 - idle - payload as f64 * peers;
         Figures {
             idle_bytes_per_link_s: self.idle_bytes_per_link_s,
             overhead_bytes_per_write: (for_writes / peers / writes.len().max(1) as f64).max(0.0),

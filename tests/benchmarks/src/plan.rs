@@ -23,27 +23,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut plan = Self {
-            parts: Vec::new(),
-            rounds: 9,
-            round: Duration::from_millis(700),
-            writes: 3_000,
-            sessions: 1_000_000,
-            idle: Duration::from_secs(20),
-            output: "target/benchmarks".into(),
-        };
+    pub(crate) fn from_arguments(arguments: impl Iterator<Item = String>) -> Self {
+        let (quick, others): (Vec<String>, Vec<String>) =
+            arguments.partition(|argument| argument == "--quick");
+        let mut plan = if quick.is_empty() { Self::whole() } else { Self::quick() };
+        let mut arguments = others.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value =
                 || arguments.next().unwrap_or_else(|| usage(&format!("{argument} takes a value")));
             match argument.as_str() {
-                "--quick" => {
-                    plan.rounds = 3;
-                    plan.round = Duration::from_millis(300);
-                    plan.writes = 500;
-                    plan.sessions = 50_000;
-                    plan.idle = Duration::from_secs(5);
-                }
                 "--sessions" => plan.sessions = number(&argument, &value()),
                 "--rounds" => plan.rounds = number(&argument, &value()),
                 "--output" => plan.output = value().into(),
@@ -52,6 +40,29 @@ impl Plan {
             }
         }
         plan
+    }
+
+    fn whole() -> Self {
+        Self {
+            parts: Vec::new(),
+            rounds: 9,
+            round: Duration::from_millis(700),
+            writes: 3_000,
+            sessions: 1_000_000,
+            idle: Duration::from_secs(20),
+            output: "target/benchmarks".into(),
+        }
+    }
+
+    fn quick() -> Self {
+        Self {
+            rounds: 3,
+            round: Duration::from_millis(300),
+            writes: 500,
+            sessions: 50_000,
+            idle: Duration::from_secs(5),
+            ..Self::whole()
+        }
     }
 
     pub(crate) fn has(&self, part: &str) -> bool {
@@ -73,4 +84,25 @@ fn usage(why: &str) -> ! {
         names.join(" ")
     );
     std::process::exit(2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &str) -> Plan {
+        Plan::from_arguments(arguments.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_size_counts_wherever_it_stands() {
+        for arguments in
+            ["--quick --sessions 7 --rounds 2 filling", "filling --sessions 7 --rounds 2 --quick"]
+        {
+            let plan = plan(arguments);
+            assert_eq!((plan.sessions, plan.rounds, plan.writes), (7, 2, 500), "{arguments}");
+            assert!(plan.has("filling") && !plan.has("reads"));
+        }
+        assert_eq!((plan("").sessions, plan("--quick").sessions), (1_000_000, 50_000));
+    }
 }

@@ -56,8 +56,6 @@ fn honest_messages() -> Vec<Message> {
         session_lifetime_millis: None,
         memory_bytes_max: None,
         full_mesh_max: sidetalk::core::node::FULL_MESH_MAX,
-        forget_after_millis: 7 * 24 * 3_600_000,
-        forgets_silent: false,
     };
     let mut core = Core::new(config, now);
     core.handle(now, Input::LinkUp(ReplicaId(78)));

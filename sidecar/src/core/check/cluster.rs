@@ -103,12 +103,6 @@ pub struct Cluster {
     watchers: BTreeMap<ReplicaId, Watcher>,
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
-    /// The last sequences on which nodes have agreed, by shard and author.
-    finals: BTreeMap<(ShardId, ReplicaId), u64>,
-    /// Whom a process has retired, and not let go of since.
-    retired: BTreeMap<ReplicaId, BTreeSet<ReplicaId>>,
-    /// Retired authors of whom somebody has let go: nothing of them is left anywhere.
-    dropped: BTreeSet<ReplicaId>,
     /// Processes that were forgotten and have started over: what only they had is lost.
     disowned: u64,
     /// What the members had with whom a process got a link before it was ready.
@@ -161,9 +155,6 @@ impl Cluster {
             unchecked: BTreeSet::new(),
             watchers: BTreeMap::new(),
             ready: BTreeSet::new(),
-            finals: BTreeMap::new(),
-            retired: BTreeMap::new(),
-            dropped: BTreeSet::new(),
             disowned: 0,
             met: BTreeMap::new(),
             step: 0,
@@ -234,8 +225,6 @@ impl Cluster {
             bootstrap_millis: BOOTSTRAP_MILLIS,
             log_bytes_max: self.setup.log_bytes_max,
             full_mesh_max: self.setup.full_mesh_max,
-            forget_after_millis: self.setup.forget_after_millis,
-            forgets_silent: self.setup.theme == Theme::Absence,
             ..NodeConfig::new(
                 Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
                 "virtual",

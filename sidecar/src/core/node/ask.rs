@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::peer::Peer;
-use super::seal::Seals;
 use super::waves::member_hash;
 use super::{FULL_MESH_MAX, Node};
 use crate::core::command::{Lookup, WaitId, Waited};
@@ -280,15 +279,7 @@ impl Node {
         self.send(to, Message::Answer { id, missing, ended });
     }
 
-    pub(super) fn answered(
-        &mut self,
-        now: Now,
-        from: PeerId,
-        id: u64,
-        missing: Missing,
-        ended: bool,
-        seals: &Seals,
-    ) {
+    pub(super) fn answered(&mut self, now: Now, from: PeerId, id: u64, missing: Missing, ended: bool) {
         if self.is_fresh() {
             return;
         }
@@ -296,11 +287,11 @@ impl Node {
             Missing::Ops(ops) => {
                 for op in ops.into_iter().filter_map(PackedOp::open) {
                     self.known_to(from, op.op.object.shard(), op.op.dot);
-                    self.take_op(now, op, seals);
+                    self.take_op(now, op);
                 }
             }
             Missing::State(state) => {
-                self.merge(now, from, *state, seals);
+                self.merge(now, *state);
             }
         }
         self.tell_progress(from);

@@ -4,10 +4,10 @@
 //! them: the latest report of each name is not enough (semantics finding 22). Everything that leaves the store
 //! leaves it by an operation; only residue and the log, which no digest counts, go silently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Node;
-use super::peer::Report;
+use super::peer::{Report, covers};
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
@@ -39,22 +39,57 @@ impl Node {
         if self.is_fresh() || self.is_returning() {
             return;
         }
-        self.journal_expired(now, shard);
         self.trim_logs(now);
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
         self.note_memory(shard);
-        self.drop_traces(now, shard, evidence.as_ref().map(|evidence| &evidence.stable));
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);
         }
-        if self.sweeps(shard) {
-            for (object, action) in self.due(now, shard, evidence.as_ref()) {
+        self.collect_ended(now, shard, evidence.as_ref());
+    }
+
+    /// Sees to what has ended. Most of the time nothing can have, and then the objects are not read.
+    fn collect_ended(&mut self, now: Now, shard: ShardId, evidence: Option<&Evidence>) {
+        let time = self.clock.advance(now);
+        let since = self.sweep_time.insert(shard, time).unwrap_or(time);
+        let everyone = evidence.and_then(|evidence| evidence.time);
+        let everyone = if self.mutants.lacks(Rule::GraceReap) { Some(time) } else { everyone };
+        let expired = self.shard(shard).may_have_expired(time);
+        let due = self.sweeps(shard) && self.shard(shard).may_be_due(everyone);
+        #[cfg(test)]
+        self.assert_nothing_is_missed(now, shard, evidence, (since, time), (expired, due));
+        if expired {
+            self.journal_expired(shard, since, time);
+        }
+        if due {
+            for (object, action) in self.due(now, shard, evidence) {
                 let stamp = self.clock.next_stamp(now, None);
                 self.figures.expired += u64::from(matches!(action, Action::Destroy { .. }));
                 self.author(now, stamp, object, action);
             }
         }
+        if expired || due {
+            self.shard_mut(shard).look_ahead(time);
+        }
+    }
+
+    /// What is not looked at would have shown nothing.
+    #[cfg(test)]
+    fn assert_nothing_is_missed(
+        &self,
+        now: Now,
+        shard: ShardId,
+        evidence: Option<&Evidence>,
+        (since, time): (UnixMillis, UnixMillis),
+        (expired, due): (bool, bool),
+    ) {
+        assert!(
+            expired || self.expired_between(shard, since, time).is_empty(),
+            "{shard:?} has expired lives"
+        );
+        let missed = !due && self.sweeps(shard) && !self.due(now, shard, evidence).is_empty();
+        assert!(!missed, "something is due in {shard:?}");
     }
 
     /// What everyone has needs no log entry. All logs are looked at within two seconds: what they hold after a burst of
@@ -85,21 +120,18 @@ impl Node {
     }
 
     /// Those who watch are told that a life has expired, though it is destroyed only when everyone knows.
-    fn journal_expired(&mut self, now: Now, shard: ShardId) {
-        let time = self.clock.advance(now);
-        let since = self.sweep_time.insert(shard, time).unwrap_or(time);
-        let expired: Vec<ObjectId> = self.shards[shard.index()]
-            .objects()
-            .iter()
-            .filter(|stored| {
-                let ended = |ends| since < ends && ends <= time;
-                stored.object().lives.iter().any(|life| ended(life.lease.ends()))
-            })
-            .map(Stored::id)
-            .collect();
-        for object in expired {
+    fn journal_expired(&mut self, shard: ShardId, since: UnixMillis, time: UnixMillis) {
+        for object in self.expired_between(shard, since, time) {
             self.journal.push(object);
         }
+    }
+
+    fn expired_between(&self, shard: ShardId, since: UnixMillis, time: UnixMillis) -> Vec<ObjectId> {
+        let ended = |ends| since < ends && ends <= time;
+        let objects = self.shard(shard).objects().iter();
+        let expired =
+            objects.filter(|stored| stored.object().lives.iter().any(|life| ended(life.lease.ends())));
+        expired.map(Stored::id).collect()
     }
 
     /// An owner that has seen the cover goes on with another accumulator, and one that has left does not go on; but
@@ -110,10 +142,8 @@ impl Node {
         let peers = &self.peers;
         let roster = &self.roster;
         let ours = self.shards[shard.index()].clock().clone();
-        let retired: BTreeSet<ReplicaId> = self.shard(shard).retired().map(|dot| dot.actor).collect();
         self.shards[shard.index()].collect_residue(|owner, cover| {
-            // What is retired has nothing to go on with, and all of it is here.
-            if owner == me || roster.get(owner).is_none() {
+            if owner == me {
                 return true;
             }
             if roster.get(owner).is_some_and(|entry| entry.left) {
@@ -127,10 +157,8 @@ impl Node {
             }
             let report = peers.get(&owner).and_then(|peer| peer.report.as_ref());
             report.is_some_and(|report| {
-                cover.is_some_and(|cover| {
-                    let dropped = roster.get(cover.actor).is_none() && !retired.contains(&cover.actor);
-                    dropped || report.has_saved(shard, cover)
-                }) && ours.get(&owner) >= report.clocks.counter(shard, owner)
+                cover.is_some_and(|cover| cover.counter <= report.saved_counter(shard, cover.actor))
+                    && ours.get(&owner) >= report.clocks.counter(shard, owner)
             })
         });
     }
@@ -144,16 +172,20 @@ impl Node {
         let mut found: BTreeMap<ReplicaId, &Report> = BTreeMap::new();
         let mut todo: Vec<ReplicaId> = self.roster.needed().collect();
         while let Some(id) = todo.pop() {
-            if id == self.id() || found.contains_key(&id) || self.roster.is_retired(id) {
+            if id == self.id() || found.contains_key(&id) {
                 continue;
             }
-            if self.has_left(id) {
-                // Somebody's word is older than this departure, and need not contain what was handed over.
+            if self.is_sealed(id) && self.mutants.lacks(Rule::SealAlone) && !self.has_left(id) {
+                continue;
+            }
+            if self.is_sealed(id) {
+                // Somebody's word is older than this departure, and need not contain what was handed over; or it may
+                // have taken something from the dead since.
                 return None;
             }
             let report = self.peers.get(&id)?.report.as_ref()?;
             found.insert(id, report);
-            todo.extend(report.roster.iter().filter(|entry| !entry.left).map(|entry| entry.replica.id));
+            todo.extend(report.living.iter().copied());
         }
         Some(found.into_values().collect())
     }
@@ -171,24 +203,13 @@ impl Node {
                 *counter = (*counter).min(disk.saved.counter(shard, *actor));
             }
         }
-        // Of the forgotten, what everyone has reported to have had in full. That it was forgotten may have come with
-        // states alone, when whoever gave them died before it told: then all that is here came with such states.
-        let joins_history = self.joins_history();
-        let by_states = |last: &Dot| !joins_history && !self.roster.is_retired(last.actor);
-        stable.dots.extend(
-            self.shard(shard)
-                .retired()
-                .filter(|last| everyone.iter().all(|report| report.has_saved(shard, last)) || by_states(last))
-                .map(|last| (last.actor, last.counter)),
-        );
         let mut time = Some(own_time);
         for report in everyone {
-            if !report.clocks.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)) {
+            if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
                 return None;
             }
-            for actor in ours.dots.keys() {
-                let known = stable.dots.entry(*actor).or_default();
-                *known = (*known).min(report.saved_counter(shard, *actor));
+            for (actor, counter) in &mut stable.dots {
+                *counter = (*counter).min(report.saved_counter(shard, *actor));
             }
             time = time.min(Some(report.time));
         }

@@ -7,7 +7,7 @@
 use super::peer::Clocks;
 use super::{Node, NodeConfig, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
-use crate::core::message::{Message, PeerId, Progress, RetiredEntry, RosterEntry};
+use crate::core::message::{Message, PeerId, Progress, RosterEntry};
 use crate::core::mutant::{Mutants, Rule};
 use crate::core::packed::{NewOp, PackedOp};
 use crate::core::shard::{Shard, ShardState};
@@ -62,8 +62,6 @@ pub struct SavedNode {
     pub lineage: u64,
     /// The members.
     pub roster: Vec<RosterEntry>,
-    /// The forgotten.
-    pub retired: Vec<RetiredEntry>,
     /// Its time for deadlines, from which it does not step back.
     pub time: UnixMillis,
 }
@@ -156,10 +154,6 @@ impl Node {
         let joins = config.joins;
         let mut node = Self::with_mutants(NodeConfig { joins: true, ..config }, now, mutants);
         node.config.joins = joins;
-        node.shards = shards;
-        for entry in saved.retired {
-            node.restore_retired(entry);
-        }
         for entry in saved.roster {
             node.enrol(entry);
         }
@@ -172,13 +166,14 @@ impl Node {
         let mut disk = Disk::default();
         disk.backlogs.resize_with(SHARDS, Backlog::default);
         disk.time = saved.time;
-        for shard in &node.shards {
+        for shard in &shards {
             for (actor, counter) in &shard.clock().dots {
                 disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
             }
             node.clock.observe(now, shard.latest());
         }
         node.disk = Some(disk);
+        node.shards = shards;
         node.shards.iter_mut().for_each(Shard::start_life);
         let log_bytes_max = node.config.log_bytes_max / SHARDS as u64;
         node.shards.iter_mut().for_each(|shard| shard.truncate_log(log_bytes_max, |_| false));
@@ -257,7 +252,6 @@ impl Node {
             replica: self.config.replica.clone(),
             lineage: self.lineage,
             roster: self.roster.entries(),
-            retired: self.roster.retired_entries(),
             time: self.clock.floor(),
         }
     }
@@ -292,7 +286,7 @@ impl Node {
         for (shard, clock) in shards {
             for (actor, counter) in &clock.dots {
                 let dot = Dot::new(*actor, *counter);
-                if !self.roster.is_retired(*actor) && disk.saved.raise(*shard, dot) {
+                if disk.saved.raise(*shard, dot) {
                     progress.push(Progress { shard: *shard, dot });
                 }
             }
@@ -343,7 +337,7 @@ impl Node {
     pub(super) fn saved_by(&mut self, from: PeerId, progress: &[Progress], sum: u64) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let saved = peer.saved.get_or_insert_with(Clocks::default);
-        for progress in progress.iter().filter(|progress| !peer.retired.contains_key(&progress.dot.actor)) {
+        for progress in progress {
             saved.raise(progress.shard, progress.dot);
         }
         // Only a reminder is compared: what says more may have overtaken, or been overtaken by, what is under way.
@@ -379,8 +373,7 @@ impl Node {
 
     /// Whether this node has it for good: applied, and on the disk where there is one.
     pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
-        let is_saved = |disk: &Disk| disk.saved.has(shard, dot) || self.roster.is_retired(dot.actor);
-        self.shard(shard).has(dot) && self.disk.as_ref().is_none_or(is_saved)
+        self.shard(shard).has(dot) && self.disk.as_ref().is_none_or(|disk| disk.saved.has(shard, dot))
     }
 
     /// The latest stamp that any shard has seen.

@@ -1,8 +1,6 @@
 //! Links and the messages on them: push at once, compare always.
 
-use super::forget::DroppedWhy;
 use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
-use super::seal::Seals;
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
@@ -26,7 +24,6 @@ impl Node {
         peer.linked = true;
         peer.introduced = false;
         peer.told = false;
-        peer.retired_told = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
@@ -44,7 +41,6 @@ impl Node {
         self.send(id, hello);
         let roster = Message::Roster(self.roster.entries());
         self.send(id, roster);
-        self.introduce_retired_to(id);
     }
 
     pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
@@ -52,15 +48,15 @@ impl Node {
         peer.linked = false;
         peer.introduced = false;
         peer.forget_sent();
-        if self.roster.is_retired(id) {
-            self.peers.remove(&id);
-        }
         self.clock.forget(now, id);
         self.forget_divergence(id);
         self.asked_peer_lost(now, id);
         self.wave_peer_lost(now, id);
         self.sponsor_lost(now, id);
         self.forget_stranger(id);
+        if self.is_sealed(id) {
+            self.peers.remove(&id);
+        }
     }
 
     pub(super) fn receive(&mut self, now: Now, from: PeerId, message: Message) {
@@ -70,24 +66,20 @@ impl Node {
         match message {
             Message::Hello(hello) => self.introduced(now, from, hello),
             Message::Roster(entries) => self.roster_from(now, from, entries),
-            Message::Retired(entries) => self.retired_by(now, from, entries),
-            Message::Sealed { roster, content } => self.sealed_from(now, from, roster, content),
             Message::Ops(_)
             | Message::State(_)
             | Message::Answer { .. }
             | Message::Relay { .. }
             | Message::Echo { .. }
                 if !self.is_heard(from) => {}
-            Message::Ops(ops) => self.ops_from(now, from, ops, &Seals::new()),
+            Message::Ops(ops) => self.ops_from(now, from, ops),
             Message::Applied(progress) => self.applied_by(from, &progress),
             Message::Clocks(clocks) => self.clocks_of(from, &clocks),
             Message::Digests { total, shards } => self.compare_digests(from, total, &shards),
             Message::WantStates(shards) => self.give_states(from, &shards),
-            Message::State(state) => self.state_from(now, from, *state, &Seals::new()),
+            Message::State(state) => self.state_from(now, from, *state),
             Message::Ask { id, object, clock } => self.answer(from, id, &object, &clock),
-            Message::Answer { id, missing, ended } => {
-                self.answered(now, from, id, missing, ended, &Seals::new());
-            }
+            Message::Answer { id, missing, ended } => self.answered(now, from, id, missing, ended),
             Message::Ping { sent, wall: _, now: time, clock_sum, introduction } => {
                 self.pinged(now, from, sent, time, clock_sum, introduction);
             }
@@ -101,10 +93,10 @@ impl Node {
                 }
             }
             Message::Leave => self.departed(from),
-            Message::Relay { ops, until } => self.relayed(now, from, ops, until, &Seals::new()),
+            Message::Relay { ops, until } => self.relayed(now, from, ops, until),
             Message::Members(entries) => self.members_from(now, from, &entries),
             Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
-            Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo, &Seals::new()),
+            Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo),
             Message::Settled(settled) => self.settled_by(from, &settled),
             Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
             Message::WantSaved => self.send_saved(from),
@@ -113,12 +105,12 @@ impl Node {
 
     /// Operations from a peer. A node without memory takes none: it would write below what the others hold to be
     /// known everywhere (semantics finding 23).
-    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, seals: &Seals) {
+    pub(super) fn ops_from(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>) {
         let ops = ops.into_iter().filter_map(PackedOp::open).collect();
-        self.new_ops_from(now, from, ops, seals);
+        self.new_ops_from(now, from, ops);
     }
 
-    pub(super) fn new_ops_from(&mut self, now: Now, from: PeerId, ops: Vec<NewOp>, seals: &Seals) {
+    pub(super) fn new_ops_from(&mut self, now: Now, from: PeerId, ops: Vec<NewOp>) {
         for NewOp { op, .. } in &ops {
             self.known_to(from, op.object.shard(), op.dot);
         }
@@ -130,24 +122,20 @@ impl Node {
             let foreign_history =
                 self.peers.get(&from).is_some_and(|peer| peer.states_wanted.contains(&shard));
             if !foreign_history {
-                self.take_op(now, op, seals);
+                self.take_op(now, op);
             }
         }
         self.tell_progress(from);
     }
 
     /// Lets an operation in by the normal door.
-    pub(super) fn take_op(&mut self, now: Now, op: NewOp, seals: &Seals) {
+    pub(super) fn take_op(&mut self, now: Now, op: NewOp) {
         let (me, dot, shard) = (self.id(), op.op.dot, op.op.object.shard());
         if dot.actor == me {
             return;
         }
         if self.shard(shard).has(&dot) {
             self.figures.ops_duplicate += 1;
-            return;
-        }
-        if !self.admits(dot.actor, seals) {
-            self.figures.ops_refused += 1;
             return;
         }
         let applied = self.shard_mut(shard).receive(op);
@@ -234,22 +222,23 @@ impl Node {
                 continue;
             }
             let ours = self.shards[shard.index()].clock();
-            if peer.covers(shard, ours) {
+            if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
                 peer.gaps.remove(&shard);
                 continue;
             }
-            let Some(gap) = peer.gaps.get(&shard) else {
+            let Some(gap) = peer.gaps.get_mut(&shard) else {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             };
-            let lacked = gap.clock.clone();
-            if peer.covers(shard, &lacked) {
+            let known = peer.known.get(shard).cloned().unwrap_or_default();
+            if covers(&known, &gap.clock) {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
-            if peer.gaps.get_mut(&shard).is_some_and(|gap| gap.is_stale(now)) {
+            if gap.is_stale(now) {
                 peer.sent.forget(shard);
             }
+            let lacked = gap.clock.clone();
             if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
@@ -292,16 +281,8 @@ impl Node {
         }
     }
 
-    pub(super) fn merge(&mut self, now: Now, from: PeerId, state: ShardState, seals: &Seals) -> bool {
+    pub(super) fn merge(&mut self, now: Now, state: ShardState) -> bool {
         let (me, shard) = (self.id(), state.shard);
-        if state.retired().any(|dot| self.shard(shard).reached(dot.actor) > dot.counter) {
-            // More than the others hold to be the last: it was away for too long.
-            self.stand_accused(now, from, DroppedWhy::Forgotten);
-            return false;
-        }
-        if !self.admits_state(&state, seals) {
-            return false;
-        }
         // Nobody knows operations of this process that it does not know itself.
         if state.clock.get(&me) > self.shard(shard).clock().get(&me) {
             return false;
@@ -355,9 +336,7 @@ impl Node {
     /// Equal clocks must have equal contents. A mismatch is told and never mended by merging, which would keep only
     /// what both have (semantics finding 26).
     fn compare_digests(&mut self, from: PeerId, total: ShardDigest, shards: &[(ShardId, ShardDigest)]) {
-        // Of another history, equal clocks say nothing.
-        let same_history = self.peers.get(&from).is_some_and(|peer| peer.states_wanted.is_empty());
-        if self.is_fresh() || !same_history || !self.is_heard(from) {
+        if self.is_fresh() {
             return;
         }
         let ours = self.total_digest();

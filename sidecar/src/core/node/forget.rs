@@ -1,12 +1,10 @@
-//! Forgetting by time, and what becomes of whoever was forgotten.
+//! Giving up a member, and what becomes of whoever was given up.
 //!
-//! A member of which nothing was heard for `forget_after` is taken for one that has left: the others seal and retire
-//! it without its word. Should it come back, or should a process find that a later one bears its name, what it holds
-//! may not be joined with what the others hold: it stands still, says what it drops, and starts over, empty. Only who
-//! hears most of the members forgets one, so two sides cannot forget each other while their members stay the same;
-//! should they all the same, the one with fewer members yields.
+//! A member that will not come back is given up by an operator: from then on the others wait for its word no more. Should it
+//! come back all the same, or should a process find that a later one bears its name, what it holds may not be joined with
+//! what the others hold: it stands still, says what it drops, and starts over, empty. Should two sides have given up each
+//! other, the one with fewer members yields.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,16 +12,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
-use crate::core::identity::{Replica, ReplicaId};
+use crate::core::identity::Replica;
 use crate::core::message::{PeerId, RosterEntry};
 use crate::core::op::Op;
 use crate::core::time::{MonoMicros, Now};
 
 /// How long the accused waits for the clocks of whoever told it, to know what they lack.
 const STAND_DOWN_MILLIS: u64 = 2_000;
-
-/// More than this between two looks is no silence of others: this process stood still itself.
-const LOOK_MILLIS_MAX: u64 = 1_000;
 
 /// Long after the driver has put another process in its place.
 const NEVER_MICROS: u64 = 365 * 24 * 3_600 * 1_000_000;
@@ -51,11 +46,10 @@ pub struct Dropped {
 }
 
 /// How this process stands with the others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Standing {
     /// Others count on it under this stamp.
     admitted: bool,
-    looked_at: MonoMicros,
     accused: Option<Accused>,
     over_since: Option<MonoMicros>,
 }
@@ -68,10 +62,6 @@ struct Accused {
 }
 
 impl Standing {
-    pub(super) fn new(now: Now) -> Self {
-        Self { admitted: false, looked_at: now.mono, accused: None, over_since: None }
-    }
-
     pub(super) fn is_over(&self) -> bool {
         self.over_since.is_some()
     }
@@ -128,42 +118,6 @@ impl Node {
         self.check_all_waits();
     }
 
-    /// Forgets members that have been silent for too long, as if they had left.
-    pub(super) fn forget_silent(&mut self, now: Now) {
-        let passed_millis = (now.mono.since(self.standing.looked_at) / 1_000).min(LOOK_MILLIS_MAX);
-        self.standing.looked_at = now.mono;
-        if !self.config.forgets_silent || self.is_fresh() || self.standing.is_accused() {
-            return;
-        }
-        let me = self.id();
-        let others: Vec<_> = self.roster.living().filter(|member| member.id != me).cloned().collect();
-        let mut silent = Vec::new();
-        let mut heard_names = BTreeSet::from([self.config.replica.node.clone()]);
-        let mut names = heard_names.clone();
-        for replica in others {
-            names.insert(replica.node.clone());
-            let peer =
-                self.peers.entry(replica.id).or_insert_with(|| super::peer::Peer::new(replica.clone()));
-            let heard = self.alive.contains_key(&replica.id) || peer.linked && peer.introduced;
-            if heard {
-                heard_names.insert(replica.node.clone());
-            }
-            peer.silent_millis = if heard { 0 } else { peer.silent_millis.saturating_add(passed_millis) };
-            if peer.silent_millis >= self.config.forget_after_millis {
-                silent.push(replica);
-            }
-        }
-        // Two sides that forget each other could never come together again: only the larger one forgets.
-        let most = 2 * heard_names.len() > names.len();
-        let half = 2 * heard_names.len() == names.len() && heard_names.first() == names.first();
-        if !most && !half {
-            return;
-        }
-        for replica in silent {
-            self.count_out(replica);
-        }
-    }
-
     /// Looks for what a peer's roster says of this process. Gives whether the rest of it is to be ignored.
     pub(super) fn is_disowned_by(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) -> bool {
         let me = self.config.replica.clone();
@@ -181,7 +135,7 @@ impl Node {
             self.standing.admitted = true;
         }
         // Of whoever was forgotten here, nothing is news.
-        self.roster.is_retired(from) || self.has_left(from)
+        self.has_left(from)
     }
 
     /// A peer has forgotten this process. It yields, unless it has forgotten members of the other side as well and
@@ -192,7 +146,7 @@ impl Node {
         }
         let rivals = theirs.iter().any(|entry| {
             let id = entry.replica.id;
-            !entry.left && id != self.id() && (self.roster.is_retired(id) || self.has_left(id))
+            !entry.left && id != self.id() && self.has_left(id)
         });
         if rivals && weight(&self.roster.entries()) > weight(theirs) {
             return;
@@ -219,12 +173,6 @@ impl Node {
 
     fn dropped(&self, by: PeerId, why: DroppedWhy) -> Dropped {
         let peer = self.peers.get(&by);
-        let they_have_all: BTreeSet<ReplicaId> = peer
-            .iter()
-            .flat_map(|peer| peer.retired.values())
-            .filter(|entry| self.final_sum(entry.replica.id) == entry.sum)
-            .map(|entry| entry.replica.id)
-            .collect();
         let mut dropped = Dropped {
             why,
             told_by: peer.map(|peer| peer.replica.node.clone()).unwrap_or_default(),
@@ -234,12 +182,9 @@ impl Node {
         for shard in &self.shards {
             let known = peer.and_then(|peer| peer.known.get(shard.id())).cloned().unwrap_or_default();
             for (author, counter) in &shard.clock().dots {
-                if !they_have_all.contains(author) {
-                    dropped.count += counter.saturating_sub(known.get(author));
-                }
+                dropped.count += counter.saturating_sub(known.get(author));
             }
-            let ops = shard.logged_beyond(&known);
-            dropped.ops.extend(ops.filter(|op| !they_have_all.contains(&op.dot.actor)));
+            dropped.ops.extend(shard.logged_beyond(&known));
         }
         dropped
     }
@@ -247,10 +192,7 @@ impl Node {
 
 /// How much a side weighs: its members, and something that is never equal on both sides.
 fn weight(entries: &[RosterEntry]) -> (usize, u64) {
-    let mut roster = Roster::default();
-    for entry in entries {
-        roster.add(entry.clone());
-    }
+    let roster = Roster::of(entries);
     let ids: Vec<u8> = roster.living().flat_map(|member| member.id.0.to_le_bytes()).collect();
     (roster.living().count(), xxh3_64(&ids))
 }

@@ -2,12 +2,6 @@
 
 use super::*;
 use crate::core::command::KeptMember;
-use crate::core::shard::ShardState;
-use crate::core::time::UnixMillis;
-
-fn retired(net: &Net, index: usize) -> Vec<ReplicaId> {
-    net.nodes[index].retired_ids().collect()
-}
 
 /// Three members, the third of which is out of reach.
 fn two_and_one() -> Net {
@@ -44,7 +38,6 @@ fn only_a_member_that_is_not_heard_is_given_up() {
 fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
     let mut net = two_and_one();
     net.over = Some(Vec::new());
-    let gone = net.nodes[2].id();
     net.put(2, &session("alone"), r#"{"b":2}"#);
     net.write(0, &Write::new(session("shared"), Change::Destroy));
     let brief = Change::Put(Tree::parse(br#"{"a":1}"#, DEPTH_MAX).unwrap());
@@ -53,7 +46,6 @@ fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
     net.nodes[0].give_up("n2").unwrap();
     net.flush(0);
     assert!(expired_and_gone(&mut net));
-    assert_eq!((retired(&net, 0), retired(&net, 1)), (vec![gone], vec![gone]));
     net.connect(2);
     net.run_millis(10_000);
     let over = net.over.take().unwrap();
@@ -71,57 +63,4 @@ fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
     net.put(2, &session("again"), "{}");
     net.run_millis(1_000);
     assert_eq!(net.read(0, &session("again")), "{}");
-}
-
-fn save(net: &mut Net, index: usize) {
-    let unsaved = net.nodes[index].take_unsaved(&[]);
-    let saved = unsaved.into_iter().map(|shard| (shard.shard, shard.clock)).collect();
-    net.input(index, Input::Saved(saved, UnixMillis(0)));
-}
-
-/// What is agreed on must be on the disk, and what a disk says of the dead must agree with what it holds of them.
-#[test]
-fn a_disk_remembers_whom_its_node_has_forgotten() {
-    let mut net = Net::new(2);
-    net.nodes[0].keep_on_disk();
-    net.run_millis(3_000);
-    net.write(1, &Write::new(ObjectId::new(Kind::Counter, "c"), add(2)));
-    net.run_millis(100);
-    let dead = net.nodes[1].id();
-    net.start(1);
-    net.run_millis(20_000);
-    assert_eq!(retired(&net, 0), [], "what it wrote is not on the disk of the other yet");
-    save(&mut net, 0);
-    net.run_millis(20_000);
-    assert_eq!(retired(&net, 0), [dead]);
-    assert_eq!(retired(&net, 1), [dead]);
-    // It comes back with what is saved, whether that was before or after it had forgotten.
-    let states: Vec<ShardState> = net.nodes[0].shards.iter().map(Shard::state).collect();
-    let shards = |states: &[ShardState]| -> Vec<Shard> {
-        let shard = |state: &ShardState| Shard::from_state(state.shard, state.clone()).unwrap();
-        states.iter().map(shard).collect()
-    };
-    let node = net.nodes[0].saved_node();
-    let restored = Restored { shards: shards(&states), node: node.clone(), is_current: true };
-    let config = NodeConfig {
-        replica: Replica { id: ReplicaId(77), ..net.nodes[0].config.replica.clone() },
-        ..net.nodes[0].config.clone()
-    };
-    let now = net.now(0);
-    let back = Node::restore(config.clone(), now, restored);
-    assert_eq!(back.retired_ids().collect::<Vec<_>>(), [dead]);
-    assert!(back.shards.iter().all(|shard| shard.clock().get(&dead) == 0));
-    // A disk that holds less than was agreed on: it is only sealed, until the others tell how much there was.
-    let empty: Vec<Shard> = ShardId::all().map(Shard::new).collect();
-    let less = Restored { shards: empty, node, is_current: true };
-    let back = Node::restore(config, now, less);
-    assert_eq!(back.retired_ids().count(), 0);
-    assert!(back.roster.sealed().contains(&dead));
-    net.cut_off(0);
-    net.nodes[0] = back;
-    net.connect(0);
-    net.run_millis(20_000);
-    assert!(retired(&net, 0).contains(&dead));
-    assert_eq!(net.read(0, &ObjectId::new(Kind::Counter, "c")), "2");
-    assert_eq!(net.alarms, []);
 }

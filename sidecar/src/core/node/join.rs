@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::Peer;
-use super::seal::Seals;
+use super::peer::{Peer, covers};
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, ReplicaId, ShardId};
@@ -183,7 +182,7 @@ impl Node {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.replica = hello.replica.clone();
-        if self.roster.is_retired(from) || self.roster.is_superseded(&hello.replica) || self.has_left(from) {
+        if self.roster.is_superseded(&hello.replica) || self.has_left(from) {
             self.tell_over(now, from);
             return;
         }
@@ -223,28 +222,6 @@ impl Node {
         }
     }
 
-    /// A linked peer has yet to give what its history holds.
-    pub(super) fn joins_history(&self) -> bool {
-        self.peers.values().any(|peer| peer.linked && !peer.states_wanted.is_empty())
-    }
-
-    /// A peer has forgotten somebody of whom this node has something else: it must catch up by whole states. Who has all
-    /// of them and differs still has more than the others hold to be the last, and may not stay.
-    pub(super) fn want_history(&mut self, now: Now, from: PeerId) {
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        if !peer.states_wanted.is_empty() {
-            return;
-        }
-        let retired = peer.retired.values().fold(0u64, |sum, entry| sum.wrapping_add(entry.sum));
-        if peer.history_wanted_for.replace(retired) != Some(retired) {
-            peer.states_wanted = ShardId::all().collect();
-            self.joining.asked_at.insert(from, now.mono);
-        } else {
-            let theirs = peer.roster.clone();
-            self.accused(now, from, &theirs);
-        }
-    }
-
     fn ask_history(&mut self, now: Now) {
         let due: Vec<PeerId> =
             self.joining.asked_at.iter().filter(|(_, at)| **at <= now.mono).map(|(peer, _)| *peer).collect();
@@ -276,13 +253,7 @@ impl Node {
 
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
-        // Not before it has said whom it has forgotten: its states are to be read with that.
         let sponsor = candidates.clone().find(|peer| !peer.fresh);
-        if sponsor.is_some() && candidates.clone().all(|peer| peer.fresh || !peer.retired_told) {
-            self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);
-            return;
-        }
-        let sponsor = candidates.clone().find(|peer| !peer.fresh && peer.retired_told).or(sponsor);
         if let Some(lineage) =
             sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
         {
@@ -326,21 +297,20 @@ impl Node {
     pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
         if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
             self.joining.phase = Phase::Seeking;
-            self.remember_retired();
             // There is a cluster: it gets its time to show up again.
             self.joining.started = now.mono;
             self.joining.wake_at = now.mono;
         }
     }
 
-    pub(super) fn state_from(&mut self, now: Now, from: PeerId, state: ShardState, seals: &Seals) {
+    pub(super) fn state_from(&mut self, now: Now, from: PeerId, state: ShardState) {
         let (shard, clock) = (state.shard, state.clock.clone());
         match &self.joining.phase {
             Phase::Seeking => return,
             Phase::Taking { sponsor, .. } if *sponsor != from => return,
             _ => {}
         }
-        if !self.merge(now, from, state, seals) {
+        if !self.merge(now, state) {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&from) {
@@ -375,7 +345,6 @@ impl Node {
         for peer in self.linked() {
             self.meet_history(now, peer);
         }
-        self.retire_dead(now);
         self.follow(now);
     }
 
@@ -386,7 +355,7 @@ impl Node {
             .flat_map(|peer| {
                 ShardId::all().filter_map(|shard| peer.known.get(shard).map(|clock| (shard, clock.clone())))
             })
-            .filter(|(shard, clock)| !self.shard(*shard).covers(clock))
+            .filter(|(shard, clock)| !covers(self.shard(*shard).clock(), clock))
             .collect()
     }
 
@@ -394,8 +363,9 @@ impl Node {
     fn has_all_of_members(&self) -> bool {
         let clock_sum = self.clock_sum();
         let has_all = |peer: &Peer| {
-            ShardId::all()
-                .all(|shard| peer.known.get(shard).is_none_or(|clock| self.shard(shard).covers(clock)))
+            ShardId::all().all(|shard| {
+                peer.known.get(shard).is_none_or(|clock| covers(self.shard(shard).clock(), clock))
+            })
         };
         let mut members = self.peers.values().filter(|peer| peer.takes_ops());
         members.all(|peer| peer.known.sum() == clock_sum || has_all(peer))
@@ -404,7 +374,7 @@ impl Node {
     fn follow(&mut self, now: Now) {
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
-        targets.retain(|(shard, clock)| !shards[shard.index()].covers(clock));
+        targets.retain(|(shard, clock)| !covers(shards[shard.index()].clock(), clock));
         if targets.is_empty() || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }

@@ -76,17 +76,9 @@ impl Node {
         true
     }
 
-    /// Nothing is expected of this process any more.
-    pub(super) fn strike(&mut self, id: ReplicaId) {
-        self.alive.remove(&id);
-        self.neighbours.overlay.remove(id);
-        self.neighbours.news.remove(&id);
-        self.neighbours.stale = true;
-    }
-
     pub(super) fn liveness(&mut self, replica: Replica, alive: bool) {
         let id = replica.id;
-        if id == self.id() || self.roster.is_retired(id) {
+        if id == self.id() {
             return;
         }
         if alive {
@@ -147,7 +139,7 @@ impl Node {
         self.learn_roster(&entries);
         let kept = if self.is_overlay() { Vec::new() } else { entries };
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.roster = kept;
+            peer.counts(kept);
         }
     }
 

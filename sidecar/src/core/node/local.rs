@@ -120,6 +120,12 @@ impl Node {
         self.journal.since(after, kind, prefix, limit)
     }
 
+    /// The cursor of the newest change.
+    #[must_use]
+    pub fn journal_cursor(&self) -> u64 {
+        self.journal.cursor()
+    }
+
     /// Paths with more than one value.
     #[must_use]
     pub fn conflicts(&self, now: Now, object: &ObjectId) -> Vec<Conflict> {
@@ -230,8 +236,6 @@ impl Node {
             memory_refusals: self.memory.refusals,
             waits: self.waits.len() as u64,
             changes: self.journal.cursor(),
-            sealed: self.roster.sealed().len() as u64,
-            retired: self.roster.retired().len() as u64,
             ..self.figures
         };
         for shard in &self.shards {

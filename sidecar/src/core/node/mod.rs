@@ -19,7 +19,6 @@ mod overlay;
 mod peer;
 mod relay;
 mod report;
-mod retire;
 mod roster;
 mod seal;
 mod survey;
@@ -41,7 +40,6 @@ use self::links::Neighbours;
 use self::memory::Memory;
 pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
-use self::retire::Traces;
 use self::roster::Roster;
 use self::waits::Waits;
 use self::waves::Waves;
@@ -77,12 +75,6 @@ pub struct NodeConfig {
     /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
     /// Everything but tests takes [`FULL_MESH_MAX`].
     pub full_mesh_max: usize,
-    /// How long a forgotten process is remembered at least; and how long a silent member is one, where
-    /// `forgets_silent` says so.
-    pub forget_after_millis: u64,
-    /// A member that is silent for too long is taken for one that has left. Not ready for use: when such a member
-    /// comes back to some of the others first, sides can form that do not come together.
-    pub forgets_silent: bool,
 }
 
 impl NodeConfig {
@@ -99,8 +91,6 @@ impl NodeConfig {
             session_lifetime_millis: None,
             memory_bytes_max: None,
             full_mesh_max: FULL_MESH_MAX,
-            forget_after_millis: 7 * 24 * 3_600_000,
-            forgets_silent: false,
         }
     }
 }
@@ -185,7 +175,7 @@ pub enum Alarm {
         /// The limit.
         limit: u64,
     },
-    /// A member was silent for so long that it counts as one no more.
+    /// A member was given up: it counts as one no more.
     Forgotten {
         /// The member.
         member: Replica,
@@ -240,7 +230,6 @@ pub struct Node {
     trim_next: ShardId,
     sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
-    traces: Traces,
     standing: Standing,
 }
 
@@ -279,8 +268,7 @@ impl Node {
             trim_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
-            traces: Traces::default(),
-            standing: Standing::new(now),
+            standing: Standing::default(),
             config,
         };
         node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
@@ -343,8 +331,6 @@ impl Node {
             self.sweep_at = now.mono.plus_millis(SWEEP_MILLIS);
             self.sweep(now);
             self.drop_stale_waves(now);
-            self.forget_silent(now);
-            self.retire_dead(now);
         }
         self.neighbours_tick(now);
         self.waves_tick(now);
@@ -380,7 +366,6 @@ impl Node {
     }
 
     fn send(&mut self, to: PeerId, message: Message) {
-        let message = self.with_seals(message);
         self.outbox.push_back(Output::Send(to, Arc::new(message)));
     }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::roster::Roster;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
-use crate::core::message::{RetiredEntry, RosterEntry};
+use crate::core::message::RosterEntry;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// What was sent and is not reported after this long is sent again, and at most after the second.
@@ -91,17 +92,6 @@ impl Clocks {
         }
     }
 
-    /// Takes an author out.
-    pub(super) fn retire(&mut self, author: ReplicaId) {
-        for (shard, clock) in &mut self.shards {
-            let counter = clock.get(&author);
-            if counter > 0 {
-                self.sums.subtract(*shard, &Dot::new(author, counter));
-                Arc::make_mut(clock).dots.remove(&author);
-            }
-        }
-    }
-
     /// Forgets one shard.
     pub(super) fn forget(&mut self, shard: ShardId) {
         let Some(clock) = self.shards.remove(&shard) else { return };
@@ -156,17 +146,11 @@ pub(super) struct Report {
     pub(super) clocks: Clocks,
     /// What of it was on its disk, where it has one.
     saved: Option<Clocks>,
-    pub(super) roster: Vec<RosterEntry>,
-    /// Whom it had forgotten: it had all that they wrote.
-    pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
+    /// Whom it took for alive.
+    pub(super) living: Arc<[ReplicaId]>,
 }
 
 impl Report {
-    /// It had this for good.
-    pub(super) fn has_saved(&self, shard: ShardId, dot: &Dot) -> bool {
-        dot.counter <= self.saved_counter(shard, dot.actor) || self.retired.contains_key(&dot.actor)
-    }
-
     /// How far it had got in one author's operations for good.
     pub(super) fn saved_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
         let saved = self.saved.as_ref().map_or(u64::MAX, |saved| saved.counter(shard, actor));
@@ -200,16 +184,10 @@ pub(super) struct Peer {
     /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
     news: Vec<(ShardId, Dot)>,
     pub(super) roster: Vec<RosterEntry>,
-    /// Whom it has forgotten, and with which final sequences. Such an id is in none of its books any more.
-    pub(super) retired: Arc<BTreeMap<ReplicaId, RetiredEntry>>,
-    /// It has said so on this link.
-    pub(super) retired_told: bool,
+    /// Those of them that are not over.
+    living: Arc<[ReplicaId]>,
     /// When it may be told once more that it is over: two that say so of each other must not go on for ever.
     pub(super) tell_over_at: MonoMicros,
-    /// It was asked for its states for what it then had forgotten.
-    pub(super) history_wanted_for: Option<u64>,
-    /// How long nothing has been heard of it, in milliseconds of this process's watching.
-    pub(super) silent_millis: u64,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
     pub(super) states_wanted: BTreeSet<ShardId>,
@@ -245,11 +223,8 @@ impl Peer {
             report: None,
             news: Vec::new(),
             roster: Vec::new(),
-            retired: Arc::default(),
-            retired_told: false,
+            living: Arc::default(),
             tell_over_at: MonoMicros(0),
-            history_wanted_for: None,
-            silent_millis: 0,
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
             round_trip_micros: None,
@@ -265,7 +240,7 @@ impl Peer {
 
     /// It has applied this, and has it on its disk where it has one.
     pub(super) fn keeps(&self, shard: ShardId, dot: &Dot) -> bool {
-        dot.counter <= self.kept_counter(shard, dot.actor) || self.retired.contains_key(&dot.actor)
+        dot.counter <= self.kept_counter(shard, dot.actor)
     }
 
     /// How far it has got in one author's operations for good.
@@ -283,14 +258,10 @@ impl Peer {
         self.linked && self.introduced && !self.fresh
     }
 
-    /// It has reported to have applied this, or has forgotten the author, having had all of it.
-    pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
-        self.known.has(shard, dot) || self.retired.contains_key(&dot.actor)
-    }
-
-    /// It has reported to have applied everything within a clock.
-    pub(super) fn covers(&self, shard: ShardId, clock: &Clock) -> bool {
-        clock.dots.iter().all(|(actor, counter)| self.has(shard, &Dot::new(*actor, *counter)))
+    /// Whom it counts as members.
+    pub(super) fn counts(&mut self, roster: Vec<RosterEntry>) {
+        self.living = Roster::of(&roster).living().map(|replica| replica.id).collect();
+        self.roster = roster;
     }
 
     /// What the book says of it now is what it said itself.
@@ -302,8 +273,8 @@ impl Peer {
         if clocks.sum() != self.known.sum() {
             clocks = self.known.clone();
         }
-        let (roster, retired) = (self.roster.clone(), Arc::clone(&self.retired));
-        self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster, retired });
+        self.report =
+            Some(Report { time, clocks, saved: self.saved.clone(), living: Arc::clone(&self.living) });
     }
 
     /// How far it has got, as far as it has been told or has told.
@@ -316,7 +287,6 @@ impl Peer {
                 }
             }
         }
-        clock.dots.extend(self.retired.keys().map(|actor| (*actor, u64::MAX)));
         clock
     }
 
@@ -328,8 +298,7 @@ impl Peer {
     /// It has reported to have applied this. Gives whether that is news.
     pub(super) fn knows(&mut self, shard: ShardId, dot: Dot) -> bool {
         self.sent.settle(shard, &dot);
-        // Of whom it has forgotten it has everything, and its clocks nothing.
-        let is_news = !self.retired.contains_key(&dot.actor) && self.known.raise(shard, dot);
+        let is_news = self.known.raise(shard, dot);
         if is_news && self.news.len() < NEWS_MAX {
             self.news.push((shard, dot));
         }

@@ -5,9 +5,10 @@
 //! hops (El-Ansary et al., *Efficient Broadcast in Structured P2P Networks*, 2003). Where a link is missing, its part
 //! is caught up by comparison, which everybody does with all neighbours anyway.
 
-use super::Node;
+use std::sync::Arc;
+
 use super::overlay::place;
-use super::seal::Seals;
+use super::{Node, Output};
 use crate::core::message::{Message, PeerId};
 use crate::core::packed::{NewOp, PackedOp};
 use crate::core::time::Now;
@@ -19,23 +20,20 @@ impl Node {
     }
 
     /// Operations to apply and to pass on.
-    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, until: u64, seals: &Seals) {
-        let ops: Vec<NewOp> = ops.into_iter().filter_map(PackedOp::open).collect();
+    pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, until: u64) {
+        let ops = self.without_the_dead(ops.into_iter().filter_map(PackedOp::open).collect());
         let foreign = self.peers.get(&from).is_some_and(|peer| !peer.states_wanted.is_empty());
         if !self.is_fresh() && !foreign {
-            // Only what is let in here: this node answers for what it passes on.
-            let admitted = ops.iter().filter(|op| self.admits(op.op.dot.actor, seals));
-            let admitted: Vec<NewOp> = admitted.cloned().collect();
-            self.pass_on(&admitted, until, Some(from));
+            self.pass_on(&ops, until, Some(from));
         }
-        self.new_ops_from(now, from, ops, seals);
+        self.new_ops_from(now, from, ops);
     }
 
     fn pass_on(&mut self, ops: &[NewOp], until: u64, from: Option<PeerId>) {
         for (id, until) in self.parts(until, from) {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let lacks =
-                |NewOp { op, .. }: &&NewOp| op.dot.actor != id && !peer.has(op.object.shard(), &op.dot);
+                |NewOp { op, .. }: &&NewOp| op.dot.actor != id && !peer.known.has(op.object.shard(), &op.dot);
             let lacking: Vec<&NewOp> = ops.iter().filter(lacks).collect();
             for NewOp { op, .. } in &lacking {
                 let shard = op.object.shard();
@@ -45,7 +43,7 @@ impl Node {
             }
             if !lacking.is_empty() {
                 let ops = lacking.into_iter().map(NewOp::packed).collect();
-                self.send(id, Message::Relay { ops, until });
+                self.outbox.push_back(Output::Send(id, Arc::new(Message::Relay { ops, until })));
             }
         }
     }

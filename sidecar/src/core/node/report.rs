@@ -4,7 +4,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::peer::Peer;
 use super::{Alarm, Node};
-use crate::core::message::{Message, Micros, PeerId, RetiredEntry, RosterEntry};
+use crate::core::message::{Message, Micros, PeerId, RosterEntry};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// Between pings to one peer.
@@ -48,10 +48,10 @@ impl Node {
         let clocks_known = peer.known.sum() == clock_sum;
         let known = match roster_sum {
             // Among many all have one roster, or will have.
-            Some(sum) => short_introduction(peer.traits(), peer.lineage, sum, peer.retired.values()),
-            None => introduction(peer.traits(), peer.lineage, &peer.roster, peer.retired.values()),
+            Some(sum) => short_introduction(peer.traits(), peer.lineage, sum),
+            None => introduction(peer.traits(), peer.lineage, &peer.roster),
         };
-        let introduction_known = peer.introduced && peer.retired_told && known == theirs;
+        let introduction_known = peer.introduced && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
         peer.diskless |= storage_told;
         peer.told |= clocks_known && introduction_known && !peer.fresh;
@@ -90,11 +90,10 @@ impl Node {
 
     fn introduction(&self) -> u64 {
         let traits = traits(self.is_fresh(), self.is_durable());
-        let retired = self.roster.retired_entries();
         if self.is_overlay() {
-            return short_introduction(traits, self.lineage, self.roster.sum(), &retired);
+            return short_introduction(traits, self.lineage, self.roster.sum());
         }
-        introduction(traits, self.lineage, &self.roster.entries(), &retired)
+        introduction(traits, self.lineage, &self.roster.entries())
     }
 
     /// Time for deadlines as of the last input.
@@ -114,13 +113,8 @@ impl Peer {
     }
 }
 
-/// Stands for what a node says of itself, of the members and of the forgotten.
-fn introduction<'a>(
-    traits: u8,
-    lineage: u64,
-    roster: &[RosterEntry],
-    retired: impl IntoIterator<Item = &'a RetiredEntry>,
-) -> u64 {
+/// Stands for what a node says of itself and of the members.
+fn introduction(traits: u8, lineage: u64, roster: &[RosterEntry]) -> u64 {
     let mut bytes = vec![traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     for entry in roster {
@@ -128,27 +122,13 @@ fn introduction<'a>(
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
-    add_retired(&mut bytes, retired);
     xxh3_64(&bytes)
 }
 
 /// The same, where the roster is too long to be kept for each peer.
-fn short_introduction<'a>(
-    traits: u8,
-    lineage: u64,
-    roster_sum: u64,
-    retired: impl IntoIterator<Item = &'a RetiredEntry>,
-) -> u64 {
+fn short_introduction(traits: u8, lineage: u64, roster_sum: u64) -> u64 {
     let mut bytes = vec![2 + traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
     bytes.extend_from_slice(&roster_sum.to_le_bytes());
-    add_retired(&mut bytes, retired);
     xxh3_64(&bytes)
-}
-
-fn add_retired<'a>(bytes: &mut Vec<u8>, retired: impl IntoIterator<Item = &'a RetiredEntry>) {
-    for entry in retired {
-        bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
-        bytes.extend_from_slice(&entry.sum.to_le_bytes());
-    }
 }

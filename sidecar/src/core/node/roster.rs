@@ -1,35 +1,22 @@
 //! Who counts as a member: everyone who has neither left nor been forgotten, alive or not. A majority of those who
 //! happen to be alive would lie (semantics finding 21).
 //!
-//! Also who is *sealed*: a process that has left, or that bears a name of which a later process is known. And who is
-//! *retired*: sealed by everyone, with nothing left to bring. Both only grow.
+//! Also who is *sealed*: a process that has left, was given up, or bears a name of which a later process is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::message::{RetiredEntry, RosterEntry};
+use crate::core::message::RosterEntry;
 use crate::core::time::UnixMillis;
-
-/// A forgotten process.
-#[derive(Clone, Debug)]
-pub(super) struct Retired {
-    /// Left, for whoever lists members.
-    pub(super) entry: RosterEntry,
-    /// Stands for its final sequences in all shards.
-    pub(super) sum: u64,
-    /// When it was agreed on.
-    pub(super) at: UnixMillis,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     entries: BTreeMap<ReplicaId, RosterEntry>,
     /// Stands for all entries.
     sum: u64,
-    retired: BTreeMap<ReplicaId, Retired>,
-    /// The latest process of each name, the retired among them: what is known of the others is over.
+    /// The latest process of each name: what is known of the others is over.
     newest: BTreeMap<String, Replica>,
     sealed: BTreeSet<ReplicaId>,
     /// Those of them of whom the node has not been told.
@@ -50,12 +37,19 @@ fn entry_hash(entry: &RosterEntry) -> u64 {
 }
 
 impl Roster {
-    /// Takes in an entry. A departure stays, and the later start. Gives whether anything is new. What is retired
-    /// stays so, whoever still counts it.
-    pub(super) fn add(&mut self, entry: RosterEntry) -> bool {
-        if self.is_retired(entry.replica.id) {
-            return false;
+    /// What somebody else has said.
+    pub(super) fn of(entries: &[RosterEntry]) -> Self {
+        let mut roster = Self::default();
+        for entry in entries {
+            roster.note_newest(&entry.replica);
+            roster.entries.insert(entry.replica.id, entry.clone());
         }
+        roster.seal();
+        roster
+    }
+
+    /// Takes in an entry. A departure stays, and the later start. Gives whether anything is new.
+    pub(super) fn add(&mut self, entry: RosterEntry) -> bool {
         self.note_newest(&entry.replica);
         let news = match self.entries.get_mut(&entry.replica.id) {
             Some(known) => {
@@ -126,68 +120,20 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Processes that are over, and not yet forgotten.
+    /// Processes that are over.
     pub(super) fn sealed(&self) -> &BTreeSet<ReplicaId> {
         &self.sealed
-    }
-
-    pub(super) fn is_retired(&self, id: ReplicaId) -> bool {
-        self.retired.contains_key(&id)
-    }
-
-    pub(super) fn retired(&self) -> &BTreeMap<ReplicaId, Retired> {
-        &self.retired
-    }
-
-    /// Moves a process from the members to the forgotten.
-    pub(super) fn retire(&mut self, RetiredEntry { replica, sum, at }: RetiredEntry) {
-        let id = replica.id;
-        self.note_newest(&replica);
-        if let Some(known) = self.entries.remove(&id) {
-            self.sum = self.sum.wrapping_sub(entry_hash(&known));
-        }
-        self.retired.insert(id, Retired { entry: RosterEntry { replica, left: true }, sum, at });
-        self.seal();
-    }
-
-    fn retired_replicas(&self) -> impl Iterator<Item = &Replica> {
-        self.retired.values().map(|retired| &retired.entry.replica)
-    }
-
-    /// The forgotten, as they are told to others.
-    pub(super) fn retired_entries(&self) -> Vec<RetiredEntry> {
-        let told = |Retired { entry, sum, at }: &Retired| RetiredEntry {
-            replica: entry.replica.clone(),
-            sum: *sum,
-            at: *at,
-        };
-        self.retired.values().map(told).collect()
-    }
-
-    /// Forgets that it has forgotten: nothing can remind anyone of this process any more.
-    pub(super) fn drop_retired(&mut self, id: ReplicaId) {
-        let Some(gone) = self.retired.remove(&id) else { return };
-        let node = &gone.entry.replica.node;
-        let others = self.entries.values().map(|entry| &entry.replica);
-        let mut others = others.chain(self.retired_replicas());
-        let bears_it = others.any(|other| other.node == *node);
-        drop(others);
-        if !bears_it {
-            self.newest.remove(node);
-        }
     }
 
     /// When the last other process of this name started.
     pub(super) fn last_start(&self, of: &Replica) -> Option<UnixMillis> {
         let others = self.entries.values().map(|entry| &entry.replica);
-        let others = others.chain(self.retired_replicas());
         others.filter(|other| other.node == of.node && other.id != of.id).map(|other| other.started).max()
     }
 
-    /// Processes whose word is needed before anything counts as known everywhere: all that have not left, the dead
-    /// predecessors of a restarted node among them until they are retired.
+    /// Processes whose word is needed before anything counts as known everywhere: all that are not over.
     pub(super) fn needed(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.entries.values().filter(|entry| !entry.left).map(|entry| entry.replica.id)
+        self.living().map(|replica| replica.id)
     }
 
     /// Processes that are not over.
@@ -198,7 +144,7 @@ impl Roster {
     /// The newest process of each node name, those that have left among them.
     pub(super) fn current(&self) -> BTreeMap<&str, &RosterEntry> {
         let mut newest: BTreeMap<&str, &RosterEntry> = BTreeMap::new();
-        for entry in self.entries.values().chain(self.retired.values().map(|retired| &retired.entry)) {
+        for entry in self.entries.values() {
             let known = newest.entry(&entry.replica.node).or_insert(entry);
             if age(&entry.replica) > age(&known.replica) {
                 *known = entry;

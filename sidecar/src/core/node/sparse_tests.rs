@@ -320,8 +320,6 @@ fn kind_of(message: &Message) -> &'static str {
         Message::WantStates(_) | Message::State(_) => "states",
         Message::Ask { .. } | Message::Answer { .. } => "questions",
         Message::Wave { .. } | Message::Echo { .. } | Message::Settled(_) => "waves",
-        Message::Sealed { .. } => "sealed",
-        Message::Retired(_) => "retired",
     }
 }
 

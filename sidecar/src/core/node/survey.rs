@@ -220,9 +220,7 @@ impl Node {
             }
         }
         tally.answered = true;
-        // Two histories may have one roster before they have one content.
-        let joins_history = self.joins_history();
-        let broken = tally.broken || tally.roster != self.roster.sum() || joins_history;
+        let broken = tally.broken || tally.roster != self.roster.sum();
         let Tally { roster, members, time, .. } = tally;
         self.waves.surveys.tallies.insert(wave, tally);
         match parent {
@@ -234,8 +232,7 @@ impl Node {
                 self.send(parent, Message::Echo { wave, echo: Echo::Survey(survey) });
             }
             None => {
-                let everyone = self.roster.living().map(|member| member_hash(member.id));
-                let everyone = everyone.fold(0, u64::wrapping_add);
+                let everyone = self.roster.needed().map(member_hash).fold(0, u64::wrapping_add);
                 self.waves.surveys.own = None;
                 let all = members == everyone || self.mutants.lacks(Rule::PartialSurvey);
                 if !broken && all {
@@ -279,12 +276,9 @@ impl Node {
         (self.is_overlay() && known.roster == self.roster.sum()).then_some(known)
     }
 
-    /// What everyone is known to know of one shard. The word of the dead is needed until they are retired.
+    /// What everyone is known to know of one shard.
     pub(super) fn surveyed(&self, shard: ShardId) -> Option<Evidence> {
         let known = self.known_of_all()?;
-        if self.roster.needed().any(|id| self.roster.sealed().contains(&id)) {
-            return None;
-        }
         let ours = self.shard(shard);
         let all = (shard, ReplicaId(0))..=(shard, ReplicaId(u64::MAX));
         let mut most = known.most.range(all.clone());
@@ -298,17 +292,7 @@ impl Node {
                 _ => drop(stable.dots.insert(*actor, *counter)),
             }
         }
-        // Whoever is in no roster any more, everyone has had in full.
-        stable.dots.extend(ours.retired().map(|last| (last.actor, last.counter)));
         Some(Evidence { stable, time: Some(known.time) })
-    }
-
-    /// All that live have sealed whom we have sealed, and had exactly what we have of this one when they said so.
-    pub(super) fn is_agreed_by_survey(&self, dead: ReplicaId) -> bool {
-        let Some(known) = self.known_of_all() else { return false };
-        let same = |(pair, counter): (&Pair, &u64)| pair.1 != dead || self.counter(*pair) == *counter;
-        let covered = |(pair, counter): (&Pair, &u64)| self.shard(pair.0).has(&Dot::new(pair.1, *counter));
-        known.least.iter().all(same) && known.most.iter().all(same) && known.most.iter().all(covered)
     }
 
     /// Whether every member is known to have these.

@@ -136,7 +136,7 @@ impl Node {
     fn outcome(&self, what: &What, over: bool) -> Option<Waited> {
         match what {
             What::Seen(tokens) if self.seen(tokens) => Some(Waited::Seen),
-            What::Seen(tokens) => (over || self.is_lost(tokens)).then_some(Waited::Behind),
+            What::Seen(_) => over.then_some(Waited::Behind),
             What::Saved(token) if token.dots.iter().all(|dot| self.keeps(token.shard, dot)) => {
                 Some(Waited::Seen)
             }
@@ -148,11 +148,6 @@ impl Node {
             }
             What::Asked => over.then_some(Waited::Asked { by_all: false, ended: false }),
         }
-    }
-
-    /// Some of it died with the only process that had it: waiting is in vain.
-    fn is_lost(&self, tokens: &[Token]) -> bool {
-        tokens.iter().any(|token| token.dots.iter().any(|dot| self.shard(token.shard).is_lost(dot)))
     }
 
     /// Members, this node among them, that have applied what a token names.

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Node;
 use super::overlay::place;
 use super::peer::covers;
-use super::seal::Seals;
 use super::survey::Surveys;
 use crate::core::command::{Acks, Lookup, WaitId};
 use crate::core::identity::{ObjectId, ReplicaId, ShardId};
@@ -217,7 +216,7 @@ impl Node {
         self.tell_root(wave);
     }
 
-    pub(super) fn echo_from(&mut self, now: Now, from: PeerId, wave: WaveId, echo: Echo, seals: &Seals) {
+    pub(super) fn echo_from(&mut self, now: Now, from: PeerId, wave: WaveId, echo: Echo) {
         if let Echo::Applied(by) = echo {
             self.told_applied(wave, by);
             return;
@@ -229,7 +228,7 @@ impl Node {
         match echo {
             Echo::Survey(survey) => self.absorb_survey(from, wave, &survey),
             Echo::Object { members, missing, clock_sum, ended } => {
-                self.absorb_object(now, from, wave, (members, ended), (missing, seals), clock_sum);
+                self.absorb_object(now, from, wave, (members, ended), missing, clock_sum);
             }
             Echo::Again | Echo::Applied(_) => {}
         }
@@ -242,7 +241,7 @@ impl Node {
         from: PeerId,
         wave: WaveId,
         (sum, told_ended): (u64, bool),
-        (missing, seals): (Missing, &Seals),
+        missing: Missing,
         clock_sum: u64,
     ) {
         let Some(Wave { task: Task::Object { object, .. }, .. }) = self.waves.open.get(&wave) else { return };
@@ -251,10 +250,10 @@ impl Node {
             return;
         }
         match missing {
-            Missing::Ops(ops) => self.ops_from(now, from, ops, seals),
+            Missing::Ops(ops) => self.ops_from(now, from, ops),
             Missing::State(state) => {
                 let clock = state.clock.clone();
-                if state.shard == shard && self.merge(now, from, *state, seals) {
+                if state.shard == shard && self.merge(now, *state) {
                     self.clock_known(from, shard, &clock);
                 }
             }

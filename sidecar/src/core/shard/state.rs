@@ -10,6 +10,7 @@ use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
 
 use super::Shard;
+use super::outlook::Outlook;
 use crate::core::digest::Ledger;
 use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
 use crate::core::merge::Join;
@@ -77,7 +78,7 @@ impl Shard {
     /// # Errors
     /// When the state is not one that an honest node sends.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
-        let Some(totals) = state.totals().filter(|_| state.shard == self.id && !self.outlives(&state)) else {
+        let Some(totals) = state.totals().filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
         let mut merged = Merged::default();
@@ -104,12 +105,6 @@ impl Shard {
             self.raise(*dot);
             self.unnamed.insert(dot.actor, dot.counter);
         }
-        // Where this side had it all, its node retires the id in all shards at once.
-        for (actor, last) in &theirs {
-            if self.reached(*actor) < *last {
-                self.retire_at(*actor, *last);
-            }
-        }
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
         }
@@ -119,14 +114,6 @@ impl Shard {
         }
         self.drain(&mut merged.applied);
         Ok(merged)
-    }
-
-    /// One side has operations beyond what the other holds to be an author's last: somebody was away for longer than
-    /// the cluster remembers, and may not be joined with.
-    fn outlives(&self, state: &ShardState) -> bool {
-        let beyond = |dot: &Dot| self.is_lost(dot);
-        state.clock.dots.iter().any(|(actor, counter)| beyond(&Dot::new(*actor, *counter)))
-            || state.retired.iter().any(|dot| self.reached(dot.actor) > dot.counter)
     }
 
     /// Takes a state over into an empty shard.
@@ -158,6 +145,7 @@ impl Shard {
         self.residue.extend(totals.residue);
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
+        self.outlook = Outlook::UNKNOWN;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
@@ -176,6 +164,7 @@ impl Shard {
         }
         self.key_bytes = joined.iter().map(|stored| stored.key().len() as u64).sum();
         self.objects = Objects::of(joined);
+        self.outlook = Outlook::UNKNOWN;
     }
 
     fn join_object(
@@ -231,11 +220,6 @@ impl ShardState {
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
         self.objects.iter().map(|stored| 32 + stored.bytes()).sum()
-    }
-
-    /// Forgotten replica ids and their final sequences.
-    pub(crate) fn retired(&self) -> impl Iterator<Item = &Dot> {
-        self.retired.iter()
     }
 
     /// Appends the encoding: what postcard makes of it, in one piece.

@@ -45,3 +45,21 @@ async fn a_queue_that_is_emptied_ends_at_once() {
     queue.close_empty();
     assert_eq!(len(queue.take(usize::MAX).await), None);
 }
+
+/// Whoever is woken runs next on the worker that woke it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_tasks_that_are_ready_queue_goes_along() {
+    let all = tokio::spawn(async {
+        let queue = Arc::new(Queue::new(1 << 20));
+        let theirs = Arc::clone(&queue);
+        let taker = tokio::spawn(async move { len(theirs.take(usize::MAX).await) });
+        // It waits by now.
+        tokio::task::yield_now().await;
+        for number in 0..10 {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.push(Arc::new(numbered(number)), None) });
+        }
+        taker.await.unwrap()
+    });
+    assert_eq!(all.await.unwrap(), Some(10));
+}

@@ -429,7 +429,5 @@ fn name_of(message: &Message) -> &'static str {
         Message::Wave { .. } => "sent Wave",
         Message::Echo { .. } => "sent Echo",
         Message::Settled(_) => "sent Settled",
-        Message::Sealed { .. } => "sent Sealed",
-        Message::Retired(_) => "sent Retired",
     }
 }

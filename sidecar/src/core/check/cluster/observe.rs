@@ -1,6 +1,6 @@
 //! The observer: writes down each operation with its causal history as it is written, and what nodes say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Cluster, Dead, SHARDS_USED, Violation};
 use crate::core::check::reading;
@@ -56,7 +56,6 @@ impl Cluster {
             self.unchecked.insert((seat, shard));
             self.note(seat, me, shard, by_itself)?;
         }
-        self.note_retired(seat)?;
         self.outputs(seat)?;
         self.got_ready(seat)
     }
@@ -64,7 +63,7 @@ impl Cluster {
     /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
     pub(super) fn meet(&mut self, seat: usize, other: usize) {
         let Some(peer) = &self.seats[other].node else { return };
-        let clocks = SHARDS_USED.map(|shard| self.applied(peer, shard));
+        let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
         let hello = peer.hello();
         let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
         let me = self.seats[seat].id;
@@ -91,7 +90,7 @@ impl Cluster {
         let has_all = |had: &Option<Had>| {
             let Some(had) = had else { return true };
             SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
-                had.partial_cmp(&self.applied(node, *shard)).is_some_and(std::cmp::Ordering::is_le)
+                had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)
             })
         };
         if !alone && !met.is_empty() && !met.iter().any(has_all) {
@@ -105,10 +104,10 @@ impl Cluster {
     /// so what it has applied by then is their history.
     fn note(&mut self, seat: usize, me: ReplicaId, shard: ShardId, by_itself: bool) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
-        let clock = self.applied(node, shard);
+        let clock = node.shard(shard).clock().clone();
         let noted = self.noted.get(&(me, shard)).copied().unwrap_or(0);
         if clock.get(&me) > noted {
-            let mut asked = node.shard(shard).clock().clone();
+            let mut asked = clock.clone();
             asked.dots.insert(me, noted);
             let Some(own) = node.shard(shard).missing_ops(&asked) else {
                 return Err(Violation(format!(
@@ -148,11 +147,8 @@ impl Cluster {
             since.dots.retain(|actor, counter| previous.history.get(actor) < *counter);
         }
         since.dots.remove(&dot.0);
-        // What everyone has needs no waiting for.
-        since.dots.retain(|actor, _| !self.finals.keys().any(|(_, retired)| retired == actor));
         let mut deps: Vec<Dot> = op.deps.clone();
         deps.sort_by_key(dot_order);
-        deps.retain(|dep| !self.finals.keys().any(|(_, retired)| *retired == dep.actor));
         if deps != since.dots.into_iter().map(Dot::from).collect::<Vec<_>>() {
             return Err(Violation(format!(
                 "{} names {deps:?}, but its author had seen {history:?}",
@@ -205,7 +201,7 @@ impl Cluster {
             }
             Alarm::Forgotten { member } => {
                 let (who, id) = (member.node.clone(), member.id);
-                self.say(|| format!("n{seat} forgets {who} ({id})"));
+                self.say(|| format!("n{seat} gives up {who} ({id})"));
                 self.count("members forgotten");
                 Ok(())
             }
@@ -216,62 +212,7 @@ impl Cluster {
         Err(Violation(format!("n{seat} does not want to talk with {:x}: {why}", peer.0)))
     }
 
-    /// Everything that a process has applied in a shard, by authors that it has retired as well.
-    pub(super) fn applied(&self, node: &Node, shard: ShardId) -> Clock {
-        let mut clock = node.shard(shard).clock().clone();
-        clock.dots.extend(node.shard(shard).retired().map(|dot| (dot.actor, dot.counter)));
-        if !node.hello().fresh {
-            let dropped =
-                self.finals.iter().filter(|((of, id), _)| *of == shard && self.dropped.contains(id));
-            clock.dots.extend(dropped.map(|((_, id), last)| (*id, *last)));
-        }
-        clock
-    }
-
-    /// Writes down whom a process has retired, and at which last sequences: they are the same everywhere.
-    fn note_retired(&mut self, seat: usize) -> Result<(), Violation> {
-        let Some(node) = &self.seats[seat].node else { return Ok(()) };
-        let me = node.id();
-        let now: BTreeSet<ReplicaId> = node.retired_ids().collect();
-        let known = self.retired.entry(me).or_default();
-        if *known == now {
-            return Ok(());
-        }
-        let news: Vec<ReplicaId> = now.difference(known).copied().collect();
-        self.dropped.extend(known.difference(&now));
-        *known = now;
-        let finals: Vec<_> = news
-            .iter()
-            .flat_map(|id| SHARDS_USED.map(|shard| (*id, shard, node.shard(shard).reached(*id))))
-            .collect();
-        for id in news {
-            for (_, shard, last) in finals.iter().filter(|(of, ..)| *of == id) {
-                let (shard, last) = (*shard, *last);
-                let agreed = *self.finals.entry((shard, id)).or_insert(last);
-                // What was agreed on by those who have died since, with all that they had, binds nobody.
-                let binds = self.retired.iter().any(|(other, of)| {
-                    *other != me
-                        && of.contains(&id)
-                        && self.seats.iter().any(|seat| seat.id == *other && seat.node.is_some())
-                });
-                if agreed != last && !binds {
-                    self.finals.insert((shard, id), last);
-                } else if agreed != last {
-                    return Err(Violation(format!(
-                        "{} has retired {} at {last} in {shard:?}, others at {agreed}",
-                        name_of((me, 0)),
-                        name_of((id, 0))
-                    )));
-                }
-            }
-            let (who, id) = (name_of((me, 0)), name_of((id, 0)));
-            self.tally.entry("retired").and_modify(|times| *times += 1).or_insert(1);
-            self.say(|| format!("{who} has retired {id}"));
-        }
-        Ok(())
-    }
-
-    /// A process that was forgotten ends, and the next one takes its place, empty.
+    /// A process that was given up or superseded ends, and the next one takes its place, empty.
     pub(super) fn start_over(&mut self, seat: usize, dropped: &Dropped) -> Result<(), Violation> {
         self.say(|| format!("n{seat} starts over: {:?} by {}", dropped.why, dropped.told_by));
         self.count(match dropped.why {
@@ -291,7 +232,7 @@ impl Cluster {
         }
         let dead = self.dead.iter().filter(|dead| dead.seat == seat);
         let mut clocks: Vec<Clock> = dead.filter_map(|dead| dead.clocks.get(&shard).cloned()).collect();
-        clocks.extend(self.seats[seat].node.as_ref().map(|node| self.applied(node, shard)));
+        clocks.extend(self.seats[seat].node.as_ref().map(|node| node.shard(shard).clock().clone()));
         clocks
     }
 
@@ -299,7 +240,7 @@ impl Cluster {
     pub(super) fn forget_lost(&mut self) {
         let mut kept = std::mem::take(&mut self.kept);
         kept.retain(|(shard, (actor, counter))| {
-            self.up().any(|(_, node)| self.applied(node, *shard).get(actor) >= *counter)
+            self.up().any(|(_, node)| node.shard(*shard).clock().get(actor) >= *counter)
                 || self.on_some_disk(*shard, Dot::new(*actor, *counter))
         });
         self.kept = kept;
@@ -310,7 +251,7 @@ impl Cluster {
         self.disk_dies(seat);
         let Some(node) = self.seats[seat].node.take() else { return };
         let clocks: BTreeMap<ShardId, Clock> = ShardId::all()
-            .map(|shard| (shard, self.applied(&node, shard)))
+            .map(|shard| (shard, node.shard(shard).clock().clone()))
             .filter(|(_, clock)| !clock.is_empty())
             .collect();
         self.forget_lost();

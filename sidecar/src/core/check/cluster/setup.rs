@@ -55,8 +55,6 @@ pub enum Theme {
     Forgetting,
     /// The same, and operators say of some that they will not come back.
     GivingUp,
-    /// Members that are away for longer than the others remember.
-    Absence,
     /// Processes and whole clusters that die and come back.
     Restarts,
 }
@@ -109,15 +107,6 @@ impl Theme {
                 (Act::Forget, 6),
                 (Act::Overflow, 1),
                 (Act::Stall, 3),
-            ],
-            Self::Absence => &[
-                (Act::Pass, 40),
-                (Act::Idle, 6),
-                (Act::Write, 40),
-                (Act::Split, 3),
-                (Act::Heal, 3),
-                (Act::Crash, 2),
-                (Act::Start, 2),
             ],
             Self::Restarts => &[
                 (Act::Pass, 40),
@@ -201,12 +190,7 @@ pub struct Setup {
     pub disk_set_back_percent: u64,
     /// With more nodes than this not all are linked.
     pub full_mesh_max: usize,
-    /// How long a member may be silent before it is forgotten.
-    pub forget_after_millis: u64,
 }
-
-/// Longer than any history.
-const NEVER_MILLIS: u64 = 7 * 24 * 3_600 * 1_000;
 
 impl Setup {
     /// Drawn from a seed.
@@ -227,7 +211,7 @@ impl Setup {
             lost_percent: rng.pick(&[0, 0, 5, 25]),
             repeated_percent: rng.pick(&[0, 10]),
             overtaking: rng.percent(50),
-            crashes: matches!(theme, Theme::Forgetting | Theme::GivingUp | Theme::Absence) || rng.percent(60),
+            crashes: matches!(theme, Theme::Forgetting | Theme::GivingUp) || rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
             latecomer: rng.percent(30),
@@ -237,7 +221,6 @@ impl Setup {
             disk_lost_percent: 0,
             disk_set_back_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
-            forget_after_millis: if theme == Theme::Absence { 30_000 } else { NEVER_MILLIS },
         }
     }
 
@@ -294,7 +277,6 @@ impl Setup {
             disk_lost_percent: 0,
             disk_set_back_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
-            forget_after_millis: NEVER_MILLIS,
         }
     }
 }

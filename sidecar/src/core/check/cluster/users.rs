@@ -81,7 +81,7 @@ impl Cluster {
     pub(super) fn user(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
         let weights = match self.setup.theme {
             Theme::Everything | Theme::Restarts => [50, 22, 16, 12],
-            Theme::Forgetting | Theme::GivingUp | Theme::Absence => [40, 15, 35, 10],
+            Theme::Forgetting | Theme::GivingUp => [40, 15, 35, 10],
             Theme::Expiry => [94, 2, 2, 2],
         };
         let kind = Kind::ALL[rng.weighted(&weights)];
@@ -184,7 +184,7 @@ impl Cluster {
         let clock = match token.dots.as_slice() {
             // A write's token names the write and so what its author had seen.
             [dot] => self.known.get(&(token.shard, dot_order(dot))).map(|known| known.history.clone()),
-            _ => Some(self.applied(node, token.shard)),
+            _ => Some(node.shard(token.shard).clock().clone()),
         };
         self.users.tokens.push((token, clock.unwrap_or_default()));
         if self.users.tokens.len() > 12 {
@@ -268,7 +268,7 @@ impl Cluster {
     fn read_here(&mut self, seat: usize, object: &ObjectId) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         let token = node.read_token(object);
-        let clock = self.applied(node, token.shard);
+        let clock = node.shard(token.shard).clock().clone();
         self.users.tokens.push((token, clock));
         Ok(())
     }
@@ -319,7 +319,7 @@ impl Cluster {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
         match (waiting, how) {
             (Waiting::Seen(token, clock), Waited::Seen) => {
-                let ours = self.applied(node, token.shard);
+                let ours = node.shard(token.shard).clock();
                 if clock.iter().any(|dot| ours.get(dot.actor) < dot.counter) {
                     return Err(Violation(format!(
                         "n{seat} claims to have seen {token:?}, and lacks some of {clock:?}"
