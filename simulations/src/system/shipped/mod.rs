@@ -121,6 +121,11 @@ impl Seat {
                 node::Output::Changed(_) => {}
                 node::Output::Unsaved => self.unsaved = true,
                 node::Output::Alarm(alarm) => self.outbox.push_back(told(&alarm)),
+                // Nobody is given up here, and no name is borne twice.
+                node::Output::StartOver(dropped) => {
+                    let what = format!("{:?} by {}: it starts over", dropped.why, dropped.told_by);
+                    self.outbox.push_back(Output::Alarm(what));
+                }
                 node::Output::Disconnect(peer, _) => {
                     if let Some(process) = self.known.get(&peer) {
                         self.outbox.push_back(Output::Disconnect(*process));
@@ -166,6 +171,7 @@ fn told(alarm: &node::Alarm) -> Output<Arc<Message>> {
         node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
         node::Alarm::Skewed { .. } => Output::Notice("stamps from beyond the drift limit"),
         node::Alarm::Corrected { .. } => Output::Notice("clocks corrected"),
+        node::Alarm::Forgotten { .. } => Output::Notice("members given up"),
     }
 }
 

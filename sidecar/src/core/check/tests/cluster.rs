@@ -273,7 +273,7 @@ fn back_in_time(mutants: Mutants) -> Result<(), String> {
         cluster.pass(3_000)?;
         cluster.write(0, &with_ttl(Change::Put(Tree::EMPTY)))?;
         cluster.pass(100)?;
-        cluster.slow_disks(3_600_000_000);
+        cluster.slow_disks(90_000_000);
         // Until both have told that the lease is over.
         cluster.pass(12_000)?;
         cluster.split(&[0, 1]);
