@@ -130,7 +130,7 @@ pub(super) fn json_of<T: Serialize>(value: &T) -> Outcome {
 }
 
 /// A header's value of digits and signs, put together without an allocation of its own.
-struct Digits {
+pub(super) struct Digits {
     // An id, a dash, a number, two quotes.
     bytes: [u8; 40],
     len: usize,
@@ -159,9 +159,13 @@ impl Digits {
         decimal(number, &mut digits).iter().for_each(|digit| self.push(*digit));
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
     fn value(&self) -> HeaderValue {
         // Digits make a header's value, always.
-        HeaderValue::from_bytes(&self.bytes[..self.len]).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_bytes(self.bytes()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -189,11 +193,16 @@ pub(super) fn tag_text(EntityTag(tag): EntityTag) -> HeaderValue {
 
 /// A life as `Sidetalk-Life` names it.
 pub(super) fn life_text(life: &LifeId) -> HeaderValue {
+    life_digits(life).value()
+}
+
+/// The same as bytes.
+pub(super) fn life_digits(life: &LifeId) -> Digits {
     let mut text = Digits::NONE;
     text.push_hex(life.actor.0);
     text.push(b'-');
     text.push_decimal(life.counter);
-    text.value()
+    text
 }
 
 /// A token as `Sidetalk-Token` carries it.

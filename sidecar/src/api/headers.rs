@@ -72,6 +72,15 @@ impl ObjectHeaders {
         Ok(parsed)
     }
 
+    /// Nothing is said but that a body is not wanted.
+    pub(super) fn are_minimal(&self) -> bool {
+        self.minimal
+            && self.after.is_empty()
+            && self.life.is_none()
+            && self.if_match.is_none()
+            && self.if_none_match.is_none()
+    }
+
     /// What a write must find.
     pub(super) fn precondition(&self) -> Precondition {
         match (self.if_match.clone(), self.if_none_match.clone()) {
@@ -177,7 +186,8 @@ fn tag_from_text(text: &str) -> Option<EntityTag> {
     right.then(|| u64::from_str_radix(text, 16).ok().map(EntityTag)).flatten()
 }
 
-fn prefers_minimal(value: &[u8]) -> bool {
+/// Whether a header `Prefer` says that a body is not wanted.
+pub(super) fn prefers_minimal(value: &[u8]) -> bool {
     let Some(text) = text_of(value) else { return false };
     text.split(',').any(|word| {
         let word = word.split(';').next().unwrap_or(word).trim();

@@ -1,12 +1,16 @@
-//! The short way to one object: reads that need nothing but its kept answer, which is what most page loads are, and
-//! names that need no decoding.
+//! The short way to one object: reads that need nothing but its kept answer, which is what most page loads are, changes
+//! that are answered without it, and names that need no decoding.
 
 use std::borrow::Cow;
 
+use super::change::refused;
 use super::dispatch::Api;
+use super::errors::Problem;
 use super::read_lately::Found;
+use crate::core::command::{Change, Refusal, Write, Written};
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::limits::KEY_BYTES_MAX;
+use crate::core::value::Tree;
 
 /// The answer to `GET target`, if it is kept and the target names its object plainly: no query, nothing encoded. A
 /// request whose headers say something about the object must not come here.
@@ -19,6 +23,28 @@ pub(super) fn read(api: &Api, target: &str) -> Option<Found> {
 pub(super) fn object(api: &Api, target: &str) -> Option<ObjectId> {
     let (kind, key) = named(target)?;
     Some(ObjectId::new(kind, &stored(api, kind, key)))
+}
+
+/// What came of a merge patch.
+pub(super) enum Patched {
+    /// It is done.
+    Done(Written),
+    /// The node refuses.
+    Refused(Problem),
+    /// The node knows of no such object: the others may.
+    Unknown(ObjectId, Tree),
+}
+
+/// Makes a change whose caller wants nothing back but that it is done, and which is to wait for nothing.
+pub(super) fn patch(api: &Api, object: ObjectId, tree: Tree) -> Patched {
+    let write = Write::new(object, Change::MergePatch(tree));
+    match (api.port.write(&write), write) {
+        (Ok(written), _) => Patched::Done(written),
+        (Err(Refusal::Unknown), Write { object, change: Change::MergePatch(tree), .. }) => {
+            Patched::Unknown(object, tree)
+        }
+        (Err(refusal), write) => Patched::Refused(refused(api, &write.object, &refusal, false)),
+    }
 }
 
 /// The key under which an object is stored.

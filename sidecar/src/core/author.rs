@@ -156,8 +156,7 @@ impl Author<'_> {
         if let Some(life) = write.life {
             return life;
         }
-        let leased = visible.iter().rev().find(|life| life.is_leased()).map(|life| life.id);
-        match leased {
+        match newest_leased(visible) {
             Some(_) if self.mutants.lacks(Rule::PutNew) && matches!(write.change, Change::Put(_)) => self.dot,
             Some(life) => life,
             None if self.wants_lease(write) => self.dot,
@@ -189,8 +188,8 @@ impl Author<'_> {
 
     /// A patch stays in the life it finds: it never gives a lease to what has none.
     fn target_of_patch(&self, write: &Write, visible: &[&Life<'_>]) -> Result<LifeId, Refusal> {
-        let without_ttl = Write { ttl_millis: None, ..Write::new(write.object.clone(), Change::Touch) };
-        let target = write.life.unwrap_or_else(|| self.target(&without_ttl, visible));
+        let new = if write.object.kind == Kind::Session { self.dot } else { UNLEASED };
+        let target = write.life.or(newest_leased(visible)).unwrap_or(new);
         if target == UNLEASED && write.ttl_millis.is_some() { Err(Refusal::WrongKind) } else { Ok(target) }
     }
 
@@ -203,7 +202,7 @@ impl Author<'_> {
             now: self.time.now,
             mutants: self.mutants,
         };
-        Draft::new(ground, visible.to_vec(), target)
+        Draft::new(ground, visible.into(), target)
     }
 
     fn finish(&self, write: &Write, visible: &[&Life<'_>], draft: Draft<'_>, fresh: bool) -> Option<Action> {
@@ -306,4 +305,9 @@ impl Author<'_> {
         let limit = if kind == Kind::Set { SET_BYTES_MAX } else { 4 * BODY_BYTES_MAX };
         if stored + added > limit { Err(Refusal::TooLarge) } else { Ok(()) }
     }
+}
+
+/// Of the lives that are seen, the one that counts.
+fn newest_leased(visible: &[&Life<'_>]) -> Option<LifeId> {
+    visible.iter().rev().find(|life| life.is_leased()).map(|life| life.id)
 }

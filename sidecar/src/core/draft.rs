@@ -8,7 +8,7 @@ use super::command::{PathOp, Refusal, Shape};
 use super::digest::Ledger;
 use super::identity::{Dot, Kind, LifeId};
 use super::mutant::{Mutants, Rule};
-use super::object::{Life, Object};
+use super::object::{Life, Object, Visible};
 use super::op::{Clear, Content, Cover, Edit, Increment, Put, Removal};
 use super::path::Path;
 use super::read::{Resolved, resolve_at};
@@ -30,14 +30,14 @@ pub(crate) struct Ground<'a> {
 
 pub(crate) struct Draft<'a> {
     ground: Ground<'a>,
-    visible: Vec<&'a Life<'a>>,
+    visible: Visible<'a, 'a>,
     target: LifeId,
     clears: Vec<Clear>,
     edit: Edit,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(ground: Ground<'a>, visible: Vec<&'a Life<'a>>, target: LifeId) -> Self {
+    pub(crate) fn new(ground: Ground<'a>, visible: Visible<'a, 'a>, target: LifeId) -> Self {
         Self { ground, visible, target, clears: Vec::new(), edit: Edit::default() }
     }
 

@@ -3,6 +3,8 @@
 //! Entries belong to the life they were written in, and end with it, seen or not: that is "logout wins" without a
 //! tombstone to keep (semantics findings 1 to 6).
 
+use smallvec::SmallVec;
+
 use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED, dot_order};
 use super::lives::Lives;
@@ -67,6 +69,9 @@ impl<'a> Life<'a> {
         }
     }
 }
+
+/// Some of an object's lives: nearly always one, which needs no memory of its own.
+pub(crate) type Visible<'o, 'a> = SmallVec<[&'o Life<'a>; 1]>;
 
 /// Everything stored under one name.
 #[expect(clippy::box_collection, reason = "rare: one word in every object, not three")]
@@ -135,8 +140,8 @@ impl<'a> Object<'a> {
     }
 
     /// The lives a reader sees, the lowest rank first.
-    pub(crate) fn visible(&self, now: UnixMillis) -> Vec<&Life<'a>> {
-        let mut visible: Vec<&Life<'a>> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
+    pub(crate) fn visible(&self, now: UnixMillis) -> Visible<'_, 'a> {
+        let mut visible: Visible<'_, 'a> = self.lives.iter().filter(|life| self.sees(life, now)).collect();
         visible.sort_by_key(|life| life.rank());
         visible
     }

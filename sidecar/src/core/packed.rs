@@ -37,7 +37,12 @@ impl NewOp {
     /// Encodes an operation.
     #[must_use]
     pub fn of(op: Arc<Op>) -> Self {
-        let bytes = Bytes::copy_from_slice(&encode(&*op));
+        let mut room = [0; ROOM_BYTES];
+        let bytes = match postcard::to_slice(&*op, &mut room) {
+            Ok(bytes) => Bytes::copy_from_slice(bytes),
+            // It is longer than most.
+            Err(_) => Bytes::copy_from_slice(&encode(&*op)),
+        };
         Self { op, bytes }
     }
 

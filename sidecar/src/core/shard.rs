@@ -422,9 +422,17 @@ impl Shard {
         self.pending.retain(|(actor, _), _| *actor != author);
     }
 
+    /// Drops the oldest operations of the log until it fits.
+    pub fn bound_log(&mut self, bytes_max: u64) {
+        while self.log.bytes() > bytes_max {
+            self.log.pop_front();
+        }
+    }
+
     /// Drops the oldest operations of the log until it fits, and then those for which `unneeded` says so.
     pub fn truncate_log(&mut self, bytes_max: u64, unneeded: impl Fn(&Dot) -> bool) {
-        while self.log.bytes() > bytes_max || self.log.front().is_some_and(|dot| unneeded(&dot)) {
+        self.bound_log(bytes_max);
+        while self.log.front().is_some_and(|dot| unneeded(&dot)) {
             self.log.pop_front();
         }
     }

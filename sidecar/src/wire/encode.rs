@@ -1,6 +1,11 @@
 //! From messages to frames.
 
+use std::cell::RefCell;
 use std::fmt;
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, compress_prepend_size, get_maximum_output_size,
+};
 
 use super::{
     CHECKED, CHECKSUM_BYTES, COMPRESSED, FRAME_BYTES_MAX, Format, Guard, MESSAGE_BYTES_MAX, MORE,
@@ -53,15 +58,52 @@ pub fn encode(message: &Message, format: impl Into<Format>, out: &mut Vec<u8>) -
         finish_frame(start, 0, format, out);
         return Ok(());
     }
-    let body = out.split_off(body_start);
-    out.truncate(start);
-    let compressed = lz4_flex::block::compress_prepend_size(&body);
-    if compressed.len() < body.len() - body.len() / 16 {
-        write_frames(&compressed, COMPRESSED, format, out);
-    } else {
-        write_frames(&body, 0, format, out);
-    }
+    PRESS.with_borrow_mut(|press| {
+        let pressed = press.press(&out[body_start..]);
+        if pressed.len() < bytes - bytes / 16 {
+            out.truncate(start);
+            write_frames(pressed, COMPRESSED, format, out);
+        } else if bytes <= FRAME_BYTES_MAX {
+            finish_frame(start, 0, format, out);
+        } else {
+            let body = out.split_off(body_start);
+            out.truncate(start);
+            write_frames(&body, 0, format, out);
+        }
+    });
     Ok(())
+}
+
+thread_local! {
+    static PRESS: RefCell<Press> = RefCell::new(Press { table: CompressTable::small(), bytes: Vec::new() });
+}
+
+/// Compresses, and keeps what that takes of memory for the next time.
+struct Press {
+    table: CompressTable,
+    bytes: Vec<u8>,
+}
+
+impl Press {
+    /// Longer ones go with a table and room of their own: they are rare.
+    const LEN_MAX: usize = 60 << 10;
+
+    /// The length, and the compressed bytes.
+    fn press(&mut self, body: &[u8]) -> &[u8] {
+        if body.len() > Self::LEN_MAX {
+            self.bytes = compress_prepend_size(body);
+            return &self.bytes;
+        }
+        let (len, room) = (body.len() as u32, size_of::<u32>() + get_maximum_output_size(body.len()));
+        if self.bytes.len() < room || self.bytes.len() > 2 * Self::LEN_MAX {
+            self.bytes = vec![0; room];
+        }
+        let (prefix, rest) = self.bytes.split_at_mut(size_of::<u32>());
+        prefix.copy_from_slice(&len.to_le_bytes());
+        // There is room for the worst.
+        let pressed = compress_into_with_table(body, rest, &mut self.table).unwrap_or(usize::MAX);
+        self.bytes.get(..size_of::<u32>().saturating_add(pressed)).unwrap_or(&self.bytes)
+    }
 }
 
 /// Appends a frame that tells the peer why the link closes.
@@ -110,5 +152,21 @@ struct Appender<'a>(&'a mut Vec<u8>);
 impl Extend<u8> for Appender<'_> {
     fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
         self.0.extend(bytes);
+    }
+}
+
+#[cfg(test)]
+mod press_tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pressed_does_not_depend_on_what_was_pressed_before() {
+        let mut press = Press { table: CompressTable::small(), bytes: Vec::new() };
+        let body = |len: usize| (0..len).map(|at| (at * at / 7 % 31) as u8).collect::<Vec<u8>>();
+        for len in [600, 5_000, 512, 70_000, 60 << 10, 513, 200_000, 1_000] {
+            let body = body(len);
+            assert_eq!(press.press(&body), compress_prepend_size(&body), "{len}");
+            assert!(len > Press::LEN_MAX || press.bytes.len() <= 2 * Press::LEN_MAX, "{len}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use sidetalk::core::command::{Change, Lookup, Write};
 use sidetalk::core::identity::{Kind, ObjectId, Replica, ReplicaId};
-use sidetalk::core::message::{Hello, Message};
+use sidetalk::core::message::{Hello, Message, Progress};
 use sidetalk::core::node::{Input, Node, NodeConfig, Output};
 use sidetalk::core::shard::Shard;
 use sidetalk::core::time::{MonoMicros, Now, UnixMillis};
@@ -22,10 +22,11 @@ const NOW: Now = Now { mono: MonoMicros(1), wall: UnixMillis(1_790_000_000_000) 
 pub(crate) type Step = Box<dyn FnMut(usize)>;
 
 /// The names of all paths.
-pub(crate) const PATHS: [&str; 9] = [
+pub(crate) const PATHS: [&str; 10] = [
     "render a session",
     "create a session",
     "patch a field",
+    "patch a field and hear that a peer has it",
     "apply a create",
     "apply a patch",
     "encode a patch",
@@ -155,6 +156,16 @@ pub(crate) fn path(name: &str, steps: usize) -> Step {
             let write = patch(&id);
             Box::new(move |_| {
                 node.write(NOW, black_box(&write)).expect("written");
+                while node.poll_output().is_some() {}
+            })
+        }
+        "patch a field and hear that a peer has it" => {
+            let (mut node, _) = written(&[put(&id)]);
+            let write = patch(&id);
+            Box::new(move |_| {
+                let dot = node.write(NOW, black_box(&write)).expect("written").token.dots[0];
+                let progress = Progress { shard: id.shard(), dot };
+                node.handle(NOW, Input::Message(ReplicaId(2), Message::Applied(vec![progress])));
                 while node.poll_output().is_some() {}
             })
         }

@@ -26,7 +26,8 @@ use super::errors::{Code, Problem};
 use super::object;
 use super::operation::{About, Given, IDEMPOTENT, Operation, Takes, Verb, of};
 use super::read_lately::Found;
-use super::short;
+use super::short::{self, Patched};
+use crate::core::command::Written;
 
 /// Bytes of answers in one batch, at most.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -82,7 +83,11 @@ pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
             continue;
         }
         let mut answering = match begin(api, op, &call.body) {
-            Ok(answering) => answering,
+            Ok(Begun::Done(written)) => {
+                results.written(&written);
+                continue;
+            }
+            Ok(Begun::Goes(answering)) => answering,
             Err(problem) => {
                 results.put(problem.into()).await;
                 continue;
@@ -119,11 +124,28 @@ fn no_room(why: &str) -> Answer {
 
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Answering, Problem> {
-    let api = Arc::clone(api);
-    if let Some(Patch { object, headers, tree }) = ops::patch(&api, op) {
-        return Ok(Box::pin(async move { object::merge(&api, object, headers, tree).await }));
+/// A call that has begun.
+enum Begun {
+    /// A patch that is done, and whose caller wants nothing back.
+    Done(Written),
+    /// It may have to wait.
+    Goes(Answering),
+}
+
+fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Begun, Problem> {
+    if let Some(Patch { mut object, headers, mut tree }) = ops::patch(api, op) {
+        if headers.are_minimal() && !api.port.answers_when_saved() {
+            (object, tree) = match short::patch(api, object, tree) {
+                Patched::Done(written) => return Ok(Begun::Done(written)),
+                Patched::Refused(problem) => return Err(problem),
+                Patched::Unknown(object, tree) => (object, tree),
+            };
+        }
+        let api = Arc::clone(api);
+        let merge = async move { object::merge(&api, object, headers, tree).await };
+        return Ok(Begun::Goes(Box::pin(merge)));
     }
     let (parts, body) = prepare(op, whole)?;
-    Ok(Box::pin(async move { dispatch(&api, parts, body).await }))
+    let api = Arc::clone(api);
+    Ok(Begun::Goes(Box::pin(async move { dispatch(&api, parts, body).await })))
 }

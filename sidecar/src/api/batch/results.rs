@@ -4,8 +4,10 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::response;
 
-use super::super::answer::{Answer, decimal, whole};
+use super::super::answer::{Answer, decimal, life_digits, whole};
+use super::super::headers;
 use super::super::read_lately::Found;
+use crate::core::command::Written;
 
 /// Bytes of one answer, as a guess.
 const ANSWER_BYTES: usize = 640;
@@ -56,6 +58,30 @@ impl Results {
         out.extend_from_slice(b",\"content-type\":\"application/json\"},\"body\":");
         out.extend_from_slice(body);
         out.push(b'}');
+    }
+
+    /// The next answer: a change is made, and its caller wants nothing back.
+    pub(super) fn written(&mut self, written: &Written) {
+        self.next();
+        let out = &mut self.text;
+        let status = if written.created { "201" } else { "204" };
+        for part in ["{\"status\":", status, ",\"headers\":{\"preference-applied\":\"return=minimal\""] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        let mut token = String::with_capacity(64);
+        written.token.push_to(&mut token);
+        write_member(out, headers::TOKEN.as_str(), &token);
+        let mut quoted = |name: &[u8], digits: &[u8]| {
+            let parts: [&[u8]; 5] = [b",\"", name, b"\":\"", digits, b"\""];
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        };
+        if let Some(life) = &written.life {
+            quoted(b"sidetalk-life", life_digits(life).bytes());
+        }
+        if let Some(millis) = written.expires_in_millis {
+            quoted(b"sidetalk-expires-in", decimal(millis / 1_000, &mut [0; 20]));
+        }
+        out.extend_from_slice(b"},\"body\":null}");
     }
 
     /// The next answer.

@@ -6,6 +6,7 @@
 
 mod input;
 mod parse;
+mod patch;
 mod quick;
 mod write;
 
@@ -23,7 +24,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use self::input::Input;
 use self::parse::{Found, Verb};
-use self::quick::KnownHost;
+use self::quick::{KnownHost, Quick};
 use super::admit::{admit, conclude};
 use super::answer::{Answer, ApiBody, whole};
 use super::dispatch::Api;
@@ -84,6 +85,17 @@ where
     leaves.then(|| (lane.stream, Bytes::copy_from_slice(lane.input.unread())))
 }
 
+/// Whether a request is answered from its bytes.
+#[cfg(test)]
+pub(super) fn at_once(api: &Api, bytes: &[u8]) -> bool {
+    let mut room = parse::room();
+    let Found::Simple(request) = parse::look(bytes, &mut room) else { return false };
+    !matches!(
+        quick::answer(api, &request, bytes, &mut KnownHost::default(), false, &mut Vec::new()),
+        Quick::No
+    )
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
     /// Serves. Gives whether hyper goes on.
     async fn serve(&mut self) -> io::Result<bool> {
@@ -123,26 +135,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lane<'_, S> {
                 Found::Odd => return Ok(Next::Leave),
             };
             let (bytes, last) = (request.bytes, request.close);
-            let close = last || self.pace.is_closing();
-            if quick::answer(self.api, &request, &mut self.host, close, &mut self.output) {
+            let mut close = last || self.pace.is_closing();
+            let is_head = request.verb == Verb::Head;
+            let unread = self.input.unread();
+            let quick = quick::answer(self.api, &request, unread, &mut self.host, close, &mut self.output);
+            if let Quick::Answered = quick {
                 self.pace.passed();
                 self.input.consume(bytes);
-                if close {
-                    return Ok(Next::End);
-                }
             } else {
-                let is_head = request.verb == Verb::Head;
-                let taken = request.parts(self.input.unread());
-                let Some((parts, body)) = taken else { return Ok(Next::Leave) };
-                self.input.consume(bytes);
-                self.pace.begin();
-                let answer = self.answer(parts, body).await?;
-                let close = last || self.pace.is_closing();
+                let answer = match quick {
+                    Quick::Refused(answer) => {
+                        self.input.consume(bytes);
+                        self.pace.begin();
+                        *answer
+                    }
+                    _ => {
+                        let Some((parts, body)) = request.parts(unread) else { return Ok(Next::Leave) };
+                        self.input.consume(bytes);
+                        self.pace.begin();
+                        self.answer(parts, body).await?
+                    }
+                };
+                close = last || self.pace.is_closing();
                 self.put(answer, is_head, close).await?;
                 self.pace.answered(false);
-                if close {
-                    return Ok(Next::End);
-                }
+            }
+            if close {
+                return Ok(Next::End);
             }
             if self.output.len() >= WRITE_BYTES {
                 self.flush().await?;

@@ -55,7 +55,7 @@ pub(super) struct Simple<'h, 'b> {
     /// Bytes of the head and the body.
     pub bytes: usize,
     body: usize,
-    headers: &'h [Header<'b>],
+    pub headers: &'h [Header<'b>],
 }
 
 /// A method that the API has.
@@ -216,6 +216,11 @@ fn number(digits: &[u8]) -> Option<usize> {
 }
 
 impl Simple<'_, '_> {
+    /// Its body. `bytes` is what was looked at.
+    pub(super) fn body<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.bytes - self.body..self.bytes]
+    }
+
     /// The request as everything behind the lane knows it, and its body; `None` where hyper has to decide, and for a
     /// watch, which is a stream. `bytes` is what was looked at.
     pub(super) fn parts(&self, bytes: &[u8]) -> Option<(Parts, Bytes)> {

@@ -1,12 +1,12 @@
-//! The read of an object whose answer is kept: straight from the request's bytes to the answer's, without a wait
-//! and without an allocation.
+//! Requests that can be answered from their bytes, without a wait: the read of an object whose answer is kept, and
+//! the change of one whose caller wants nothing back.
 
-use super::super::answer::decimal;
+use super::super::answer::{Answer, decimal};
 use super::super::dispatch::Api;
 use super::super::read_lately::Found;
 use super::super::{guard, short};
 use super::parse::{Simple, Verb};
-use super::write;
+use super::{patch, write};
 
 /// The host that a connection has named, and may: nearly all of its requests name the same.
 #[derive(Default)]
@@ -26,21 +26,35 @@ impl KnownHost {
     }
 }
 
-/// Answers a request, if it is such a read that nothing stands against. The others go the long way, which has the
-/// same answer. `close`: the connection ends with it.
+/// What came of a request.
+pub(super) enum Quick {
+    /// It is answered.
+    Answered,
+    /// It is refused, in these words.
+    Refused(Box<Answer>),
+    /// Nothing: it is to go the long way, which has the same answer, or finds what is wrong.
+    No,
+}
+
+/// Answers a request, if it is such a one and nothing stands against it. `bytes` is what was looked at. `close`: the
+/// connection ends with the answer.
 pub(super) fn answer(
     api: &Api,
     request: &Simple<'_, '_>,
+    bytes: &[u8],
     host: &mut KnownHost,
     close: bool,
     out: &mut Vec<u8>,
-) -> bool {
-    if request.verb != Verb::Get || !request.plain || !may_pass(api, request, host) {
-        return false;
+) -> Quick {
+    if !request.plain || !matches!(request.verb, Verb::Get | Verb::Patch) || !may_pass(api, request, host) {
+        return Quick::No;
     }
-    let Some(found) = short::read(api, request.target) else { return false };
+    if request.verb == Verb::Patch {
+        return patch::answer(api, request, request.body(bytes), close, out);
+    }
+    let Some(found) = short::read(api, request.target) else { return Quick::No };
     write_found(out, &found, close);
-    true
+    Quick::Answered
 }
 
 /// Whether the request would be let in.

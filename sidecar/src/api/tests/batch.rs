@@ -47,6 +47,32 @@ async fn each_call_is_answered_as_if_it_came_alone() {
     assert_eq!(results[8]["headers"]["preference-applied"], "return=minimal");
 }
 
+/// A name with an escape goes the long way.
+#[tokio::test]
+async fn a_patch_is_answered_the_same_the_short_way() {
+    let all = |s: &str, d: &str| {
+        let minimal = json!({"prefer":"return=minimal"});
+        json!([
+            {"method":"PUT","path":format!("/v1/sessions/{s}?ttl=90"),"body":{"a":1}},
+            {"method":"PATCH","path":format!("/v1/sessions/{s}"),"body":{"b":2},"headers":minimal},
+            {"method":"PATCH","path":format!("/v1/documents/{d}"),"body":{"b":2},"headers":minimal},
+            {"method":"PATCH","path":format!("/v1/documents/{d}"),"body":{"b":{"c":3}},"headers":minimal},
+            {"method":"PATCH","path":format!("/v1/documents/{d}"),"body":[],"headers":minimal},
+            {"method":"PATCH","path":format!("/v1/sessions/{s}"),"body":{"b":2},"headers":{"prefer":"return=minimal","if-match":"*"}},
+            {"method":"PATCH","path":format!("/v1/sessions/{s}{s}"),"body":{},"headers":minimal},
+            {"method":"DELETE","path":format!("/v1/sessions/{s}")},
+            {"method":"PATCH","path":format!("/v1/sessions/{s}"),"body":{},"headers":minimal},
+            {"method":"GET","path":format!("/v1/documents/{d}")},
+        ])
+    };
+    let (short, long) = (Server::start().await, Server::start().await);
+    let short = results(&short, all("s", "d")).await;
+    let statuses: Vec<_> = short.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [201, 204, 201, 204, 422, 204, 404, 204, 410, 200]);
+    let long = results(&long, all("%73", "%64")).await;
+    assert_eq!(json!(short).to_string(), json!(long).to_string());
+}
+
 #[tokio::test]
 async fn a_call_that_waits_holds_up_no_other() {
     let server = Server::start().await;

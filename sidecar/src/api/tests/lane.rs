@@ -113,6 +113,9 @@ fn request(method: &str, target: &str, lines: &str, body: &str) -> String {
 /// Requests that need no hyper.
 fn simple() -> Vec<String> {
     let json = "Content-Type: application/json\r\n";
+    let merge = "content-type: application/merge-patch+json\r\n";
+    let ops = "Content-Type: application/vnd.sidetalk.ops+json\r\n";
+    let minimal = "Prefer: return=minimal\r\n";
     let get = |target: &str| request("GET", target, "", "");
     vec![
         get("/v1/sessions/s"),
@@ -167,6 +170,29 @@ fn simple() -> Vec<String> {
         request("POST", "/v1/batch", json, "{\"ops\":[{\"method\":\"GET\",\"path\":\"/v1/sessions/s\"}]}"),
         request("DELETE", "/v1/sessions/s", "Content-Length: 0\r\n", ""),
         request("DELETE", "/v1/documents/none", "", ""),
+        request("PATCH", "/v1/sessions/s", &format!("Prefer: RETURN=minimal\r\n{merge}"), "{\"b\":null}"),
+        request("PATCH", "/v1/documents/new", &format!("{json}Prefer: a, return=minimal\r\n"), "{}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}Prefer: wait=5\r\n"), "{\"b\":3}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{json}{minimal}"), "{\"b\":4}"),
+        request("PATCH", "/v1/sessions/s", minimal, "{\"b\":5}"),
+        request(
+            "PATCH",
+            "/v1/sessions/s",
+            &format!("{ops}{minimal}"),
+            "[{\"op\":\"incr\",\"path\":[\"n\"]}]",
+        ),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}"), "[]"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}"), "{\"b\":1,\"b\":2}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}"), ""),
+        request("PATCH", "/v1/sessions/s?ttl=60", &format!("{json}{minimal}"), "{\"b\":6}"),
+        request("PATCH", "/v1/sessions/s?tll=60", &format!("{json}{minimal}"), "{\"b\":6}"),
+        request("PATCH", "/v1/sessions/%73", &format!("{json}{minimal}"), "{\"b\":7}"),
+        request("PATCH", "/v1/sessions/gone", &format!("{json}{minimal}"), "{}"),
+        request("PATCH", "/v1/sessions/nobody", &format!("{json}{minimal}"), "{}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}Idempotency-Key: k\r\n"), "{\"c\":4}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}If-Match: *\r\n"), "{\"c\":5}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}Sidetalk-Life: 1\r\n"), "{\"c\":6}"),
+        request("PATCH", "/v1/sessions/s", &format!("{json}{minimal}Origin: null\r\n"), "{\"c\":7}"),
     ]
 }
 
@@ -231,6 +257,39 @@ async fn each_simple_request_is_answered_as_hyper_answers_it() {
             assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{one}\n{answers}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_needs_no_wait_is_answered_from_its_bytes() {
+    let api = an_api(false);
+    let patch = |target: &str, lines: &str, body: &str| {
+        lane::at_once(&api, request("PATCH", target, lines, body).as_bytes())
+    };
+    let json = "Content-Type: application/json\r\n";
+    let both = &format!("{json}Prefer: return=minimal\r\n");
+    assert!(patch("/v1/sessions/s", both, "{\"a\":1}"));
+    assert!(patch("/v1/documents/d", &both.replace("json", "merge-patch+json"), "{}"));
+    assert!(patch("/v1/sessions/gone", both, "{}"), "a refusal is an answer");
+    for (target, lines, body) in [
+        ("/v1/sessions/s", json, "{}"),
+        ("/v1/sessions/s", "Prefer: return=minimal\r\n", "{}"),
+        ("/v1/sessions/s", &*format!("{both}{json}"), "{}"),
+        ("/v1/sessions/s", &format!("{both}Idempotency-Key: k\r\n"), "{}"),
+        ("/v1/sessions/s", &format!("{both}If-Match: *\r\n"), "{}"),
+        ("/v1/sessions/s", &both.replace("json", "vnd.sidetalk.ops+json"), "[]"),
+        ("/v1/sessions/s", both, "[]"),
+        ("/v1/sessions/s", both, "{"),
+        ("/v1/sessions/s?ttl=5", both, "{}"),
+        ("/v1/sessions/nobody", both, "{}"),
+        ("/v1/counters/c", both, "{}"),
+    ] {
+        assert!(!patch(target, lines, body), "{target} {lines} {body}");
+    }
+    let get = request("GET", "/v1/sessions/s", "", "");
+    assert!(!lane::at_once(&api, get.as_bytes()), "it is not kept yet");
+    assert!(!lane::at_once(&api, get.replace("localhost", "evil.example").as_bytes()));
+    let patch = request("PATCH", "/v1/sessions/s", both, "{}");
+    assert!(!lane::at_once(&an_api(true), patch.as_bytes()), "it shows no token");
 }
 
 #[tokio::test(start_paused = true)]

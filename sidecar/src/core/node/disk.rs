@@ -176,7 +176,7 @@ impl Node {
         node.shards = shards;
         node.shards.iter_mut().for_each(Shard::start_life);
         let log_bytes_max = node.config.log_bytes_max / SHARDS as u64;
-        node.shards.iter_mut().for_each(|shard| shard.truncate_log(log_bytes_max, |_| false));
+        node.shards.iter_mut().for_each(|shard| shard.bound_log(log_bytes_max));
         ShardId::all().for_each(|shard| node.note_memory(shard));
         node.clock.not_before(now, saved.time);
         node.lineage = if is_current { saved.lineage } else { 0 };

@@ -439,7 +439,7 @@ impl Node {
         self.check_waits(shard);
         self.tell_roots(shard);
         let bytes_max = self.config.log_bytes_max / SHARDS as u64;
-        self.shard_mut(shard).truncate_log(bytes_max, |_| false);
+        self.shard_mut(shard).bound_log(bytes_max);
         self.note_memory(shard);
     }
 

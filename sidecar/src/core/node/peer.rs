@@ -20,7 +20,8 @@ const NEWS_MAX: usize = 1_024;
 /// report of each peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clocks {
-    shards: BTreeMap<ShardId, Arc<Clock>>,
+    /// By shard; empty while nothing is known.
+    shards: Vec<Option<Arc<Clock>>>,
     sums: Sums,
 }
 
@@ -52,11 +53,22 @@ impl Sums {
 
 impl Clocks {
     pub(super) fn get(&self, shard: ShardId) -> Option<&Clock> {
-        self.shards.get(&shard).map(Arc::as_ref)
+        self.stored(shard).filter(|clock| !clock.dots.is_empty())
     }
 
     pub(super) fn counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
-        self.shards.get(&shard).map_or(0, |clock| clock.get(&actor))
+        self.stored(shard).map_or(0, |clock| clock.get(&actor))
+    }
+
+    fn stored(&self, shard: ShardId) -> Option<&Clock> {
+        self.shards.get(shard.index())?.as_deref()
+    }
+
+    fn stored_mut(&mut self, shard: ShardId) -> &mut Clock {
+        if self.shards.is_empty() {
+            self.shards = vec![None; SHARDS];
+        }
+        Arc::make_mut(self.shards[shard.index()].get_or_insert_default())
     }
 
     pub(super) fn has(&self, shard: ShardId, dot: &Dot) -> bool {
@@ -73,7 +85,7 @@ impl Clocks {
             self.sums.subtract(shard, &old);
         }
         self.sums.add(shard, &dot);
-        Arc::make_mut(self.shards.entry(shard).or_default()).dots.insert(dot.actor, dot.counter);
+        self.stored_mut(shard).dots.insert(dot.actor, dot.counter);
         true
     }
 
@@ -84,17 +96,12 @@ impl Clocks {
             return;
         }
         self.sums.subtract(shard, &Dot::new(dot.actor, counter));
-        let Some(clock) = self.shards.get_mut(&shard) else { return };
-        let clock = Arc::make_mut(clock);
-        clock.dots.remove(&dot.actor);
-        if clock.dots.is_empty() {
-            self.shards.remove(&shard);
-        }
+        self.stored_mut(shard).dots.remove(&dot.actor);
     }
 
     /// Forgets one shard.
     pub(super) fn forget(&mut self, shard: ShardId) {
-        let Some(clock) = self.shards.remove(&shard) else { return };
+        let Some(clock) = self.shards.get_mut(shard.index()).and_then(Option::take) else { return };
         for (actor, counter) in &clock.dots {
             self.sums.subtract(shard, &Dot::new(*actor, *counter));
         }

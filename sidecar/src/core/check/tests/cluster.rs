@@ -98,7 +98,7 @@ fn members_that_will_not_come_back_are_given_up() {
     seeds(Theme::GivingUp, 0..10, &must_happen);
 }
 
-/// A sponsor dies before it has given everything, and whom it had forgotten is in no clock.
+/// A sponsor dies before it has given everything.
 #[test]
 fn a_sponsor_that_dies_half_way() {
     one_seed(Setup::new, 970, Theme::GivingUp, 150);
@@ -113,10 +113,13 @@ fn a_goodbye_that_died_with_whom_it_was_said_to() {
     }
 }
 
-/// A sponsor dies before it has told whom it has forgotten: its states have told it.
+/// They broke the protocol that took ids out of clocks.
 #[test]
-fn seed_78_a_sponsor_dies_before_it_tells_whom_it_has_forgotten() {
-    one_seed(Setup::new, 78, Theme::Forgetting, 150);
+fn worlds_in_which_forgotten_ids_hid_what_was_lacking() {
+    for seed in [78, 3_180, 3_394] {
+        one_seed(Setup::new, seed, Theme::Forgetting, 150);
+        one_seed(Setup::new, seed, Theme::GivingUp, 150);
+    }
 }
 
 /// The same promises where not everyone is linked with everyone.
@@ -192,7 +195,7 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Many seeds, for a long night (`TAKE=3`: with disks only; `SKIP=7`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+/// Many seeds, for a long night (`TAKE=2`: with disks only; `SKIP=6`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
@@ -203,10 +206,9 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 11] = [
+            let draws: [(Draw, Theme); 10] = [
                 (Setup::durable, Theme::Restarts),
                 (Setup::durable, Theme::Expiry),
-                (Setup::durable, Theme::Forgetting),
                 (Setup::new, Theme::Everything),
                 (Setup::new, Theme::Expiry),
                 (Setup::new, Theme::Forgetting),
@@ -216,7 +218,7 @@ fn soak() {
                 (Setup::sparse, Theme::Forgetting),
                 (Setup::sparse, Theme::GivingUp),
             ];
-            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 11) as usize);
+            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 10) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
                 if number("SHRINK", 1) == 1 {

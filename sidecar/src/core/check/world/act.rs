@@ -240,7 +240,7 @@ impl World {
             .collect();
         if oldest.is_empty() {
             // What is left of the log does not reach back to the beginning.
-            shard.truncate_log(0, |_| false);
+            shard.bound_log(0);
         } else {
             shard.truncate_log(u64::MAX, |dot| oldest.contains(dot) && dot.counter <= clock.get(&dot.actor));
         }
