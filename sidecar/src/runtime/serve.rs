@@ -286,7 +286,7 @@ async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFi
 fn set_aside(directory: &std::path::Path, at: crate::core::time::UnixMillis) {
     match storage::set_aside(directory, at) {
         Ok(path) => {
-            tracing::error!(path = %path.display(), "what was saved is set aside, and not read again")
+            tracing::error!(path = %path.display(), "what was saved is set aside, and not read again");
         }
         Err(error) => tracing::error!(directory = %directory.display(), %error,
             "what was saved cannot be set aside: empty the directory before this node is started again"),
