@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { type ProblemDocument, RefusedError, SidetalkError } from "./errors.js";
-import type { Answer, Repeat, Request } from "./transport/request.js";
+import { type Answer, JSON_TYPE, MERGE_PATCH, type Repeat, type Request } from "./transport/request.js";
 
 /** The kinds of objects. */
 export type Kind = "sessions" | "documents" | "counters" | "sets";
@@ -74,17 +74,18 @@ export type PathOp =
   | { op: "add"; path: readonly string[]; member: string }
   | { op: "remove"; path: readonly string[]; member: string };
 
-/** JSON Merge Patch (RFC 7396). */
-export const MERGE_PATCH = "application/merge-patch+json";
+export { MERGE_PATCH };
 /** A list of {@link PathOp}. */
 export const PATH_OPS = "application/vnd.sidetalk.ops+json";
-const JSON_TYPE = "application/json";
 
 const WAIT_MILLIS_DEFAULT = 1_000;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 5_000;
 
+const PLAIN = /^[A-Za-z0-9_-]+$/;
+
 /** One segment of a path. */
 export function segment(text: string): string {
+  if (PLAIN.test(text)) return text;
   if (text === "." || text === "..") return text.replaceAll(".", "%2E");
   try {
     return encodeURIComponent(text);
@@ -118,20 +119,15 @@ export function request(
   after: readonly string[],
   wait?: number,
 ): Request {
-  const { waitMillis, acks, acksTimeoutMillis } = options;
-  let path = draft.path;
-  let mark = path.includes("?") ? "&" : "?";
-  const query = (name: string, value: string | number | undefined) => {
-    if (value === undefined) return;
-    path += `${mark}${name}=${value}`;
-    mark = "&";
-  };
-  query("ttl", options.ttlSeconds);
-  query("wait", waitMillis);
-  query("acks", acks);
-  query("timeout", acks === undefined ? undefined : acksTimeoutMillis);
+  const { ttlSeconds, waitMillis, acks, acksTimeoutMillis } = options;
+  let query = "";
+  if (ttlSeconds !== undefined) query += `&ttl=${ttlSeconds}`;
+  if (waitMillis !== undefined) query += `&wait=${waitMillis}`;
+  if (acks !== undefined) query += `&acks=${acks}`;
+  if (acks !== undefined && acksTimeoutMillis !== undefined) query += `&timeout=${acksTimeoutMillis}`;
+  let { path } = draft;
+  if (query !== "") path += path.includes("?") ? query : `?${query.slice(1)}`;
   const headers: Record<string, string> = {};
-  if (draft.body !== undefined) headers["content-type"] = draft.contentType ?? JSON_TYPE;
   if (after.length > 0) headers["sidetalk-after"] = after.join(",");
   if (options.life !== undefined) headers["sidetalk-life"] = options.life;
   if (options.ifMatch !== undefined) headers["if-match"] = options.ifMatch;
@@ -150,6 +146,7 @@ export function request(
     method: draft.method,
     path,
     body: draft.body,
+    contentType: draft.body === undefined ? undefined : (draft.contentType ?? JSON_TYPE),
     headers,
     timeoutMillis: (options.timeoutMillis ?? timeoutMillis) + patience + acksPatience,
     repeat,

@@ -34,23 +34,20 @@ export interface Seen {
  * it saw, also when those went to another node.
  */
 export class TokenScope implements TokenKeeper {
-  // Made when they are needed: most requests of a browser bring nothing and write nothing.
+  // Made when they are needed: most requests of a browser bring nothing and write nothing. Lists are never changed, only
+  // replaced.
   /** Came from elsewhere, and this node has not shown yet that it has seen them. */
-  private owed: Set<string> | undefined = undefined;
-  private carried: Set<string> | undefined = undefined;
+  private owed: readonly string[];
+  private carried: readonly string[] = NONE;
   private writes: Map<string, string> | undefined = undefined;
 
   constructor(tokens: Iterable<string> = NONE) {
-    if (tokens === NONE) return;
-    for (const token of tokens) {
-      if (this.owed?.size === TOKENS_MAX) break;
-      if (isToken(token)) (this.owed ??= new Set()).add(token);
-    }
+    this.owed = tokens === NONE ? NONE : [...new Set(tokens)].filter(isToken).slice(0, TOKENS_MAX);
   }
 
   /** Everything that a later call elsewhere has to send. */
   get tokens(): string[] {
-    return [...(this.owed ?? NONE), ...(this.carried ?? NONE), ...this.written.values()];
+    return [...this.owed, ...this.carried, ...this.written.values()];
   }
 
   /** The tokens of writes made with this scope, by the path of their object. */
@@ -60,21 +57,23 @@ export class TokenScope implements TokenKeeper {
 
   /** Whether no node that was asked has shown yet that it has seen this. */
   owes(token: string): boolean {
-    return this.owed?.has(token) ?? false;
+    return this.owed.includes(token);
   }
 
   /** Forgets tokens. */
   drop(tokens: readonly string[]): void {
-    for (const token of tokens) this.owed?.delete(token);
+    this.owed = this.owed.filter((token) => !tokens.includes(token));
   }
 
   before(): readonly string[] {
-    return this.owed === undefined || this.owed.size === 0 ? NONE : [...this.owed];
+    return this.owed;
   }
 
   after(path: string, sent: readonly string[], answer: Seen): void {
-    if (sent.length > 0 && !answer.behind) {
-      for (const token of sent) if (this.owed?.delete(token)) (this.carried ??= new Set()).add(token);
+    if (sent.length > 0 && this.owed.length > 0 && !answer.behind) {
+      const seen = this.owed === sent ? sent : this.owed.filter((token) => sent.includes(token));
+      this.carried = this.carried.length === 0 ? seen : [...this.carried, ...seen];
+      this.owed = this.owed === sent ? NONE : this.owed.filter((token) => !sent.includes(token));
     }
     if (answer.wrote && answer.token !== undefined) (this.writes ??= new Map()).set(path, answer.token);
   }

@@ -132,6 +132,7 @@ describe("the package", () => {
         import { Sidetalk, type Reply } from "sidetalk";
         import { readYourWrites, SidetalkStore } from "sidetalk/express-session";
         import { SidetalkRateLimitStore } from "sidetalk/express-rate-limit";
+        import { SidetalkStore as FastifyStore, type StoreOptions } from "sidetalk/fastify-session";
         import { live, type LiveObject } from "sidetalk/live";
         interface Config { theme: string; seen?: boolean }
         async function main(): Promise<void> {
@@ -143,6 +144,9 @@ describe("the package", () => {
           config.on("change", (value) => value?.theme.toUpperCase());
           const store = new SidetalkStore({ client: talk, counters: ["views"], sets: [["user", "roles"]], whenDown: "skip" });
           const middleware = readYourWrites(session({ store, secret: "s", resave: false, saveUninitialized: false }), store);
+          const options: StoreOptions = { client: talk };
+          const fastify: FastifyStore = new FastifyStore(options);
+          void fastify;
           const limiter = rateLimit({ store: new SidetalkRateLimitStore({ client: talk }) });
           for await (const event of talk.watch({ kind: "documents", prefix: "typed", initial: true })) {
             if (event.type === "change") { const key: string = event.key; void key; }

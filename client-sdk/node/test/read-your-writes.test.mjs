@@ -1,5 +1,6 @@
 // The wrapper, against every way in which an application answers, on nodes that hear of each other 150 ms late.
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,38 +72,71 @@ const BODIES = {
   "save and do not wait": '{"saved":1}',
 };
 
+/** Wraps `writeHead`, as loggers do that want to know when the head leaves. */
+function watchHead(request, response, next) {
+  const { writeHead } = response;
+  response.writeHead = function (...args) {
+    return writeHead.apply(this, args);
+  };
+  next();
+}
+
+/** An application: what serves, and its store. */
 function application(framework, node, order, onSaveError) {
-  const app = framework();
+  if (!order.startsWith("mounted in")) return build(framework, framework(), node, order, onSaveError);
+  // An application in another one has another prototype for responses, and gives it back when it is left.
+  const [outer, inner] = [framework(), framework()];
+  const around = order === "mounted in an application that wraps";
+  const { store } = around
+    ? build(framework, outer, node, order, onSaveError, inner)
+    : build(framework, inner, node, order, onSaveError);
+  outer.use(inner);
+  return { app: outer, store };
+}
+
+function build(framework, app, node, order, onSaveError, pages = app) {
   const store = new SidetalkStore({ client: node.api, counters: ["n"] });
   if (order === "compression before") app.use(compression({ threshold: 0 }));
+  if (order === "a logger before") app.use(watchHead);
   const middleware = session({ store, secret: "s", resave: false, saveUninitialized: false, name: "sid" });
   app.use(readYourWrites(middleware, store, { onSaveError }));
   if (order === "mounted twice") app.use(readYourWrites(middleware, store, { onSaveError }));
   if (order === "compression after") app.use(compression({ threshold: 0 }));
-  app.get("/read", (request, response) => {
+  pages.get("/read", (request, response) => {
     const { cookie: _, ...content } = request.session;
     response.json({ id: request.sessionID, ...content });
   });
-  app.get("/logout", (request, response, next) => {
+  pages.get("/cookies", (request, response) => response.json(request.headers.cookie.split("; ")));
+  pages.get("/logout", (request, response, next) => {
     request.session.destroy((error) => (error ? next(error) : response.redirect("/read")));
   });
-  app.get("/login", (request, response, next) => {
+  pages.get("/login", (request, response, next) => {
     request.session.regenerate((error) => {
       if (error) return next(error);
       request.session.user = request.query.user;
       response.redirect("/read");
     });
   });
-  app.get("/count", (request, response) => {
+  pages.get("/count", (request, response) => {
     request.session.n = (request.session.n ?? 0) + 1;
     response.redirect("/read");
   });
-  app.get("/answer", (request, response, next) => {
+  pages.get("/answer", (request, response, next) => {
     request.session.mark = request.query.mark;
     return ANSWERS[request.query.as](request, response, next);
   });
   return { app, store };
 }
+
+const ORDERS = [
+  "alone",
+  "compression before",
+  "compression after",
+  "a logger before",
+  "mounted twice",
+  "mounted in another application",
+  "mounted in an application that wraps",
+];
 
 describe("read your writes", () => {
   let cluster;
@@ -141,7 +175,7 @@ describe("read your writes", () => {
     ["Express 5", express],
     ["Express 4", express4],
   ]) {
-    for (const order of ["alone", "compression before", "compression after", "mounted twice"]) {
+    for (const order of ORDERS) {
       test(`${version}, ${order}: every kind of answer`, async () => {
         await sites(framework, order, async ([one, other]) => {
           for (const as of Object.keys(ANSWERS)) {
@@ -241,6 +275,83 @@ describe("read your writes", () => {
       }
       browser.close();
     });
+  });
+
+  test("an application sees the cookies as they came, and responses without the wrapper are left alone", async () => {
+    await sites(express, "alone", async ([one]) => {
+      const browser = new Browser();
+      await browser.fetch(one.url, "/count");
+      const names = () => [...browser.cookies].map(([name, value]) => `${name}=${value}`);
+      assert.ok(names().some((pair) => pair.startsWith("sidetalk-")));
+      const before = names();
+      assert.deepEqual((await browser.fetch(one.url, "/cookies")).json, before);
+      const app = express();
+      app.get("/", (_, response) => {
+        response.write("a");
+        const sent = response.headersSent;
+        response.end(String(sent));
+      });
+      const other = await serve(app);
+      assert.equal((await browser.fetch(other.url, "/")).text, "atrue");
+      await other.close();
+      browser.close();
+    });
+  });
+
+  test("without Express too", async () => {
+    for (const node of cluster.nodes.slice(0, 1)) {
+      const store = new SidetalkStore({ client: node.api });
+      const middleware = session({ store, secret: "s", resave: false, saveUninitialized: false, name: "sid" });
+      const wrapped = readYourWrites(middleware, store);
+      const served = await serve((request, response) =>
+        wrapped(request, response, () => {
+          request.session.n = (request.session.n ?? 0) + 1;
+          assert.equal(response.headersSent, false);
+          response.write("n is ");
+          assert.equal(response.headersSent, true);
+          response.end(String(request.session.n));
+        }),
+      );
+      const browser = new Browser();
+      for (const n of [1, 2, 3]) {
+        const answer = await browser.fetch(served.url, "/");
+        assert.equal(answer.text, `n is ${n}`);
+        assert.match(String(answer.headers["set-cookie"]), /sidetalk-/);
+      }
+      browser.close();
+      await served.close();
+      store.client.close();
+    }
+  });
+
+  test("what a request carries asynchronously is with it after its session was read and saved", async () => {
+    const [node] = cluster.nodes;
+    const carried = new AsyncLocalStorage();
+    const store = new SidetalkStore({ client: node.api });
+    const app = express();
+    app.use((request, response, next) => carried.run(request.query.is, next));
+    app.use(readYourWrites(session({ store, secret: "s", resave: false, saveUninitialized: false }), store));
+    app.get("/", (request, response) => {
+      const read = carried.getStore();
+      request.session.is = read;
+      const saves = [1, 2].map(
+        (at) =>
+          new Promise((resolve, reject) => {
+            request.session[`at${at}`] = at;
+            request.session.save((error) => (error ? reject(error) : resolve(carried.getStore())));
+          }),
+      );
+      void Promise.all(saves).then((saved) => response.json([read, ...saved]));
+    });
+    const served = await serve(app);
+    const browsers = Array.from({ length: 8 }, () => new Browser());
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all(browsers.map((browser, at) => browser.fetch(served.url, `/?is=${at}`)));
+      answers.forEach((answer, at) => assert.deepEqual(answer.json, [at, at, at].map(String)));
+    }
+    for (const browser of browsers) browser.close();
+    await served.close();
+    store.client.close();
   });
 
   test("a cookie that is no token, or not ours, does no harm", async () => {

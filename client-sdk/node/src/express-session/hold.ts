@@ -1,19 +1,17 @@
 // Holds a response back until the saves of its session have answered.
 //
-// There is one of these for each request: what it leads to lives as long as the request does, so it is one object, and
-// what it puts in the place of the response's methods are the same functions for all.
+// There is one of these for each request: what it leads to lives as long as the request does, so it is one object.
 
-/* eslint-disable @typescript-eslint/unbound-method -- taking methods off, and calling them as methods, is what this does */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TokenScope } from "../scope.js";
 import { type RequestContext, within } from "../session-store/context.js";
+import { type Args, begin, Holder, hook, type Inner, type Method } from "./methods.js";
+import type { TokenCookie } from "./token-cookies.js";
 
 /** What happens around held responses. */
 export interface Hooks {
   /** Just before the headers leave. */
   headers(held: Held): void;
-  /** The application has ended the response, and nothing of it has left: what is to be saved may be saved now. */
-  saveAtEnd(held: Held): void;
   /** The response has begun and not ended: what is to be saved had better be saved now. */
   saveEarly(held: Held): void;
   /** A save has failed, and the browser is told so. */
@@ -23,71 +21,28 @@ export interface Hooks {
 /** What Node buffers before it asks a writer to wait. */
 const BUFFER_BYTES = 16 * 1024;
 
-type Args = unknown[];
-type Method = (this: ServerResponse, ...args: Args) => unknown;
-
-const HELD = Symbol("sidetalk.held");
-type Holding = ServerResponse & { [HELD]: Held };
-
-// In the place of a response's methods. They are called as methods: by Node, and by all who wrap them in turn.
-
-function writeHead(this: Holding, ...args: Args): ServerResponse {
-  this[HELD].writeHead(args);
-  return this;
-}
-
-function write(this: Holding, ...args: Args): boolean {
-  return this[HELD].write(args);
-}
-
-function flushHeaders(this: Holding): void {
-  this[HELD].flushHeaders();
-}
-
-function end(this: Holding, ...args: Args): ServerResponse {
-  this[HELD].end(args);
-  return this;
-}
-
-function outerEnd(this: Holding, ...args: Args): unknown {
-  return this[HELD].outerEnd(args);
-}
-
-function on(this: Holding, ...args: Args): unknown {
-  return this[HELD].on(args);
-}
-
-const HEADERS_SENT: PropertyDescriptor & ThisType<Holding> = {
-  configurable: true,
-  enumerable: true,
-  get() {
-    return this[HELD].begun;
-  },
-};
-
 /**
  * Holds a response. Must be made before whatever saves wraps the response's methods in turn, and told of it by
  * {@link watchEnd}. What is written while a save is under way comes later, in order; what is written without one is not
  * held longer than to the end of this turn of the event loop.
  */
-export class Held implements RequestContext {
+export class Held extends Holder implements RequestContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly scope: TokenScope;
+  /** What the browser has brought. */
+  readonly brought: readonly TokenCookie[];
   saving = 0;
   ending = false;
   failure: Error | undefined = undefined;
   // No member is private to the language: that makes an object of so many members twenty times as dear to make.
   private readonly hooks: Hooks;
-  private readonly innerWriteHead: Method;
-  private readonly innerWrite: Method;
-  private readonly innerFlushHeaders: Method;
-  private readonly innerEnd: Method;
-  private innerOn: Method | undefined = undefined;
+  private readonly inner: Inner;
+  private readonly innerOn: Method;
+  /** What stands in the place of the response's `end`. */
+  private readonly plainEnd: unknown;
   /** The `end` of whatever saves. */
   private savingEnd: Method | undefined = undefined;
-  /** What the response was ended with, until what it has changed is saved. */
-  private endsWith: Args | undefined = undefined;
   private operations: Operation[] | undefined = undefined;
   private bytes = 0;
   private drains: Method[] | undefined = undefined;
@@ -102,25 +57,24 @@ export class Held implements RequestContext {
   /** It is answered already: what the application writes goes nowhere. */
   private dropped = false;
 
-  constructor(request: IncomingMessage, response: ServerResponse, scope: TokenScope, hooks: Hooks) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    scope: TokenScope,
+    brought: readonly TokenCookie[],
+    hooks: Hooks,
+  ) {
+    super();
     this.request = request;
     this.response = response;
     this.scope = scope;
+    this.brought = brought;
     this.hooks = hooks;
-    this.innerWriteHead = response.writeHead as Method;
-    this.innerWrite = response.write as Method;
-    this.innerFlushHeaders = response.flushHeaders;
-    this.innerEnd = response.end as Method;
-    (response as Holding)[HELD] = this;
-    response.writeHead = writeHead;
-    response.write = write as ServerResponse["write"];
-    response.flushHeaders = flushHeaders;
-    response.end = end as ServerResponse["end"];
-    if (Object.hasOwn(response, "on")) {
-      // Somebody further in keeps listeners from the response.
-      this.innerOn = response.on as Method;
-      response.on = on as ServerResponse["on"];
-    }
+    /* eslint-disable @typescript-eslint/unbound-method -- they are called as methods */
+    this.innerOn = response.on as Method;
+    this.inner = hook(this);
+    this.plainEnd = response.end;
+    /* eslint-enable @typescript-eslint/unbound-method */
   }
 
   /** No save is under way. */
@@ -130,30 +84,15 @@ export class Held implements RequestContext {
 
   /** Whatever saves at the end of a response stands in its place: goes around it. */
   watchEnd(): void {
-    const saving = this.response.end as unknown;
-    if (saving === end) return;
+    const saving: unknown = this.response.end; // eslint-disable-line @typescript-eslint/unbound-method -- called as one
+    if (saving === this.plainEnd) return;
     this.savingEnd = saving as Method;
-    this.response.end = outerEnd as ServerResponse["end"];
+    this.response.end = ((...args: Args) => this.saveAndEnd(args)) as ServerResponse["end"];
   }
 
   /** For the application the headers are sent, although they are still here. */
   get begun(): boolean {
     return (!this.open && this.hasBegun) || (this.response as unknown as { _header: unknown })._header != null;
-  }
-
-  /** The application ends the response. */
-  outerEnd(args: Args): unknown {
-    if (this.endsWith) return this.response;
-    if (!this.open && !this.hasBegun && this.isFree()) {
-      // Saved before whatever saves has begun to write: then the response goes out in one piece.
-      this.saveBy(this.hooks.saveAtEnd);
-      if (!this.isFree()) {
-        this.endsWith = args;
-        this.begin();
-        return this.response;
-      }
-    }
-    return this.saveAndEnd(args);
   }
 
   /** Within `end`, whatever saves does so by itself. */
@@ -169,21 +108,21 @@ export class Held implements RequestContext {
   writeHead(args: Args): void {
     if (this.dropped) return;
     if (this.open) {
-      this.innerWriteHead.apply(this.response, args);
+      this.inner.writeHead.apply(this.response, args);
       return;
     }
     // Those who look at `_header` write the head twice.
     if (this.hasHead) return;
     this.hasHead = true;
-    this.keep(this.innerWriteHead, args);
+    this.keep("writeHead", args);
     this.look();
   }
 
   write(args: Args): boolean {
-    if (this.dropped || this.endsWith) return true;
-    if (this.open) return this.innerWrite.apply(this.response, args) as boolean;
+    if (this.dropped) return true;
+    if (this.open) return this.inner.write.apply(this.response, args) as boolean;
     this.beginHead();
-    this.keep(this.innerWrite, args);
+    this.keep("write", args);
     this.bytes += sizeOf(args[0]);
     this.look();
     return this.bytes < BUFFER_BYTES;
@@ -192,11 +131,11 @@ export class Held implements RequestContext {
   flushHeaders(): void {
     if (this.dropped) return;
     if (this.open) {
-      this.innerFlushHeaders.call(this.response);
+      this.inner.flushHeaders.call(this.response);
       return;
     }
     this.beginHead();
-    this.keep(this.innerFlushHeaders, []);
+    this.keep("flushHeaders", []);
     this.look();
   }
 
@@ -205,7 +144,7 @@ export class Held implements RequestContext {
     if (this.open) {
       // The head has left with a success that it was not.
       if (this.failure) this.response.destroy(this.failure);
-      else this.innerEnd.apply(this.response, args);
+      else this.inner.end.apply(this.response, args);
       return;
     }
     this.hasEnded = true;
@@ -213,41 +152,34 @@ export class Held implements RequestContext {
       // As with most requests: nothing is held.
       this.open = true;
       this.hooks.headers(this);
-      this.innerEnd.apply(this.response, args);
+      this.inner.end.apply(this.response, args);
       return;
     }
-    this.keep(this.innerEnd, args);
+    this.keep("end", args);
     if (this.isFree()) this.release();
   }
 
   /** What is to be called when there is room again. Others who hold the response may keep it from the response itself. */
   on(args: Args): unknown {
     if (args[0] === "drain" && !this.open) (this.drains ??= []).push(args[1] as Method);
-    return (this.innerOn as Method).apply(this.response, args);
+    return this.innerOn.apply(this.response, args);
   }
 
   /** No save is under way any more. */
   settled(): void {
     if (this.open) return;
-    const args = this.endsWith;
-    if (args) {
-      this.endsWith = undefined;
-      if (this.failure) this.release();
-      else this.saveAndEnd(args);
-    } else if (this.hasEnded || this.looked) {
-      this.release();
-    }
+    if (this.hasEnded || this.looked) this.release();
   }
 
   private begin(): void {
     if (this.hasBegun) return;
     this.hasBegun = true;
-    Object.defineProperty(this.response, "headersSent", HEADERS_SENT);
+    begin(this);
   }
 
-  private keep(method: Method, args: Args): void {
+  private keep(name: Operation["name"], args: Args): void {
     this.begin();
-    (this.operations ??= []).push({ method, args });
+    (this.operations ??= []).push({ name, args });
   }
 
   /** Lets those who wait for the head set their headers, as they would. */
@@ -255,10 +187,10 @@ export class Held implements RequestContext {
     if (!this.hasHead) this.response.writeHead(this.response.statusCode);
   }
 
-  private saveBy(hook: (held: Held) => void): void {
+  private saveEarly(): void {
     this.ending = true;
     try {
-      hook.call(this.hooks, this);
+      this.hooks.saveEarly(this);
     } finally {
       this.ending = false;
     }
@@ -270,7 +202,7 @@ export class Held implements RequestContext {
     this.looking = true;
     setImmediate(() => {
       if (this.open || this.hasEnded) return;
-      this.saveBy(this.hooks.saveEarly);
+      this.saveEarly();
       this.looked = true;
       if (this.isFree()) this.release();
     });
@@ -278,12 +210,14 @@ export class Held implements RequestContext {
 
   private release(): void {
     this.open = true;
-    const operations = this.operations ?? [];
+    const kept = this.operations ?? [];
     this.operations = undefined;
     if (this.failure) return this.fail(this.failure);
     this.hooks.headers(this);
+    const operations = this.hasEnded ? inOnePiece(kept, this.response) : kept;
     let taken: unknown = true;
-    for (const { method, args } of operations) taken = method.apply(this.response, args);
+    const { inner, response } = this;
+    for (const { name, args } of operations) taken = inner[name].apply(response, args);
     if (this.bytes < BUFFER_BYTES || this.hasEnded) return;
     // Who was told to wait goes on. When the response is full now, it says so itself.
     if (taken !== true) return;
@@ -307,16 +241,45 @@ export class Held implements RequestContext {
     this.hooks.headers(this);
     this.hooks.failed(this, error);
     // Past all that wants to add to the head of what failed.
-    this.innerWriteHead.call(response, 503);
-    this.innerEnd.call(response, JSON.stringify(problem));
+    this.inner.writeHead.call(response, 503);
+    this.inner.end.call(response, JSON.stringify(problem));
     this.hasEnded = true;
     this.dropped = true;
   }
 }
 
 interface Operation {
-  readonly method: Method;
+  readonly name: keyof Inner;
   readonly args: Args;
+}
+
+/**
+ * Whatever saves within `end` writes the response but for its end, and ends it when it has saved: two writes, and in
+ * chunks when nobody has said its length. Held to its end, it goes out as if it had been ended with all of it.
+ */
+function inOnePiece(operations: Operation[], response: ServerResponse): Operation[] {
+  const [first, second, third] = operations;
+  const head = first?.name === "writeHead" ? first : undefined;
+  const [body, end] = head ? [second, third] : [first, second];
+  if (operations.length !== (head ? 3 : 2) || body?.name !== "write" || end?.name !== "end") return operations;
+  const args = joined(body.args, end.args);
+  if (!args) return operations;
+  const whole: Operation = { name: "end", args };
+  if (!head) return [whole];
+  // Node can say the length only when it writes the head by itself.
+  const isImplicit = head.args.length === 1 && head.args[0] === response.statusCode;
+  return isImplicit && !response.hasHeader("content-length") ? [whole] : [head, whole];
+}
+
+/** The arguments of an `end` that does the same. */
+function joined([chunk, encoding, called]: Args, [rest, ...others]: Args): Args | undefined {
+  if (typeof encoding === "function" || called !== undefined) return undefined;
+  if (others.some((other) => other !== undefined)) return undefined;
+  if (rest === undefined) return [chunk, encoding];
+  if (!Buffer.isBuffer(chunk) || !Buffer.isBuffer(rest)) return undefined;
+  const isNext = chunk.buffer === rest.buffer && chunk.byteOffset + chunk.length === rest.byteOffset;
+  const length = chunk.length + rest.length;
+  return [isNext ? Buffer.from(chunk.buffer, chunk.byteOffset, length) : Buffer.concat([chunk, rest])];
 }
 
 function sizeOf(chunk: unknown): number {

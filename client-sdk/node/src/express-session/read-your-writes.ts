@@ -6,10 +6,11 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type session from "express-session";
-import { isToken, TokenScope } from "../scope.js";
+import { TokenScope } from "../scope.js";
 import { bind, type RequestContext, within } from "../session-store/context.js";
 import type { SidetalkStore } from "./store.js";
 import { Held, type Hooks } from "./hold.js";
+import { leadTo } from "./methods.js";
 import { type CookieAttributes, type TokenCookie, TokenCookies } from "./token-cookies.js";
 
 /** How {@link readYourWrites} behaves. */
@@ -50,13 +51,24 @@ export function readYourWrites(
   return function sidetalkReadYourWrites(request: WithSession, response, next) {
     // Mounted twice: the first one does it all.
     if (request.session) return next();
-    const held = wrapper.hold(request, response);
+    const { headers } = request;
+    const { cookie } = headers;
+    const { brought, rest } = wrapper.cookies.take(cookie);
+    const held = wrapper.hold(request, response, brought);
     const go = (error?: unknown) => {
+      if (brought.length > 0) headers.cookie = cookie;
       if (request.sessionStore === store) request.sessionStore = wrapper.viewOf(held);
+      else wrapper.leadTo(held);
       held.watchEnd();
       within(undefined, next, undefined, [error]);
     };
-    within(held, middleware, undefined, [request as never, response as never, go]);
+    // No name of these is like another: it costs express-session 5 µs to parse one, which it does before it returns.
+    if (brought.length > 0) headers.cookie = rest;
+    try {
+      within(held, middleware, undefined, [request as never, response as never, go]);
+    } finally {
+      if (brought.length > 0) headers.cookie = cookie;
+    }
   };
 }
 
@@ -65,7 +77,7 @@ type ViewClass = new (context: RequestContext) => SidetalkStore;
 /** What all requests share. */
 class Wrapper implements Hooks {
   readonly #store: SidetalkStore;
-  readonly #cookies: TokenCookies;
+  readonly cookies: TokenCookies;
   readonly #onSaveError: ReadYourWritesOptions["onSaveError"];
   /** The store as one request sees it: what the application calls through its session is this request's. */
   readonly #View: ViewClass;
@@ -73,7 +85,7 @@ class Wrapper implements Hooks {
   constructor(store: SidetalkStore, options: ReadYourWritesOptions) {
     const { name = NAME_DEFAULT, maxAgeSeconds = MAX_AGE_SECONDS_DEFAULT, cookie = {} } = options;
     this.#store = store;
-    this.#cookies = new TokenCookies(name, maxAgeSeconds, cookie);
+    this.cookies = new TokenCookies(name, maxAgeSeconds, cookie);
     this.#onSaveError = options.onSaveError;
     function View(this: { context: RequestContext }, context: RequestContext) {
       this.context = context;
@@ -82,11 +94,15 @@ class Wrapper implements Hooks {
     this.#View = View as unknown as ViewClass;
   }
 
-  hold(request: IncomingMessage, response: ServerResponse): Held {
-    const brought = this.#cookies.read(request.headers.cookie);
-    const held = new Held(request, response, new TokenScope(tokensOf(brought)), this);
-    bind(request, held);
-    return held;
+  hold(request: IncomingMessage, response: ServerResponse, brought: readonly TokenCookie[]): Held {
+    const scope = brought.length === 0 ? new TokenScope() : new TokenScope(brought.map(({ token }) => token));
+    return new Held(request, response, scope, brought, this);
+  }
+
+  /** Where the request's store is not this one's view, which knows the request. */
+  leadTo(held: Held): void {
+    leadTo(held);
+    bind(held.request, held);
   }
 
   viewOf(context: RequestContext): SidetalkStore {
@@ -94,15 +110,9 @@ class Wrapper implements Hooks {
   }
 
   headers(held: Held): void {
-    const { request, response, scope } = held;
+    const { response, scope, brought } = held;
     // With most requests nothing was written.
-    if (scope.written.size > 0) this.#cookies.write(response, scope, this.#cookies.read(request.headers.cookie));
-  }
-
-  /** What the store knows has changed. All else is left to express-session, within its `end`. */
-  saveAtEnd({ request }: Held): void {
-    const { session } = request as WithSession;
-    if (session && this.#store._changed(session as never)) session.save();
+    if (scope.written.size > 0) this.cookies.write(response, scope, brought);
   }
 
   /**
@@ -120,12 +130,6 @@ class Wrapper implements Hooks {
     this.#onSaveError?.(error, request);
   }
 }
-
-function tokensOf(brought: readonly TokenCookie[]): readonly string[] {
-  return brought.length === 0 ? NONE : brought.map((cookie) => cookie.token).filter(isToken);
-}
-
-const NONE: readonly string[] = [];
 
 /** A new session whose cookie goes out is one that express-session is going to store. */
 function isToBeStored(id: string, response: ServerResponse): boolean {

@@ -21,6 +21,15 @@ export interface TokenCookie {
   readonly token: string;
 }
 
+/** What a request has brought. */
+export interface Taken {
+  readonly brought: readonly TokenCookie[];
+  /** The header without them. */
+  readonly rest: string | undefined;
+}
+
+const NONE: readonly TokenCookie[] = [];
+
 /** Of one browser, no more count: each is worth a minute. */
 const COOKIES_MAX = 32;
 
@@ -44,35 +53,40 @@ export class TokenCookies {
     this.#maxAge = `Max-Age=${maxAgeSeconds}`;
   }
 
-  /** Reads a request's `Cookie` header. */
-  read(header: string | undefined): TokenCookie[] {
-    if (!header?.includes(this.#start)) return [];
-    const found: TokenCookie[] = [];
+  /** Takes them out of a request's `Cookie` header. */
+  take(header: string | undefined): Taken {
+    if (!header?.includes(this.#start)) return { brought: NONE, rest: header };
+    const brought: TokenCookie[] = [];
+    let rest = "";
     for (const pair of header.split(";")) {
       const text = pair.trim();
       const equals = text.indexOf("=");
-      if (!text.startsWith(this.#start) || equals < 0) continue;
-      const name = text.slice(0, equals);
-      const object = name.slice(this.#start.length, name.indexOf("-", this.#start.length));
-      found.push({ name, object, token: text.slice(equals + 1) });
-      if (found.length === COOKIES_MAX) break;
+      if (!text.startsWith(this.#start) || equals < 0) {
+        rest += rest === "" ? text : `; ${text}`;
+      } else if (brought.length < COOKIES_MAX) {
+        const name = text.slice(0, equals);
+        const object = name.slice(this.#start.length, name.indexOf("-", this.#start.length));
+        brought.push({ name, object, token: text.slice(equals + 1) });
+      }
     }
-    return found;
+    return { brought, rest };
   }
 
   /** Gives the browser the tokens of what was written, and takes back those that they take the place of. */
   write(response: ServerResponse, scope: TokenScope, brought: readonly TokenCookie[]): void {
-    if (scope.written.size === 0) return;
+    const before = response.getHeader("Set-Cookie");
+    const lines = before === undefined ? [] : Array.isArray(before) ? [...before] : [String(before)];
     for (const [path, token] of scope.written) {
       const object = shortHash(path);
       const name = `${this.#start}${object}-${this.#process}${(this.#count++).toString(36)}`;
-      response.appendHeader("Set-Cookie", `${name}=${token}; ${this.#maxAge}; ${this.#attributes}`);
+      lines.push(`${name}=${token}; ${this.#maxAge}; ${this.#attributes}`);
       for (const old of brought) {
         // One that this node has not seen is not among what the new one stands for.
         if (old.object !== object || scope.owes(old.token)) continue;
-        response.appendHeader("Set-Cookie", `${old.name}=; Max-Age=0; ${this.#attributes}`);
+        lines.push(`${old.name}=; Max-Age=0; ${this.#attributes}`);
       }
     }
+    response.setHeader("Set-Cookie", lines);
   }
 }
 

@@ -16,19 +16,24 @@ export interface RequestContext {
   settled(): void;
 }
 
-// A member of the request itself: it goes when the request goes.
-const CONTEXT = Symbol("sidetalk.context");
-type Bound = IncomingMessage & { [CONTEXT]?: RequestContext };
+const bound = new WeakMap<IncomingMessage, RequestContext>();
+let hasBound = false;
 let current: RequestContext | undefined;
 
-/** Binds a request to its context. */
+/** Binds a request to its context, where its store does not lead to it. */
 export function bind(request: IncomingMessage, context: RequestContext): void {
-  (request as Bound)[CONTEXT] = context;
+  hasBound = true;
+  bound.set(request, context);
 }
 
 /** The context of a request, if it has one. */
 export function contextOf(request: IncomingMessage | undefined): RequestContext | undefined {
-  return (request as Bound | undefined)?.[CONTEXT];
+  if (!request) return undefined;
+  const { sessionStore } = request as { sessionStore?: { context?: Partial<RequestContext> } };
+  const context = sessionStore?.context;
+  // Other stores may have something of that name.
+  if (typeof context?.settled === "function") return context as RequestContext;
+  return hasBound ? bound.get(request) : undefined;
 }
 
 /** The context within whose {@link within} this is called. */

@@ -30,9 +30,7 @@ export function storedCookie(cookie: SessionCookie | undefined, known: Stored | 
     stored[name] = value instanceof Date ? value.toJSON() : value;
   }
   const before = known?.["originalMaxAge"];
-  if (hasAge && typeof before === "number" && Math.abs(before - age) < AGE_SLACK_MILLIS) {
-    stored["originalMaxAge"] = before;
-  }
+  if (isSameAge("originalMaxAge", age, before)) stored["originalMaxAge"] = before;
   return stored;
 }
 
@@ -42,14 +40,39 @@ export function sameCookie(one: Stored, other: Stored): boolean {
   return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
 }
 
-/** The cookie of a session that was read, with when it expires. */
-export function loadedCookie(stored: unknown, expiresInMillis: number): SessionCookie {
+/** Whether all that would be stored of a cookie is what is stored already. */
+export function isStored(cookie: SessionCookie | undefined, known: Stored): boolean {
+  const all = (typeof cookie?.toJSON === "function" ? cookie.toJSON() : (cookie ?? {})) as Stored;
+  const age = all["originalMaxAge"];
+  const hasAge = typeof age === "number";
+  let count = 0;
+  for (const name in all) {
+    const value = all[name];
+    if (value === undefined || (hasAge && (name === "expires" || name === "originalExpires"))) continue;
+    const before = known[name];
+    if (value !== before) {
+      if (value instanceof Date ? value.toJSON() !== before : !isSameAge(name, value, before)) return false;
+    }
+    count++;
+  }
+  for (const _ in known) count--;
+  return count === 0;
+}
+
+function isSameAge(name: string, age: unknown, before: unknown): boolean {
+  if (name !== "originalMaxAge" || typeof age !== "number" || typeof before !== "number") return false;
+  return Math.abs(before - age) < AGE_SLACK_MILLIS;
+}
+
+/** The cookie of a session that was read, with when it expires: as JSON has it, or `asDate`. */
+export function loadedCookie(stored: unknown, expiresInMillis: number, asDate: boolean): SessionCookie {
   const cookie: SessionCookie =
     typeof stored === "object" && stored !== null
       ? { ...stored }
       : { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };
   if (typeof cookie.originalMaxAge === "number") {
-    cookie.expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis)).toISOString();
+    const expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis));
+    cookie.expires = asDate ? expires : expires.toISOString();
   }
   return cookie;
 }

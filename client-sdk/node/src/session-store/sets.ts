@@ -24,6 +24,7 @@ function* each(root: JsonObject, declared: Declared): Generator<[JsonObject, str
 
 /** Puts an empty list where a declared set has no members: the cluster does not keep empty sets. */
 export function fillSets(root: JsonObject, declared: Declared): void {
+  if (declared.sets.size === 0) return;
   for (const [within, name] of each(root, declared)) {
     if (!Object.hasOwn(within, name)) within[name] = [];
   }

@@ -1,12 +1,19 @@
 // What a session holds, as JSON has it: a copy that later changes of the session do not reach.
 
 import type { Json } from "../call.js";
+import type { Declared } from "./diff.js";
 
 type JsonObject = { [key: string]: Json };
 type Plain = null | boolean | number | string;
 
-/** Members that are no content. */
-const LEFT_OUT = new Set(["cookie", "__sidetalk"]);
+/** An object or a list, as JSON. */
+class Text {
+  readonly json: string;
+
+  constructor(json: string) {
+    this.json = json;
+  }
+}
 
 /**
  * A copy. Most requests make one and never look at it, so it is made in one pass and without a text of all: what cannot
@@ -15,31 +22,21 @@ const LEFT_OUT = new Set(["cookie", "__sidetalk"]);
 export class Snapshot {
   // No member is private to the language: that makes objects dearer.
   private readonly names: string[] = [];
-  /** Of each name: what stands there, or the JSON of an object or a list. */
-  private readonly plain: (Plain | undefined)[] = [];
-  private readonly texts: (string | undefined)[] = [];
+  /** Of each name: what stands there. */
+  private readonly values: (Plain | Text)[] = [];
 
   constructor(session: Readonly<Record<string, unknown>>) {
     for (const name of Object.keys(session)) {
-      if (!LEFT_OUT.has(name)) this.put(name, session[name]);
+      // These are no content.
+      if (name !== "cookie" && name !== "__sidetalk") this.put(name, session[name]);
     }
   }
 
   private put(name: string, value: unknown): void {
-    let plain: Plain | undefined;
-    let text: string | undefined;
-    if (typeof value === "string" || typeof value === "boolean" || value === null) plain = value;
-    else if (typeof value === "number") plain = Number.isFinite(value) ? value : null;
-    else {
-      // Also throws where JSON does.
-      const json = JSON.stringify(value) as string | undefined;
-      if (json === undefined) return;
-      if (json.startsWith("{") || json.startsWith("[")) text = json;
-      else plain = JSON.parse(json) as Plain;
-    }
+    const kept = keep(value);
+    if (kept === undefined) return;
     this.names.push(name);
-    this.plain.push(plain);
-    this.texts.push(text);
+    this.values.push(kept);
   }
 
   /** Whether both say the same. */
@@ -57,6 +54,28 @@ export class Snapshot {
     return [was, is];
   }
 
+  /**
+   * The difference as a merge patch, when it is what most are: members that are plain in both, or new. Nothing when there
+   * is none, or when that takes a closer look.
+   */
+  plainPatch(other: Snapshot, declared: Declared): string | undefined {
+    if (other.names.length < this.names.length) return undefined;
+    let patch = "";
+    let found = 0;
+    for (let at = 0; at < other.names.length; at++) {
+      const name = other.names[at] as string;
+      const before = this.names[at] === name ? at : this.names.indexOf(name);
+      const [was, is] = [this.values[before], other.values[at] as Plain | Text];
+      if (before >= 0) found++;
+      if (was === is || (was instanceof Text && is instanceof Text && was.json === is.json)) continue;
+      // In a merge patch null removes, and objects merge.
+      if (is === null || is instanceof Text || was instanceof Text) return undefined;
+      if (declared.counters.has(name) || declared.sets.has(name)) return undefined;
+      patch += `${patch === "" ? "{" : ","}${JSON.stringify(name)}:${JSON.stringify(is)}`;
+    }
+    return found === this.names.length && patch !== "" ? `${patch}}` : undefined;
+  }
+
   /** All of it. */
   toObject(): JsonObject {
     const all: JsonObject = {};
@@ -67,14 +86,25 @@ export class Snapshot {
   private same(at: number, other: Snapshot): boolean {
     const name = this.names[at] as string;
     const there = other.names[at] === name ? at : other.names.indexOf(name);
-    return there >= 0 && this.plain[at] === other.plain[there] && this.texts[at] === other.texts[there];
+    if (there < 0) return false;
+    const [one, two] = [this.values[at], other.values[there]];
+    return one === two || (one instanceof Text && two instanceof Text && one.json === two.json);
   }
 
   private copy(at: number, to: JsonObject): void {
-    const [name, text] = [this.names[at] as string, this.texts[at]];
-    const value = text === undefined ? (this.plain[at] as Plain) : (JSON.parse(text) as Json);
-    put(to, name, value);
+    const value = this.values[at] as Plain | Text;
+    put(to, this.names[at] as string, value instanceof Text ? (JSON.parse(value.json) as Json) : value);
   }
+}
+
+/** What JSON makes of a value; nothing when it leaves it out. */
+function keep(value: unknown): Plain | Text | undefined {
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value : null;
+  // Also throws where JSON does.
+  const json = JSON.stringify(value) as string | undefined;
+  if (json === undefined) return undefined;
+  return json.startsWith("{") || json.startsWith("[") ? new Text(json) : (JSON.parse(json) as Plain);
 }
 
 /** Gives an object a member, also one that is called `__proto__`. */

@@ -9,26 +9,20 @@ import {
   objectPath,
   PATH_OPS,
   type Reply,
-  reply,
-  request,
   type WriteOptions,
 } from "../call.js";
 import { Sidetalk, type SidetalkOptions } from "../client.js";
-import { BehindError, isDown, RefusedError, SidetalkError } from "../errors.js";
-import type { TokenScope } from "../scope.js";
+import { BehindError, RefusedError, SidetalkError } from "../errors.js";
 import { Availability } from "./availability.js";
+import { Calls } from "./calls.js";
 import { contextOf, currentContext, type RequestContext } from "./context.js";
-import {
-  lifetimeMillis,
-  loadedCookie,
-  sameCookie,
-  type SessionCookie,
-  type Stored,
-  storedCookie,
-} from "./cookie.js";
-import { type Declared, difference, pathsOf, type Difference } from "./diff.js";
+import { isStored, lifetimeMillis, loadedCookie, sameCookie, type Stored, storedCookie } from "./cookie.js";
+import { type Declared, difference, pathsOf } from "./diff.js";
 import { fillSets, takeSets } from "./sets.js";
 import { Snapshot } from "./snapshot.js";
+import { bindState, carry, give, type Known, type SessionData, type State, stateOf, stateWith } from "./state.js";
+
+export { follow, type SessionData } from "./state.js";
 
 /** How a store is set up. */
 export interface StoreOptions {
@@ -72,12 +66,6 @@ export interface StoreOptions {
   waitMillis?: number | undefined;
 }
 
-/** A session as frameworks hand it over. */
-export interface SessionData {
-  cookie: SessionCookie;
-  [name: string]: unknown;
-}
-
 // As loose as the frameworks' own types, which differ from each other.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Callback<T = any> = (error?: any, value?: T) => void;
@@ -85,32 +73,24 @@ type Callback<T = any> = (error?: any, value?: T) => void;
 type FrameworkSession = any;
 type JsonObject = { [key: string]: Json };
 
-/** What is known of a session in this process. */
-interface Known {
-  /** What is stored, without the cookie, as far as this request knows. */
-  content: Snapshot;
-  cookie: Stored;
-  life: string;
-  /** Until when it is leased, by `performance.now()`. */
-  deadline: number;
-}
-
-/** One session in one request. */
-interface State {
-  /** Nothing before it is stored for the first time. */
-  known: Known | undefined;
-  /** The save under way: another one waits for it. */
-  saving: Promise<void> | undefined;
-}
-
-/** In sessions of frameworks that copy what they are given, this leads to the {@link State}. */
-const CARRIER = "__sidetalk";
 const TTL_SECONDS_DEFAULT = 86_400;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
 
-/** Leads from a session to its {@link State}. */
-const STATE = Symbol("sidetalk.state");
+/** A save, as it was asked for. */
+interface Save {
+  readonly sid: string;
+  readonly path: string;
+  readonly session: SessionData;
+  readonly content: Snapshot;
+  readonly cookie: Stored;
+  readonly lifetime: number;
+  readonly state: State;
+  readonly context: RequestContext | undefined;
+}
+
+/** Told when something is done, or why not. */
+type Told = (error?: Error) => void;
 
 /**
  * The store. Emits `disconnect` and `connect` with `whenDown: "skip"`, and `ended` with a session's id when a change
@@ -137,25 +117,38 @@ export class SessionStore extends EventEmitter {
       ttlMillis: (options.ttlSeconds ?? TTL_SECONDS_DEFAULT) * 1_000,
       declared: { counters: pathsOf(options.counters), sets: pathsOf(options.sets) },
       serveBehind: options.whenBehind === "serve",
-      acks: options.acks,
-      acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
-      serveUnacknowledged: options.whenUnacknowledged === "serve",
-      waitMillis: options.waitMillis,
-      availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
+      calls: new Calls(this.client, {
+        acks: options.acks,
+        acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
+        serveUnacknowledged: options.whenUnacknowledged === "serve",
+        waitMillis: options.waitMillis,
+        availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
+      }),
       owner: this,
     };
   }
 
   /** Reads a session. Nothing when there is none; an error when that is not certain. */
   get(sid: string, callback: Callback): void {
-    void this._load(sid, this._context()).then((data) => callback(null, data), callback);
+    const context = this._context();
+    this._at(sid, callback, (path) => this._load(path, context, callback));
   }
 
   /** Stores what has changed. */
   set(sid: string, given: FrameworkSession, callback?: Callback): void {
     const session = given as SessionData;
     const context = this._context(session);
-    settle(context, callback, this._save(sid, session, context));
+    const done = begin(context, callback);
+    const state = stateOf(session) ?? stateWith(undefined);
+    if (!state.known) bindState(session, state);
+    this._at(sid, done, (path) => {
+      // A copy now: what changes while we wait belongs to the next save.
+      const content = new Snapshot(session);
+      const cookie = storedCookie(session.cookie, state.known?.cookie);
+      const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
+      const save: Save = { sid, path, session, content, cookie, lifetime, state, context };
+      this._inTurn(state, done, (after) => this._save(save, after));
+    });
   }
 
   /** Extends the lease, when it hardly lasts; and stores a change of the cookie, which frameworks leave out. */
@@ -163,19 +156,21 @@ export class SessionStore extends EventEmitter {
     const session = given as SessionData;
     const known = stateOf(session)?.known;
     if (known) {
-      const changed = !sameCookie(known.cookie, storedCookie(session.cookie, known.cookie));
+      if (!isStored(session.cookie, known.cookie)) return this.set(sid, session, callback);
       const lasts = lifetimeMillis(session.cookie, this._.ttlMillis) + performance.now() <= known.deadline;
-      if (changed) return this.set(sid, session, callback);
       if (lasts) return callback?.();
     }
     const context = this._context(session);
-    settle(context, callback, this._touch(sid, session, known, context));
+    const done = begin(context, callback);
+    const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
+    this._at(sid, done, (path) => this._touch(sid, path, lifetime, known, context, done));
   }
 
   /** Destroys a session, for ever. */
   destroy(sid: string, callback?: Callback): void {
     const context = this._context();
-    settle(context, callback, this._destroy(sid, context));
+    const done = begin(context, callback);
+    this._at(sid, done, (path) => this._destroy(path, context, done));
   }
 
   /** All sessions. */
@@ -195,10 +190,13 @@ export class SessionStore extends EventEmitter {
 
   /** Destroys all sessions. */
   clear(callback?: Callback): void {
+    const destroyed = (sid: string) =>
+      promised((done) => this._destroy(this._path(sid), undefined, (error) => done(error ?? null)));
     const clear = async () => {
-      for (const ids of pages(await this._ids())) await Promise.all(ids.map((id) => this._destroy(id, undefined)));
+      for (const ids of pages(await this._ids())) await Promise.all(ids.map(destroyed));
     };
-    settle(undefined, callback, clear());
+    const done = begin(undefined, callback);
+    void clear().then(() => done(), done);
   }
 
   /** @internal Whether the session would be saved, as far as this store can see. */
@@ -212,114 +210,109 @@ export class SessionStore extends EventEmitter {
     return this.context ?? currentContext() ?? contextOf(session?.["req"] as IncomingMessage | undefined);
   }
 
-  private async _load(sid: string, context: RequestContext | undefined): Promise<SessionData | null> {
-    let found: Reply<JsonObject>;
-    const path = this._path(sid);
-    try {
-      found = await this._call({ method: "GET", path, repeat: "free", asks: true }, {}, path, context?.scope);
-    } catch (error) {
-      if (!(error instanceof RefusedError) || (error.code !== "ended" && error.code !== "unknown")) throw error;
-      if (error.code === "ended" || !error.behind) return null;
-      throw new BehindError(
-        "the session is unknown to every node that could be asked, and not all of them could be",
-      );
-    }
-    if (found.behind && !this._.serveBehind) {
-      throw new BehindError(
-        "this node has not seen yet what the browser has seen, and could not catch up in time",
-      );
-    }
-    return this._adopt(found);
+  private _load(path: string, context: RequestContext | undefined, callback: Callback): void {
+    const draft: Draft = { method: "GET", path, repeat: "free", asks: true };
+    this._.calls.make(draft, {}, path, context?.scope, "none", (error, found) => {
+      if (!found) return notFound(error, callback);
+      if (found.behind && !this._.serveBehind) {
+        const why = "this node has not seen yet what the browser has seen, and could not catch up in time";
+        return callback(new BehindError(why));
+      }
+      this._adopt(found as Reply<JsonObject>, callback);
+    });
   }
 
-  private _adopt(found: Reply<JsonObject>): SessionData {
+  private _adopt(found: Reply<JsonObject>, callback: Callback): void {
     const data = found.value as unknown as SessionData;
     fillSets(found.value, this._.declared);
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
-    const cookie = (data.cookie as Stored | undefined) ?? {};
-    const known: Known = {
+    const state = stateWith({
       content: new Snapshot(data),
-      cookie,
+      cookie: (found.value["cookie"] as Stored | undefined) ?? {},
       life: found.life ?? "",
       deadline: performance.now() + millis,
+    });
+    data.cookie = loadedCookie(data.cookie, millis, !this.copies);
+    if (this.copies) carry(data, state);
+    give(data, state, () => callback(null, data));
+  }
+
+  /** Saves of one session go one after the other. */
+  private _inTurn(state: State, done: Told, work: (after: Told) => void): void {
+    const after = (error?: Error) => {
+      const next = state.waiting?.shift();
+      if (next) next();
+      else state.saving = false;
+      done(error);
     };
-    data.cookie = loadedCookie(data.cookie, millis);
-    const state: State = { known, saving: undefined };
-    bindState(data, state);
-    if (this.copies) data[CARRIER] = new Carrier(state);
-    return data;
-  }
-
-  private async _save(sid: string, session: SessionData, context: RequestContext | undefined): Promise<void> {
-    let state = stateOf(session);
-    if (!state) bindState(session, (state = { known: undefined, saving: undefined }));
-    // A copy now: what changes while we wait belongs to the next save.
-    const content = new Snapshot(session);
-    const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
-    const before = state.saving;
-    const saving = this._saveContent(sid, content, lifetime, state, session, context, before);
-    const quiet = saving.catch(() => undefined);
-    state.saving = quiet;
-    try {
-      await saving;
-    } finally {
-      if (state.saving === quiet) state.saving = undefined;
-    }
-  }
-
-  private async _saveContent(
-    sid: string,
-    content: Snapshot,
-    lifetime: number,
-    state: State,
-    session: SessionData,
-    context: RequestContext | undefined,
-    before: Promise<void> | undefined,
-  ): Promise<void> {
-    const cookie = storedCookie(session.cookie, state.known?.cookie);
-    if (before) await before;
-    if (lifetime <= 0) return this._destroy(sid, context);
-    const scope = context?.scope;
-    if (!state.known) {
-      const foreign = !("req" in session) && !("sessionId" in session);
-      state.known = await this._create(sid, content, cookie, lifetime, foreign, scope);
+    const go = () => {
+      try {
+        work(after);
+      } catch (error) {
+        after(error as Error);
+      }
+    };
+    if (state.saving) {
+      // A promise, which keeps to the request's own asynchronous context.
+      void new Promise<void>((resolve) => (state.waiting ??= []).push(resolve)).then(go);
       return;
     }
+    state.saving = true;
+    go();
+  }
+
+  private _save(save: Save, done: Told): void {
+    const { sid, path, content, cookie, lifetime, state, context } = save;
     const { known } = state;
+    if (lifetime <= 0) return this._destroy(path, context, done);
+    if (!known) {
+      const made = (created: Known) => {
+        state.known = created;
+        done();
+      };
+      void this._create(save).then(made, done);
+      return;
+    }
+    const change = this._changeOf(known, content, cookie);
+    if (change) return this._change(save, known, change, done);
+    if (performance.now() + lifetime <= known.deadline) process.nextTick(done);
+    else this._touch(sid, path, lifetime, known, context, done);
+  }
+
+  /** What a save has to send; nothing when nothing has changed. */
+  private _changeOf(known: Known, content: Snapshot, cookie: Stored): Change | undefined {
+    const { declared } = this._;
+    const sameCookies = sameCookie(known.cookie, cookie);
+    if (sameCookies) {
+      const patch = known.content.plainPatch(content, declared);
+      if (patch !== undefined) return { body: patch, type: MERGE_PATCH };
+    }
     const [was, is] = known.content.differing(content);
-    if (!sameCookie(known.cookie, cookie)) {
+    if (!sameCookies) {
       was["cookie"] = jsonOf(known.cookie);
       is["cookie"] = jsonOf(cookie);
     }
-    if (differs(was) || differs(is)) {
-      const change = difference(was, is, this._.declared);
-      if (change.ops.length > 0) {
-        const again = () => difference(was, is, this._.declared, true);
-        const done = await this._change(sid, change, again, known.life, lifetime, scope);
-        if (done) learn(known, content, cookie, done);
-        return;
-      }
-    }
-    if (performance.now() + lifetime > known.deadline) await this._touch(sid, session, known, context);
+    if (!differs(was) && !differs(is)) return undefined;
+    const { ops, merge } = difference(was, is, declared);
+    if (ops.length === 0) return undefined;
+    if (merge) return { body: JSON.stringify(merge), type: MERGE_PATCH };
+    const anew = () => JSON.stringify(difference(was, is, declared, true).ops);
+    return { body: JSON.stringify(ops), type: PATH_OPS, anew };
   }
 
   /** Creates a session: only here is one made, and only under an id that has never been used. */
-  private async _create(
-    sid: string,
-    snapshot: Snapshot,
-    cookie: Stored,
-    lifetime: number,
-    foreign: boolean,
-    scope: TokenScope | undefined,
-  ): Promise<Known> {
-    const path = this._path(sid);
-    const content: JsonObject = { ...snapshot.toObject(), cookie: jsonOf(cookie) };
+  private async _create(save: Save): Promise<Known> {
+    const { path, session, cookie, lifetime } = save;
+    const { calls } = this._;
+    const scope = save.context?.scope;
+    const foreign = !("req" in session) && !("sessionId" in session);
+    const content: JsonObject = { ...save.content.toObject(), cookie: jsonOf(cookie) };
     const sets = takeSets(content, this._.declared);
     const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
     const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
     let done: Reply<unknown>;
     try {
-      done = await this._call(put, { ...options, ifNoneMatch: "*" }, path, scope);
+      done = await calls.ask(put, { ...options, ifNoneMatch: "*" }, path, scope, "change");
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
       if (error.code === "ended") {
@@ -330,79 +323,79 @@ export class SessionStore extends EventEmitter {
       // place of what is there; a request's session joins it.
       const merge: Draft = { ...put, method: "PATCH", contentType: MERGE_PATCH, repeat: "never" };
       done = foreign
-        ? await this._call(put, { ...options, ifMatch: "*" }, path, scope)
-        : await this._call(merge, { ...options, idempotencyKey: null }, path, scope);
+        ? await calls.ask(put, { ...options, ifMatch: "*" }, path, scope, "change")
+        : await calls.ask(merge, { ...options, idempotencyKey: null }, path, scope, "change");
     }
     if (sets.length > 0) {
       const { life } = done;
       const body = JSON.stringify(sets);
       const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
-      done = await this._call(add, { minimal: true, life, idempotencyKey: null }, path, scope);
+      done = await calls.ask(add, { minimal: true, life, idempotencyKey: null }, path, scope, "change");
     }
-    return { content: snapshot, cookie, life: done.life ?? "", deadline: deadlineOf(done) };
+    return { content: save.content, cookie, life: done.life ?? "", deadline: deadlineOf(done) };
   }
 
-  /** Sends a difference. Nothing when the session has ended. */
-  private async _change(
-    sid: string,
-    change: Difference,
-    anew: () => Difference,
-    life: string,
-    lifetime: number,
-    scope: TokenScope | undefined,
-  ): Promise<Reply<unknown> | undefined> {
-    const path = this._path(sid);
-    const { merge, ops } = change;
+  /** Sends a difference. It comes to nothing when the session has ended. */
+  private _change(save: Save, known: Known, change: Change, done: Told): void {
+    const { path, lifetime, context } = save;
     const draft: Draft = {
       method: "PATCH",
       path,
-      body: JSON.stringify(merge ?? ops),
-      contentType: merge ? MERGE_PATCH : PATH_OPS,
+      body: change.body,
+      contentType: change.type,
       repeat: "never",
       asks: true,
     };
-    try {
-      return await this._call(draft, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
-    } catch (error) {
-      if (error instanceof RefusedError && error.code === "wrong_shape" && !merge) {
-        const again: Draft = { ...draft, body: JSON.stringify(anew().ops) };
-        return await this._call(again, { life, ttlSeconds: seconds(lifetime), minimal: true }, path, scope);
+    const lasts = performance.now() + lifetime <= known.deadline;
+    const options: WriteOptions = {
+      life: known.life,
+      ttlSeconds: lasts ? undefined : seconds(lifetime),
+      minimal: true,
+    };
+    this._.calls.make(draft, options, path, context?.scope, "change", (error, found) => {
+      if (found) {
+        learn(known, save, found);
+        done();
+      } else if (change.anew && error instanceof RefusedError && error.code === "wrong_shape") {
+        this._change(save, known, { body: change.anew(), type: change.type }, done);
+      } else {
+        this._unlessEnded(save.sid, error, done);
       }
-      this._unlessEnded(sid, error);
-      return;
-    }
+    });
   }
 
-  private async _touch(
+  private _touch(
     sid: string,
-    session: SessionData,
+    path: string,
+    lifetime: number,
     known: Known | undefined,
     context: RequestContext | undefined,
-  ): Promise<void> {
-    const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
-    if (lifetime <= 0) return this._destroy(sid, context);
-    const path = this._path(sid);
+    done: Told,
+  ): void {
+    if (lifetime <= 0) return this._destroy(path, context, done);
     const draft: Draft = { method: "POST", path: `${path}/touch`, repeat: "free", asks: true };
-    try {
-      const options = { life: known?.life, ttlSeconds: seconds(lifetime) };
-      const done = await this._call(draft, options, path, context?.scope, true);
-      if (known) known.deadline = deadlineOf(done);
-    } catch (error) {
-      this._unlessEnded(sid, error);
-    }
+    const options = { life: known?.life, ttlSeconds: seconds(lifetime) };
+    this._.calls.make(draft, options, path, context?.scope, "none", (error, found) => {
+      if (!found) return this._unlessEnded(sid, error, done);
+      if (known) known.deadline = deadlineOf(found);
+      done();
+    });
   }
 
   /** A change of what was destroyed meanwhile comes to nothing: that is what destroying means. */
-  private _unlessEnded(sid: string, error: unknown): undefined {
-    if (!(error instanceof RefusedError)) throw error;
-    if (error.code !== "ended" && (error.code !== "unknown" || error.behind)) throw error;
+  private _unlessEnded(sid: string, error: Error | undefined, done: Told): void {
+    const ended =
+      error instanceof RefusedError && (error.code === "ended" || (error.code === "unknown" && !error.behind));
+    if (!ended) return done(error);
     this._.owner.emit("ended", sid);
-    return undefined;
+    done();
   }
 
-  private async _destroy(sid: string, context: RequestContext | undefined): Promise<void> {
-    const path = this._path(sid);
-    await this._call({ method: "DELETE", path, repeat: "free", asks: true }, {}, path, context?.scope);
+  private _destroy(path: string, context: RequestContext | undefined, done: Told): void {
+    const draft: Draft = { method: "DELETE", path, repeat: "free", asks: true };
+    this._.calls.make(draft, {}, path, context?.scope, "change", (error, found) =>
+      done(found ? undefined : error),
+    );
   }
 
   private async _ids(): Promise<string[]> {
@@ -415,50 +408,28 @@ export class SessionStore extends EventEmitter {
   private async _all(): Promise<SessionData[]> {
     const sessions: SessionData[] = [];
     for (const ids of pages(await this._ids())) {
-      const found = await Promise.all(ids.map((id) => this._load(id, undefined)));
-      found.forEach((session, at) => {
+      const load = (id: string) =>
+        promised<SessionData | null>((done) => this._load(this._path(id), undefined, done));
+      (await Promise.all(ids.map(load))).forEach((session, at) => {
         if (session) sessions.push(Object.assign(session, { id: ids[at] }));
       });
     }
     return sessions;
   }
 
-  private _path(sid: string): string {
-    return objectPath("sessions", this._.prefix + sid);
+  /** Does something at a session's path. An id that cannot be sent is an error like any other: told, and later. */
+  private _at(sid: string, failed: (error: Error) => void, work: (path: string) => void): void {
+    let path;
+    try {
+      path = this._path(sid);
+      work(path);
+    } catch (error) {
+      process.nextTick(failed, error);
+    }
   }
 
-  private async _call<T>(
-    draft: Draft,
-    options: WriteOptions,
-    path: string,
-    scope: TokenScope | undefined,
-    touches = false,
-  ): Promise<Reply<T>> {
-    const sent = scope?.before() ?? NONE;
-    const { transport, timeoutMillis } = this.client;
-    const changes = draft.method !== "GET" && !touches;
-    const { acks, acksTimeoutMillis } = this._;
-    const refined = changes && acks !== undefined ? { ...options, acks, acksTimeoutMillis } : options;
-    try {
-      let answer = await transport.call(request(draft, refined, timeoutMillis, sent, this._.waitMillis));
-      const short =
-        answer.status === 504 && (answer.body as { code?: string } | undefined)?.code === "not_enough_acks";
-      const wrote = changes && (answer.status < 300 || short);
-      const { headers } = answer;
-      const behind = headers["sidetalk-behind"] === "true";
-      scope?.after(path, sent, { token: headers["sidetalk-token"], behind, wrote });
-      // The change is made: what is missing is only that others have it.
-      if (short && this._.serveUnacknowledged) answer = { ...answer, status: 200 };
-      return reply<T>(answer);
-    } catch (error) {
-      if (isDown(error)) this._.availability?.lost();
-      // What a browser brings may be of another cluster, or of another time.
-      if (scope && sent.length > 0 && error instanceof RefusedError && error.code === "bad_token") {
-        scope.drop(sent);
-        return this._call(draft, options, path, scope, touches);
-      }
-      throw error;
-    }
+  private _path(sid: string): string {
+    return objectPath("sessions", this._.prefix + sid);
   }
 }
 
@@ -468,49 +439,34 @@ interface Inner {
   readonly ttlMillis: number;
   readonly declared: Declared;
   readonly serveBehind: boolean;
-  readonly acks: number | "majority" | "all" | undefined;
-  readonly acksTimeoutMillis: number;
-  readonly serveUnacknowledged: boolean;
-  readonly waitMillis: number | undefined;
-  readonly availability: Availability | undefined;
+  readonly calls: Calls;
   readonly owner: EventEmitter;
 }
 
-const NONE: readonly string[] = [];
-
-/** Leads from a copy of a session to its state, and is no part of its content. */
-class Carrier {
-  readonly #state: State;
-
-  constructor(state: State) {
-    this.#state = state;
-  }
-
-  get state(): State {
-    return this.#state;
-  }
-
-  toJSON(): undefined {
-    return undefined;
-  }
+/** A change on the wire. */
+interface Change {
+  readonly body: string;
+  readonly type: string;
+  /** The same for a session in which something of another shape stands where counters and sets are declared. */
+  readonly anew?: () => string;
 }
 
-/** Binds what a framework has made of loaded data to the data's state. */
-export function follow(session: object, data: object): void {
-  const state = (data as Bound)[STATE];
-  if (state) bindState(session, state);
+/** Nothing, when that is certain. */
+function notFound(error: Error | undefined, callback: Callback): void {
+  const refused = error instanceof RefusedError ? error.code : undefined;
+  if (refused !== "ended" && refused !== "unknown") return callback(error);
+  if (refused === "ended" || !(error as RefusedError).behind) return callback(null, null);
+  const why = "the session is unknown to every node that could be asked, and not all of them could be";
+  callback(new BehindError(why));
 }
 
-type Bound = { [STATE]?: State };
-
-/** Out of sight of whoever copies or compares the session. */
-function bindState(session: object, state: State): void {
-  Object.defineProperty(session, STATE, { value: state, configurable: true, writable: true });
-}
-
-function stateOf(session: SessionData): State | undefined {
-  const carrier = session[CARRIER];
-  return carrier instanceof Carrier ? carrier.state : (session as Bound)[STATE];
+function promised<T>(call: (callback: (error: Error | null, value?: T) => void) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    call((error, value) => {
+      if (error) reject(error);
+      else resolve(value as T);
+    });
+  });
 }
 
 function jsonOf(cookie: Stored): Json {
@@ -522,7 +478,7 @@ function differs(part: JsonObject): boolean {
   return false;
 }
 
-function learn(known: Known, content: Snapshot, cookie: Stored, done: Reply<unknown>): void {
+function learn(known: Known, { content, cookie }: Save, done: Reply<unknown>): void {
   known.content = content;
   known.cookie = cookie;
   known.life = done.life ?? known.life;
@@ -541,22 +497,20 @@ function* pages(ids: readonly string[]): Generator<string[]> {
   for (let at = 0; at < ids.length; at += PAGE) yield ids.slice(at, at + PAGE);
 }
 
-/** Tells the callback, and the request that waits for it. */
-function settle(context: RequestContext | undefined, callback: Callback | undefined, work: Promise<void>): void {
-  const byFramework = context?.ending ?? false;
-  if (context) context.saving++;
-  const done = (error?: unknown) => {
-    if (context) {
-      context.saving--;
-      // The response says so: see the wrapper.
-      if (error !== undefined && byFramework) context.failure ??= error as Error;
-    }
+/** Begins something that a request waits for. Gives who is to be told: tells the callback, and the request. */
+function begin(context: RequestContext | undefined, callback: Callback | undefined): Told {
+  if (!context) return (error) => (error === undefined ? callback?.() : callback?.(error));
+  const byFramework = context.ending;
+  context.saving++;
+  return (error) => {
+    context.saving--;
+    // The response says so: see the wrapper.
+    if (error !== undefined && byFramework) context.failure ??= error;
     try {
       if (error !== undefined && !byFramework) callback?.(error);
       else callback?.();
     } finally {
-      if (context && context.saving === 0) context.settled();
+      if (context.saving === 0) context.settled();
     }
   };
-  void work.then(() => done(), done);
 }

@@ -15,6 +15,8 @@ export interface Request {
   readonly path: string;
   /** JSON. */
   readonly body?: string | undefined;
+  /** What JSON it is. */
+  readonly contentType?: string | undefined;
   /** Names in lower case. */
   readonly headers: Record<string, string>;
   /** Milliseconds from now until the call is given up. */
@@ -41,17 +43,24 @@ export interface Answer {
 // Anything else in a header could end it.
 const VALUE = /^[\x20-\x7e]*$/;
 
+/** Any JSON. */
+export const JSON_TYPE = "application/json";
+/** JSON Merge Patch (RFC 7396). */
+export const MERGE_PATCH = "application/merge-patch+json";
+
 /** The bytes of one request. `common`: the lines of the head that all requests have, each with its end. */
 export function single(request: Request, common: string): string {
-  const { method, path, headers, body, waits, waitMillis } = request;
-  return http(method, waits === "may" ? waiting(path, waitMillis) : path, headers, body, common);
+  const { method, path, headers, body, contentType, waits, waitMillis } = request;
+  const target = waits === "may" ? waiting(path, waitMillis) : path;
+  return http(method, target, headers, body, contentType, common);
 }
 
 /** The bytes of one request that holds many. */
-export function batch(requests: readonly Request[], common: string): string {
+export function batch(calls: readonly { readonly request: Request }[], common: string): string {
   let body = '{"ops":[';
-  for (let at = 0; at < requests.length; at++) {
-    const { method, path, headers, body: content, waits } = requests[at] as Request;
+  for (let at = 0; at < calls.length; at++) {
+    const { request } = calls[at] as { request: Request };
+    const { method, path, headers, body: content, contentType, waits } = request;
     const target = waits === "may" ? waiting(path, 0) : path;
     body += `${at === 0 ? "" : ","}{"method":"${method}","path":${JSON.stringify(target)}`;
     let any = false;
@@ -59,14 +68,19 @@ export function batch(requests: readonly Request[], common: string): string {
       body += `${any ? "," : ',"headers":{'}"${name}":${JSON.stringify(headers[name])}`;
       any = true;
     }
+    // A body is JSON, and that of a PATCH a merge patch, unless something else is said.
+    if (contentType !== undefined && contentType !== JSON_TYPE && contentType !== MERGE_PATCH) {
+      body += `${any ? "," : ',"headers":{'}"content-type":"${contentType}"`;
+      any = true;
+    }
     if (any) body += "}";
     body += content === undefined ? "}" : `,"body":${content}}`;
   }
   body += "]}";
-  return http("POST", "/v1/batch", JSON_HEADERS, body, common);
+  return http("POST", "/v1/batch", NO_HEADERS, body, JSON_TYPE, common);
 }
 
-const JSON_HEADERS = { "content-type": "application/json" };
+const NO_HEADERS = {};
 
 function waiting(path: string, millis: number | undefined): string {
   return millis === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}wait=${millis}`;
@@ -77,6 +91,7 @@ function http(
   path: string,
   headers: Record<string, string>,
   body: string | undefined,
+  contentType: string | undefined,
   common: string,
 ): string {
   let text = `${method} ${path} HTTP/1.1\r\n${common}`;
@@ -86,7 +101,8 @@ function http(
     text += `${name}: ${value}\r\n`;
   }
   if (body === undefined) return method === "POST" ? `${text}content-length: 0\r\n\r\n` : `${text}\r\n`;
-  return `${text}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  const type = contentType ?? JSON_TYPE;
+  return `${text}content-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
 /** Reads the body of an answer: JSON or nothing. */

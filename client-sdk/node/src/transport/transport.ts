@@ -195,7 +195,7 @@ export class Transport implements Owner {
     const alone = calls.length === 1;
     let text;
     try {
-      text = alone ? single(first.request, this.#common) : batch(requestsOf(calls), this.#common);
+      text = alone ? single(first.request, this.#common) : batch(calls, this.#common);
     } catch (error) {
       for (const pending of calls) settle(pending)?.reject(error as Error);
       this.idle(connection);
@@ -351,10 +351,6 @@ export class Transport implements Owner {
       this.#sweeper = undefined;
     }
   }
-}
-
-function requestsOf(calls: readonly Pending[]): Request[] {
-  return calls.map((pending) => pending.request);
 }
 
 function settle(pending: Pending): Pending | undefined {

@@ -19,16 +19,18 @@ pub(super) struct Outlook {
     barriers: bool,
 }
 
+impl Default for Outlook {
+    fn default() -> Self {
+        Self::NOTHING
+    }
+}
+
 impl Outlook {
     /// Of an empty shard.
     pub(super) const NOTHING: Self =
         Self { first_end: UnixMillis::NEVER, next_end: UnixMillis::NEVER, barriers: false };
 
-    /// Of one that has not been looked at.
-    pub(super) const UNKNOWN: Self =
-        Self { first_end: UnixMillis(0), next_end: UnixMillis(0), barriers: true };
-
-    /// An object is as it is now.
+    /// An object is like this now.
     pub(super) fn note(&mut self, object: &Object<'_>) {
         for life in &object.lives {
             self.first_end = self.first_end.min(life.lease.ends());

@@ -145,13 +145,14 @@ impl Shard {
         self.residue.extend(totals.residue);
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
-        self.outlook = Outlook::UNKNOWN;
+        self.outlook = totals.outlook;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
         let mut theirs: BTreeMap<ObjectId, Stored> =
             theirs.into_iter().map(|stored| (stored.id(), stored)).collect();
         let mut joined = Vec::new();
+        self.outlook = Outlook::NOTHING;
         let ours = std::mem::take(&mut self.objects);
         for our in ours.iter() {
             let id = our.id();
@@ -164,7 +165,6 @@ impl Shard {
         }
         self.key_bytes = joined.iter().map(|stored| stored.key().len() as u64).sum();
         self.objects = Objects::of(joined);
-        self.outlook = Outlook::UNKNOWN;
     }
 
     fn join_object(
@@ -177,6 +177,7 @@ impl Shard {
     ) -> Option<Stored> {
         let join = Join { ours: &|dot| self.has(dot), theirs: they_have, mutants: self.mutants };
         let joined = join.objects(ours, theirs);
+        self.outlook.note(&joined);
         if joined != *ours {
             let hash = id.hash();
             let (before, after) = (ours.sums(hash), joined.sums(hash));
@@ -249,6 +250,7 @@ impl ShardState {
             let sums = object.sums(hash);
             totals.sums.add(sums.content_sum);
             totals.sums.bytes += sums.bytes;
+            totals.outlook.note(&object);
             if object.has_residue() {
                 totals.residue.push(stored.id());
             }
@@ -263,6 +265,7 @@ struct Totals {
     sums: Ledger,
     /// Those with counts that are covered.
     residue: Vec<ObjectId>,
+    outlook: Outlook,
 }
 
 impl CvRDT for Shard {

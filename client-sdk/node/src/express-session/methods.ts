@@ -1,0 +1,164 @@
+// Puts other methods in the place of a response's, and gives those that stood there.
+//
+// A framework's responses share a prototype that the framework made for itself: there they are put, once. Express gives
+// each response this prototype anew, after which V8 has a hidden class for each single one, and every property that it
+// is given from then on costs 4 µs: more than all else that is done for a request here. Any other response, and one on
+// which somebody has put methods already, is given its own.
+
+import type { ServerResponse } from "node:http";
+
+/** Arguments of any of the methods. */
+export type Args = unknown[];
+/** A method of a response. */
+export type Method = (this: ServerResponse, ...args: Args) => unknown;
+
+const NAMES = ["writeHead", "write", "flushHeaders", "end"] as const;
+/** What stood there. */
+export type Inner = Readonly<Record<(typeof NAMES)[number], Method>>;
+
+/** Takes the calls. */
+export abstract class Holder {
+  abstract readonly response: ServerResponse;
+  /** Whether the response has the methods from its prototype. */
+  shared = false;
+  /** Whether to the application the headers are sent. */
+  abstract readonly begun: boolean;
+  abstract writeHead(args: Args): void;
+  abstract write(args: Args): boolean;
+  abstract flushHeaders(): void;
+  abstract end(args: Args): void;
+  abstract on(args: Args): unknown;
+}
+
+/** Methods for one holder's response, or for all responses that have them from their prototype. */
+type Methods = Record<(typeof NAMES)[number], Method>;
+
+/** A prototype that has the methods. */
+interface Shared {
+  readonly methods: Methods;
+  /** Has what they stand in front of. */
+  readonly base: Inner & { readonly headersSent: boolean };
+}
+
+/** By a response's own prototype; nothing where the methods had better be put on the response. */
+const prototypes = new WeakMap<object, Shared | null>();
+const roots = new WeakMap<object, Shared>();
+/** Holders that no request leads to. */
+const others = new WeakMap<ServerResponse, Holder>();
+let hasOthers = false;
+
+type Leading = { sessionStore?: { context?: unknown } };
+
+/** The request leads to it, by the store that express-session has put there: no property of the response is needed. */
+function holderOf(response: ServerResponse): Holder | undefined {
+  const context = (response.req as Leading | undefined)?.sessionStore?.context;
+  const holder = context instanceof Holder ? context : hasOthers ? others.get(response) : undefined;
+  // Somebody further in may have taken the prototype's method before the response was given its own.
+  return holder?.shared && holder.response === response ? holder : undefined;
+}
+
+/** For a holder to which its request does not lead. */
+export function leadTo(holder: Holder): void {
+  hasOthers = true;
+  others.set(holder.response, holder);
+}
+
+/** Puts the methods in their place. Gives what stood there. What comes from a prototype begins when the request leads to the holder. */
+export function hook(holder: Holder): Inner {
+  const { response } = holder;
+  const shared = sharedOf(Object.getPrototypeOf(response) as object);
+  if (Object.hasOwn(response, "on")) {
+    // Somebody further in keeps listeners from the response.
+    response.on = ((...args: Args) => holder.on(args)) as never;
+  }
+  if (!shared || NAMES.some((name) => response[name] !== shared.methods[name])) return hookOwn(holder);
+  holder.shared = true;
+  return shared.base;
+}
+
+/** For the application the headers are sent from now on. */
+export function begin(holder: Holder): void {
+  if (holder.shared) return;
+  const get = () => holder.begun;
+  Object.defineProperty(holder.response, "headersSent", { configurable: true, enumerable: true, get });
+}
+
+function hookOwn(holder: Holder): Inner {
+  const { response } = holder;
+  const { writeHead, write, flushHeaders, end } = response as unknown as Inner;
+  const methods: Methods = {
+    writeHead: (...args) => (holder.writeHead(args), response),
+    write: (...args) => holder.write(args),
+    flushHeaders: () => holder.flushHeaders(),
+    end: (...args) => (holder.end(args), response),
+  };
+  Object.assign(response, methods);
+  return { writeHead, write, flushHeaders, end };
+}
+
+function sentBy(base: object, response: ServerResponse): boolean {
+  return Reflect.get(base, "headersSent", response) as boolean;
+}
+
+function sharedOf(prototype: object): Shared | undefined {
+  let shared = prototypes.get(prototype);
+  if (shared === undefined) prototypes.set(prototype, (shared = find(prototype) ?? null));
+  return shared ?? undefined;
+}
+
+const LOOKED_FOR = [...NAMES, "headersSent", "constructor"] as const;
+
+/** The framework's prototype is the one just before Node's, which has the methods itself. */
+function find(prototype: object): Shared | undefined {
+  let root: object | undefined;
+  for (let at: object | null = prototype; at; at = Object.getPrototypeOf(at) as object | null) {
+    const known = roots.get(at);
+    if (known) return known;
+    if (Object.hasOwn(at, "writeHead") && Object.hasOwn(at, "statusCode")) return root && share(root, at);
+    // Others have put theirs there; or it is somebody's class.
+    for (const name of LOOKED_FOR) if (Object.hasOwn(at, name)) return undefined;
+    root = at;
+  }
+  return undefined;
+}
+
+function share(root: object, node: object): Shared | undefined {
+  if (!Object.isExtensible(root)) return undefined;
+  // Looked up with every call: who measures responses may put something there later.
+  const base = node as Shared["base"];
+  const methods: Methods = {
+    writeHead(...args) {
+      const holder = holderOf(this);
+      if (!holder) return base.writeHead.apply(this, args);
+      holder.writeHead(args);
+      return this;
+    },
+    write(...args) {
+      const holder = holderOf(this);
+      return holder ? holder.write(args) : base.write.apply(this, args);
+    },
+    flushHeaders() {
+      const holder = holderOf(this);
+      if (holder) holder.flushHeaders();
+      else base.flushHeaders.call(this);
+    },
+    end(...args) {
+      const holder = holderOf(this);
+      if (!holder) return base.end.apply(this, args);
+      holder.end(args);
+      return this;
+    },
+  };
+  for (const name of NAMES) {
+    Object.defineProperty(root, name, { value: methods[name], configurable: true, writable: true });
+  }
+  Object.defineProperty(root, "headersSent", {
+    configurable: true,
+    get(this: ServerResponse) {
+      return holderOf(this)?.begun ?? sentBy(base, this);
+    },
+  });
+  const shared = { methods, base };
+  roots.set(root, shared);
+  return shared;
+}
