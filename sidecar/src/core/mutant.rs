@@ -50,12 +50,6 @@ pub enum Rule {
     SavedEarly,
     /// A node reports a time behind which a restart may go back.
     UnsavedTime,
-    /// Sealing a dead id leaves its operations that wait for others.
-    SealKeepsPending,
-    /// What dead processes have sent is taken when it comes late.
-    LateWords,
-    /// The word of a dead process is not waited for although not all have sealed it.
-    SealAlone,
 }
 
 /// The rules that are switched off.

@@ -175,9 +175,6 @@ impl Node {
             if id == self.id() || found.contains_key(&id) {
                 continue;
             }
-            if self.is_sealed(id) && self.mutants.lacks(Rule::SealAlone) && !self.has_left(id) {
-                continue;
-            }
             if self.is_sealed(id) {
                 // Somebody's word is older than this departure, and need not contain what was handed over; or it may
                 // have taken something from the dead since.

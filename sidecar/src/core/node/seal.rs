@@ -10,7 +10,6 @@
 use super::Node;
 use crate::core::identity::ReplicaId;
 use crate::core::message::PeerId;
-use crate::core::mutant::Rule;
 use crate::core::packed::NewOp;
 
 impl Node {
@@ -18,9 +17,7 @@ impl Node {
     pub(super) fn seal(&mut self) {
         for id in self.roster.take_newly_sealed() {
             // Who has applied them sends them again. Nobody may have.
-            if !self.mutants.lacks(Rule::SealKeepsPending) {
-                self.shards.iter_mut().for_each(|shard| shard.drop_pending_of(id));
-            }
+            self.shards.iter_mut().for_each(|shard| shard.drop_pending_of(id));
             match self.peers.get_mut(&id) {
                 Some(peer) if peer.linked => peer.introduced = false,
                 Some(_) => drop(self.peers.remove(&id)),
@@ -31,7 +28,7 @@ impl Node {
 
     /// Whether what this peer brings may be taken: it has said who it is, and is not over.
     pub(super) fn is_heard(&self, from: PeerId) -> bool {
-        self.peers.get(&from).is_some_and(|peer| peer.introduced) || self.mutants.lacks(Rule::LateWords)
+        self.peers.get(&from).is_some_and(|peer| peer.introduced)
     }
 
     /// What is passed on need not have been applied by whoever does so. Of the dead only that counts.

@@ -332,24 +332,6 @@ fn no_sponsor() {
     found(Rule::NoSponsor, Theme::Everything, 20);
 }
 
-#[test]
-#[ignore = "takes many seeds"]
-fn late_words() {
-    found(Rule::LateWords, Theme::Forgetting, 4_000);
-}
-
-#[test]
-#[ignore = "takes many seeds"]
-fn seal_keeps_pending() {
-    found(Rule::SealKeepsPending, Theme::Forgetting, 4_000);
-}
-
-#[test]
-#[ignore = "takes many seeds"]
-fn seal_alone() {
-    found(Rule::SealAlone, Theme::Forgetting, 4_000);
-}
-
 /// Finding 9: a lease runs out on one side of a split while the session is in use on the other.
 fn in_use_beyond_the_split(mutants: Mutants) -> Result<(), String> {
     let setup = Setup { theme: Theme::Expiry, ..Setup::calm(3, mutants, through_bytes) };
