@@ -9,6 +9,7 @@
 
 mod binary;
 mod cluster;
+mod disks;
 mod node;
 mod secret;
 mod tap;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use binary::{Output, sidetalk, sidetalk_binary};
 pub use cluster::{Cluster, Options};
+pub use disks::Disks;
 pub use node::Node;
 pub use secret::SecretFile;
 pub use tap::Tap;

@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use crate::core::command::{EntityTag, Precondition, life_from_text};
 use crate::core::identity::LifeId;
@@ -72,13 +73,14 @@ impl ObjectHeaders {
         Ok(parsed)
     }
 
-    /// Nothing is said but that a body is not wanted.
-    pub(super) fn are_minimal(&self) -> bool {
-        self.minimal
-            && self.after.is_empty()
-            && self.life.is_none()
-            && self.if_match.is_none()
-            && self.if_none_match.is_none()
+    /// A body is not wanted, nor anything that takes one: there are no conditions.
+    pub(super) fn want_no_body(&self) -> bool {
+        self.minimal && self.if_match.is_none() && self.if_none_match.is_none()
+    }
+
+    /// The node has seen all that the caller has.
+    pub(super) fn are_seen(&self, api: &Api) -> bool {
+        self.after.is_empty() || api.port.seen(&self.after)
     }
 
     /// What a write must find.

@@ -77,9 +77,15 @@ pub(super) async fn patch(api: &Api, call: &Call, kind: Kind) -> Outcome {
     change(api, call, object, patch, Show::ObjectUnlessMinimal).await?.object()
 }
 
-/// Changes a part, for a call that names nothing but the object and what these headers say.
-pub(super) async fn merge(api: &Api, object: ObjectId, headers: ObjectHeaders, patch: Tree) -> Answer {
-    let (query, patch) = (Query::default(), Change::MergePatch(patch));
+/// Changes a part, for a call that names nothing but the object, how long it may wait, and what these headers say.
+pub(super) async fn merge(
+    api: &Api,
+    object: ObjectId,
+    wait_millis: Option<u64>,
+    headers: ObjectHeaders,
+    patch: Tree,
+) -> Answer {
+    let (query, patch) = (Query { wait_millis, ..Query::default() }, Change::MergePatch(patch));
     let done = change_as_said(api, &query, headers, object, patch, Show::ObjectUnlessMinimal).await;
     done.and_then(Done::object).unwrap_or_else(Answer::from)
 }

@@ -173,7 +173,7 @@ impl Query {
 }
 
 /// Digits only: no sign, no point, no exponent.
-fn integer(text: &str, least: u64, most: u64) -> Option<u64> {
+pub(super) fn integer(text: &str, least: u64, most: u64) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

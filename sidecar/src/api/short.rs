@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::change::refused;
 use super::dispatch::Api;
 use super::errors::Problem;
+use super::headers::ObjectHeaders;
 use super::read_lately::Found;
 use crate::core::command::{Change, Refusal, Write, Written};
 use crate::core::identity::{Kind, ObjectId};
@@ -35,9 +36,10 @@ pub(super) enum Patched {
     Unknown(ObjectId, Tree),
 }
 
-/// Makes a change whose caller wants nothing back but that it is done, and which is to wait for nothing.
-pub(super) fn patch(api: &Api, object: ObjectId, tree: Tree) -> Patched {
-    let write = Write::new(object, Change::MergePatch(tree));
+/// Makes a change whose caller wants nothing back but that it is done, and has seen nothing that this node has not.
+pub(super) fn patch(api: &Api, object: ObjectId, tree: Tree, said: &ObjectHeaders) -> Patched {
+    let (life, after) = (said.life, said.after_hlc());
+    let write = Write { life, after, ..Write::new(object, Change::MergePatch(tree)) };
     match (api.port.write(&write), write) {
         (Ok(written), _) => Patched::Done(written),
         (Err(Refusal::Unknown), Write { object, change: Change::MergePatch(tree), .. }) => {

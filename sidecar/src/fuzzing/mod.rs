@@ -19,12 +19,13 @@ mod wire;
 
 use crate::core::fuzzed::records;
 use crate::membership::fuzzed::datagram;
+use crate::storage::fuzzed::disk;
 
 /// A target: takes any bytes, and panics when a rule does not hold.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their fuzzers.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("wire", wire::wire),
     ("datagram", datagram),
     ("messages", messages::messages),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("http", http::http),
     ("records", records),
     ("link", link::link),
+    ("disk", disk),
 ];
 
 /// The target of this name.

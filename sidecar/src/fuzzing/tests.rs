@@ -67,4 +67,4 @@ macro_rules! targets {
     };
 }
 
-targets!(wire, datagram, messages, histories, json, http, records, link);
+targets!(wire, datagram, messages, histories, json, http, records, link, disk);

@@ -265,6 +265,11 @@ impl Link {
         self.peers.lock().live.clone()
     }
 
+    /// A living member is there.
+    pub(super) fn is_live(&self, peer: SocketAddr) -> bool {
+        self.peers.lock().live.contains(&peer)
+    }
+
     /// Somebody of the cluster is there: a living member, or whoever spoke from there lately.
     pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
         let peers = self.peers.lock();

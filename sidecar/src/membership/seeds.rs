@@ -51,7 +51,14 @@ pub(super) async fn knock(
             }
             looked_up = Some(Instant::now());
         }
-        for &address in addresses.iter().filter(|&&address| !link.reaches(address)) {
+        // Three heartbeats make a member alive. Who stops asking at the first one waits for the others to be told by chance,
+        // and where many have crashed lately chance asks those.
+        let eager = round < EAGER_ROUNDS;
+        let wanting = |address: &&SocketAddr| match eager {
+            true => !link.is_live(**address),
+            false => !link.reaches(**address),
+        };
+        for &address in addresses.iter().filter(wanting) {
             gossip.ask(address);
         }
         if complain <= Instant::now() {

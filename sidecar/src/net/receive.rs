@@ -1,4 +1,4 @@
-//! The receiving half of a link: bytes to messages to the handler, on the task that reads.
+//! The receiving half of a link: bytes to messages to the handler, on the task that reads; large ones are unpacked beside it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::books::Shared;
 use super::link::{Link, LinkError};
 use super::secure::Reader;
 use crate::core::message::Message;
-use crate::wire::{Decoder, Incoming};
+use crate::wire::{Decoder, Incoming, Next, Packed};
 
 /// A link on which nothing comes for so long is closed: pings come every second, and keepalives where nothing else
 /// goes.
@@ -29,11 +29,23 @@ pub(super) async fn receive(
     let mut heard = Instant::now();
     loop {
         loop {
-            match decoder.next_message() {
-                Ok(Some(Incoming::Message(message))) => take(shared, link, &mut line, message),
-                Ok(Some(Incoming::Refusal(why))) => return LinkError::Refused(why),
+            let incoming = match decoder.next_packed() {
+                Ok(Some(Next::Ready(incoming))) => incoming,
+                Ok(Some(Next::Large(packed))) => {
+                    let unpacked = unpack(packed).await;
+                    // Nobody listened meanwhile: that is no silence of the peer's.
+                    heard = Instant::now();
+                    match unpacked {
+                        Ok(incoming) => incoming,
+                        Err(error) => return error,
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => return LinkError::Wire(error),
+            };
+            match incoming {
+                Incoming::Message(message) => take(shared, link, &mut line, message),
+                Incoming::Refusal(why) => return LinkError::Refused(why),
             }
         }
         let room = line.bytes < DELAYED_BYTES_MAX;
@@ -52,6 +64,13 @@ pub(super) async fn receive(
             message = line.next(), if !line.messages.is_empty() => link.deliver(shared, *message),
         }
     }
+}
+
+/// On a thread where it is in nobody's way: two peers with large messages would else stop everything on two processors.
+async fn unpack(packed: Packed) -> Result<Incoming, LinkError> {
+    let unpacked = tokio::task::spawn_blocking(|| packed.unpack()).await;
+    // It was given up: the process ends.
+    unpacked.map_err(|_| LinkError::Closed)?.map_err(LinkError::Wire)
 }
 
 fn take(shared: &Shared, link: &Link, line: &mut Line, message: Box<Message>) {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -268,10 +268,22 @@ async fn end_saving(driver: &Arc<Driver>, leaves: fn(&Node) -> bool) -> bool {
     saved.await.unwrap_or(false)
 }
 
-async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {
+/// Connections that wait to be accepted, at most; the system may allow fewer. With the 128 that are usual a burst of a web
+/// server's connections overflows, and who finds no place tries again after a second.
+pub(super) const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port that was in use a moment ago can be had again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+pub(super) async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Option<SocketFile>, ApiAddress)> {
     match address {
         ApiAddress::Tcp(address) => {
-            let listener = TcpListener::bind(address).await?;
+            let listener = listen(*address)?;
             let bound = ApiAddress::Tcp(listener.local_addr()?);
             Ok((listener.into(), None, bound))
         }

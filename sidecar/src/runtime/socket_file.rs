@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use super::serve::BACKLOG;
 
 const MODE: u32 = 0o600;
 
@@ -30,7 +32,9 @@ impl SocketFile {
         let hidden = PathBuf::from(hidden);
         // Left by a process that had this one's number.
         let _ = fs::remove_file(&hidden);
-        let listener = UnixListener::bind(&hidden)?;
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(&hidden)?;
+        let listener = socket.listen(BACKLOG)?;
         let placed = place(&hidden, path);
         if placed.is_err() {
             let _ = fs::remove_file(&hidden);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::alarms::Alarms;
 use super::{Clocks, Driver, Outlet};
+use crate::config::ApiAddress;
 use crate::core::command::{Acks, Change, Wait, Waited, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId};
@@ -178,4 +179,20 @@ fn each_alarm_is_told_once_in_a_while() {
     .map(|(alarm, now)| alarms.is_due(alarm, *now))
     .collect();
     assert_eq!(told, [true, false, true, true, false, true]);
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_finds_places_before_any_is_accepted() {
+    let (listener, _, address) =
+        super::serve::bind_api(&ApiAddress::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let ApiAddress::Tcp(address) = address else { panic!("it was one") };
+    let mut open = Vec::new();
+    // Nobody accepts: one that overflows would wait for ever.
+    let burst = async {
+        for _ in 0..1_000 {
+            open.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), burst).await.expect("there is room for all of them");
+    drop(listener);
 }

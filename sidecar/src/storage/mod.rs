@@ -7,6 +7,9 @@
 
 mod backend;
 mod backup;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
+mod load;
 mod record;
 mod store;
 #[cfg(test)]

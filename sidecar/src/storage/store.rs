@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::backend::{Backend, Fsync};
+use super::load::{GROUP_BYTES, Image, Loaded, Loading, Part};
 use super::record::{decode, encode};
 use crate::core::identity::{Replica, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
 use crate::core::node::{Restored, SavedNode, UnsavedContent, UnsavedShard};
-use crate::core::packed::PackedOp;
-use crate::core::shard::{Shard, ShardState};
 use crate::core::time::UnixMillis;
 
 /// The layout that this version writes, and the only one it reads.
@@ -51,19 +50,12 @@ pub(super) struct Head {
     boot: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Image {
-    /// Rows from here on come after it.
-    row: u64,
-    state: ShardState,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Part {
-    shard: ShardId,
-    ops: Vec<PackedOp>,
-    /// The digest of the shard's content with them.
-    content_sum: u128,
+impl Head {
+    /// What the node itself wants back.
+    pub(super) fn into_node(self) -> SavedNode {
+        let Self { replica, lineage, roster, time, .. } = self;
+        SavedNode { replica, lineage, roster, time }
+    }
 }
 
 /// What a process finds in its directory.
@@ -197,52 +189,37 @@ impl Store {
                 head.replica.node, head.cluster
             )));
         }
-        let mut shards: Vec<Shard> = ShardId::all().map(Shard::new).collect();
-        let mut image_rows = vec![0; SHARDS];
-        let mut images = Vec::new();
-        for entry in read.open_table(IMAGES).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)? {
+        let mut loading = Loading::new();
+        let images = read.open_table(IMAGES).map_err(redb::Error::from)?;
+        let mut found = Vec::new();
+        for entry in images.iter().map_err(redb::Error::from)? {
             let (shard, bytes) = entry.map_err(redb::Error::from)?;
-            images.push((ShardId(shard.value()), bytes.value().to_vec()));
+            found.push((ShardId(shard.value()), bytes.value().to_vec()));
         }
-        for (shard, image) in decode_images(&images)? {
-            self.image_bytes[shard.index()] = image.2;
-            image_rows[shard.index()] = image.0;
-            shards[shard.index()] = image.1;
+        for (shard, bytes) in &found {
+            self.image_bytes[shard.index()] = bytes.len() as u64;
         }
-        let mut ops = 0;
-        let mut sums: Vec<Option<u128>> = vec![None; SHARDS];
-        for entry in read.open_table(ROWS).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)? {
+        loading.images(&found)?;
+        let rows = read.open_table(ROWS).map_err(redb::Error::from)?;
+        let (mut group, mut group_bytes) = (Vec::new(), 0);
+        for entry in rows.iter().map_err(redb::Error::from)? {
             let (row, bytes) = entry.map_err(redb::Error::from)?;
             let (row, bytes) = (row.value(), bytes.value());
             self.rows.push_back((row, bytes.len() as u64));
             self.rows_bytes += bytes.len() as u64;
-            self.next_row = row + 1;
-            for part in decode::<Vec<Part>>(bytes)? {
-                let index = part.shard.index();
-                if row < image_rows[index] {
-                    continue;
-                }
-                self.first_row[index].get_or_insert(row);
-                sums[index] = Some(part.content_sum);
-                for op in part.ops {
-                    let op =
-                        op.open().ok_or_else(|| StoreError::Damaged("an operation cannot be read".into()))?;
-                    ops += 1;
-                    shards[index].receive(op);
-                }
+            group.push((row, bytes.to_vec()));
+            group_bytes += bytes.len();
+            if group_bytes >= GROUP_BYTES {
+                loading.rows(&group)?;
+                (group, group_bytes) = (Vec::new(), 0);
             }
         }
-        self.next_row = self.next_row.max(image_rows.iter().copied().max().unwrap_or(0));
-        let whole = |(shard, sum): (&Shard, &Option<u128>)| {
-            sum.is_none_or(|sum| shard.digest().content_sum == sum) && shard.pending_len() == 0
-        };
-        if let Some(at) = shards.iter().zip(&sums).position(|pair| !whole(pair)) {
-            return Err(StoreError::Damaged(format!("shard {at} does not come to its digest")));
-        }
+        loading.rows(&group)?;
+        let Loaded { shards, first_row, next_row, ops } = loading.finish()?;
+        self.first_row = first_row;
+        self.next_row = next_row;
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        let Head { replica, lineage, roster, time, .. } = head;
-        let node = SavedNode { replica, lineage, roster, time };
-        Ok(Found { restored: Some(Restored { shards, node, is_current }), ops })
+        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current }), ops })
     }
 
     /// Shards that should be written anew, so that the rows before them can go.
@@ -350,33 +327,6 @@ impl Store {
         write.commit().map_err(redb::Error::from)?;
         Ok(())
     }
-}
-
-type Loaded = (u64, Shard, u64);
-
-/// Images, on as many threads as there are processors: they are independent.
-fn decode_images(images: &[(ShardId, Vec<u8>)]) -> Result<Vec<(ShardId, Loaded)>, StoreError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let chunk = images.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let load = |images: &[(ShardId, Vec<u8>)]| {
-            let load = |(shard, bytes): &(ShardId, Vec<u8>)| {
-                let image: Image = decode(bytes)?;
-                let loaded = Shard::from_state(*shard, image.state).map_err(|_| {
-                    StoreError::Damaged(format!("the image of shard {} is not whole", shard.0))
-                })?;
-                Ok((*shard, (image.row, loaded, bytes.len() as u64)))
-            };
-            images.iter().map(load).collect::<Result<Vec<_>, StoreError>>()
-        };
-        let loading: Vec<_> = images.chunks(chunk).map(|images| scope.spawn(move || load(images))).collect();
-        let mut all = Vec::new();
-        for part in loading {
-            let part = part.join().map_err(|_| StoreError::Damaged("an image cannot be read".into()))?;
-            all.extend(part?);
-        }
-        Ok(all)
-    })
 }
 
 pub(super) fn no_head() -> StoreError {

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use super::load::{Image, Loading};
+use super::record::{decode, encode, seal};
 use super::{Fsync, Store, StoreError};
 use crate::core::command::{Change, PathOp, Write};
 use crate::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
@@ -149,4 +151,38 @@ fn a_directory_is_for_one_process_one_node_and_one_format() {
     drop(store);
     assert!(matches!(Store::open(&directory.0, "c", "m", Fsync::Never), Err(StoreError::Foreign(_))));
     assert!(matches!(Store::open(&directory.0, "d", "n", Fsync::Never), Err(StoreError::Foreign(_))));
+}
+
+#[test]
+fn a_record_that_makes_up_its_size_or_goes_on_behind_its_end_is_damaged() {
+    let whole = encode(&"a name that is written down".repeat(20)).unwrap();
+    assert!(decode::<String>(&whole).is_ok());
+    let packed = &whole[8..];
+    for size in [0, 1, 539, 541, u32::MAX] {
+        let lie = [&size.to_le_bytes(), &packed[4..]].concat();
+        let found = decode::<String>(&seal(&lie));
+        assert!(
+            matches!(&found, Err(StoreError::Damaged(why)) if why.contains("decompress")),
+            "{size}: {found:?}"
+        );
+    }
+    let longer = postcard::to_stdvec(&("a name", "and more")).unwrap();
+    let longer = decode::<String>(&seal(&lz4_flex::block::compress_prepend_size(&longer)));
+    assert!(matches!(&longer, Err(StoreError::Damaged(why)) if why.contains("parse")), "{longer:?}");
+}
+
+#[test]
+fn a_sequence_that_nobody_reaches_is_damage() {
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    count(&mut node, 1);
+    let shard = ObjectId::new(Kind::Counter, "c").shard();
+    let mut state = node.shard(shard).state();
+    assert!(
+        Loading::new().images(&[(shard, encode(&Image { row: 1, state: state.clone() }).unwrap())]).is_ok()
+    );
+    state.clock.dots.insert(ReplicaId(1), u64::MAX);
+    let image = encode(&Image { row: 1, state }).unwrap();
+    let refused = Loading::new().images(&[(shard, image)]);
+    assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
 }

@@ -45,6 +45,12 @@ impl Room {
         Self { budget: budget.clone(), held: 0 }
     }
 
+    /// All that is held, for somebody else to hold on to; nothing is held here then.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self::of(&self.budget);
+        std::mem::replace(self, empty)
+    }
+
     /// Holds room for so many bytes from now on, if there is any.
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
         let bytes = if bytes <= SMALL_BYTES { 0 } else { bytes };

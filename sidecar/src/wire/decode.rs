@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::budget::{Budget, Room};
+use super::budget::{Budget, Room, SMALL_BYTES};
 use super::encode::REFUSAL_BYTES_MAX;
 use super::validate::validate;
 use super::{
@@ -10,6 +10,35 @@ use super::{
     PREFIX_BYTES, REFUSAL, Version, WireError, bulk, checksum,
 };
 use crate::core::message::Message;
+
+/// What comes next on a stream.
+#[derive(Debug)]
+pub enum Next {
+    /// A message.
+    Ready(Incoming),
+    /// A message that takes long to unpack.
+    Large(Packed),
+}
+
+/// A message of more than a mebibyte, as it came. Holds its room until it is unpacked or dropped.
+#[derive(Debug)]
+pub struct Packed {
+    version: Version,
+    flags: u8,
+    payload: Vec<u8>,
+    message_bytes_max: usize,
+    room: Room,
+}
+
+impl Packed {
+    /// Unpacks it: milliseconds for each few mebibytes.
+    ///
+    /// # Errors
+    /// It is no message of ours; the stream has failed then.
+    pub fn unpack(mut self) -> Result<Incoming, WireError> {
+        open(self.version, self.flags, &self.payload, self.message_bytes_max, &mut self.room)
+    }
+}
 
 /// Takes a stream's bytes and gives its messages. After an error it gives nothing but that error.
 #[derive(Debug)]
@@ -79,15 +108,29 @@ impl Decoder {
     /// # Errors
     /// When the bytes are no stream of ours. It stays failed.
     pub fn next_message(&mut self) -> Result<Option<Incoming>, WireError> {
+        match self.next_packed()? {
+            None => Ok(None),
+            Some(Next::Ready(incoming)) => Ok(Some(incoming)),
+            Some(Next::Large(packed)) => packed.unpack().map(Some).inspect_err(|error| self.fail(*error)),
+        }
+    }
+
+    /// The same; a large message is left as it came, for its reader to unpack where nobody waits.
+    ///
+    /// # Errors
+    /// When the bytes are no stream of ours. It stays failed.
+    pub fn next_packed(&mut self) -> Result<Option<Next>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.step().inspect_err(|error| {
-            self.failed = Some(*error);
-            (self.buffer, self.read) = (Vec::new(), 0);
-            self.parts = Vec::new();
-            self.room.hold(0);
-        })
+        self.step().inspect_err(|error| self.fail(*error))
+    }
+
+    fn fail(&mut self, error: WireError) {
+        self.failed = Some(error);
+        (self.buffer, self.read) = (Vec::new(), 0);
+        self.parts = Vec::new();
+        self.room.hold(0);
     }
 
     /// Says whether the stream may end here.
@@ -102,7 +145,7 @@ impl Decoder {
         }
     }
 
-    fn step(&mut self) -> Result<Option<Incoming>, WireError> {
+    fn step(&mut self) -> Result<Option<Next>, WireError> {
         loop {
             let rest = &self.buffer[self.read..];
             let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX_BYTES>() else {
@@ -129,11 +172,15 @@ impl Decoder {
             match (alone, payload.is_empty()) {
                 // A keepalive; a message is never empty.
                 (true, true) if flags == 0 => continue,
+                (true, _) if unpacked_bytes(flags, payload) > SMALL_BYTES => {
+                    let payload = payload.to_vec();
+                    return Ok(Some(Next::Large(self.packed(flags, payload))));
+                }
                 (true, _) => {
                     let version = self.format.version;
                     let opened = open(version, flags, payload, self.message_bytes_max, &mut self.room);
                     self.room.hold(0);
-                    return opened.map(Some);
+                    return opened.map(|incoming| Some(Next::Ready(incoming)));
                 }
                 // A message could go on without end.
                 (false, true) => return Err(WireError::BadFrame),
@@ -152,10 +199,19 @@ impl Decoder {
             }
             self.flags = None;
             let whole = std::mem::take(&mut self.parts);
-            let opened = open(self.format.version, flags, &whole, self.message_bytes_max, &mut self.room);
-            self.room.hold(0);
-            return opened.map(Some);
+            let packed = self.packed(flags, whole);
+            return match unpacked_bytes(flags, &packed.payload) > SMALL_BYTES {
+                true => Ok(Some(Next::Large(packed))),
+                false => packed.unpack().map(|incoming| Some(Next::Ready(incoming))),
+            };
         }
+    }
+
+    /// A message that is whole, and the room that it holds.
+    fn packed(&mut self, flags: u8, payload: Vec<u8>) -> Packed {
+        let room = self.room.take();
+        let (version, message_bytes_max) = (self.format.version, self.message_bytes_max);
+        Packed { version, flags, payload, message_bytes_max, room }
     }
 }
 
@@ -173,6 +229,12 @@ fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
     let refusal_alone = flags & REFUSAL == 0 || flags == REFUSAL;
     let goes_on = begun.is_none_or(|begun| begun == flags & !MORE);
     if known && refusal_alone && goes_on { Ok(()) } else { Err(WireError::BadFrame) }
+}
+
+/// What a message says that it takes, unpacked.
+fn unpacked_bytes(flags: u8, payload: &[u8]) -> usize {
+    let said = || lz4_flex::block::uncompressed_size(payload).map_or(0, |(size, _)| size);
+    if flags & COMPRESSED == 0 { payload.len() } else { said().max(payload.len()) }
 }
 
 fn open(

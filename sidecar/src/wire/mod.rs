@@ -24,9 +24,9 @@ mod version;
 use std::fmt;
 
 pub use budget::Budget;
-pub use decode::Decoder;
+pub use decode::{Decoder, Next, Packed};
 pub use encode::{TooLong, encode, encode_keepalive, encode_refusal};
-pub use validate::{NAME_BYTES_MAX, is_name};
+pub use validate::{NAME_BYTES_MAX, is_name, is_sound_clock, is_sound_op};
 pub use version::{Format, Version, Versions};
 
 use crate::core::message::Message;

@@ -242,6 +242,39 @@ fn one_field_of_a_session_takes_less_than_150_bytes() {
     assert!(bytes.len() < 150, "{} bytes", bytes.len());
 }
 
+fn with_register(text: &str) -> Message {
+    let mut long = Op::clone(&one_field());
+    let puts = vec![Put { path: Path::of(["x"]), content: Content::Register(JsonText::string(text)) }];
+    long.action = Action::Edit { life: UNLEASED, idle: None, edit: Edit { puts, ..Edit::default() } };
+    Message::Ops(vec![Arc::new(long).into()])
+}
+
+#[test]
+fn a_large_message_is_left_as_it_came_and_holds_its_room() {
+    let budget = Budget::new(8 << 20);
+    let mut decoder = Decoder::new(Guard::Transport).share(&budget);
+    // It compresses into one frame, and is large all the same.
+    let (large, small) = (with_register(&"x".repeat(2 << 20)), with_register(&"x".repeat(100_000)));
+    for message in [&small, &large, &small] {
+        decoder.push(&encoded(message));
+    }
+    assert!(matches!(decoder.next_packed(), Ok(Some(Next::Ready(_)))));
+    let Ok(Some(Next::Large(packed))) = decoder.next_packed() else { panic!("it is large") };
+    // What comes behind it does not wait for it.
+    assert!(matches!(decoder.next_packed(), Ok(Some(Next::Ready(_)))));
+    assert_eq!(packed.unpack(), Ok(Incoming::Message(Box::new(large.clone()))));
+    assert_eq!(budget.used(), 0);
+    // In one piece it is what it always was, and there is room for so many only.
+    decoder.push(&encoded(&large));
+    assert_eq!(decoder.next_message(), Ok(Some(Incoming::Message(Box::new(large)))));
+    let tight = Budget::new(1 << 20);
+    let mut decoder = Decoder::new(Guard::Transport).share(&tight);
+    decoder.push(&encoded(&with_register(&"x".repeat(2 << 20))));
+    let Ok(Some(Next::Large(packed))) = decoder.next_packed() else { panic!("it is large") };
+    assert_eq!(packed.unpack(), Err(WireError::NoRoom));
+    assert_eq!(tight.used(), 0);
+}
+
 #[test]
 fn a_message_longer_than_a_frame_goes_in_several() {
     // Digits of a generator: they do not compress below a frame.
@@ -252,10 +285,7 @@ fn a_message_longer_than_a_frame_goes_in_several() {
             char::from(b' ' + (seed >> 33) as u8 % 90)
         })
         .collect();
-    let mut long = Op::clone(&one_field());
-    let puts = vec![Put { path: Path::of(["x"]), content: Content::Register(JsonText::string(&noise)) }];
-    long.action = Action::Edit { life: UNLEASED, idle: None, edit: Edit { puts, ..Edit::default() } };
-    let message = Message::Ops(vec![Arc::new(long).into()]);
+    let message = with_register(&noise);
     let bytes = encoded(&message);
     assert!(bytes.len() > FRAME_BYTES_MAX);
     let all = decode_all(&mut Decoder::new(Guard::Transport), &bytes).unwrap();

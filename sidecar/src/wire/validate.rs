@@ -4,6 +4,7 @@
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
 use crate::core::message::{Message, Missing};
+use crate::core::op::Op;
 use crate::core::packed::PackedOp;
 use crate::core::wave::{Echo, Question, Unsettled};
 
@@ -89,8 +90,22 @@ fn clock(clock: &Clock) -> Result<(), WireError> {
 
 fn ops(ops: &[PackedOp]) -> Result<(), WireError> {
     // All have just been read.
-    ops.iter().filter_map(PackedOp::read_already).try_for_each(|op| {
-        dot(&op.dot)?;
-        op.deps.iter().try_for_each(dot)
-    })
+    ops.iter().filter_map(PackedOp::read_already).try_for_each(op)
+}
+
+fn op(op: &Op) -> Result<(), WireError> {
+    dot(&op.dot)?;
+    op.deps.iter().try_for_each(dot)
+}
+
+/// Whether an honest node can have a clock like this.
+#[must_use]
+pub fn is_sound_clock(known: &Clock) -> bool {
+    clock(known).is_ok()
+}
+
+/// Whether an honest node can have made an operation with this name and these dependencies.
+#[must_use]
+pub fn is_sound_op(made: &Op) -> bool {
+    op(made).is_ok()
 }

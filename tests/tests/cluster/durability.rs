@@ -1,40 +1,11 @@
 //! With a disk: what was acknowledged survives the death of any process, and of all of them.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
-use sidetalk_client::{Acks, Client};
-use sidetalk_tests::{Cluster, Node, Options, eventually, sidetalk, sidetalk_binary};
-
-/// Directories of a test's nodes. Removed with it.
-struct Disks(PathBuf);
-
-impl Disks {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("sidetalk-disks-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self(std::env::temp_dir().join(name))
-    }
-
-    fn of(&self, node: usize) -> PathBuf {
-        self.0.join(format!("n{node}"))
-    }
-
-    fn options(&self, nodes: usize, arguments: &str) -> Options {
-        (0..nodes).fold(Options::new(arguments), |options, node| {
-            options.node(node, &format!("--data-dir {}", self.of(node).display()))
-        })
-    }
-}
-
-impl Drop for Disks {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use sidetalk_client::Acks;
+use sidetalk_tests::{Cluster, Disks, Options, eventually, sidetalk, sidetalk_binary};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,7 +22,7 @@ async fn all_count(cluster: &Cluster, name: &str, want: i64) {
     }
 }
 
-async fn nobody_differs(cluster: &Cluster) {
+pub(crate) async fn nobody_differs(cluster: &Cluster) {
     for node in cluster.running() {
         let status = node.client().status().await.unwrap().value;
         assert_eq!(status["diverged_shards"], json!([]), "{}", node.name());
@@ -87,154 +58,6 @@ async fn a_whole_cluster_killed_at_once_comes_back_also_with_one_disk_lost() {
     cluster.client(2).counter("c").add(5).await.unwrap();
     all_count(&cluster, "c", 1280).await;
     nobody_differs(&cluster).await;
-}
-
-/// What makes a write count as acknowledged.
-#[derive(Clone, Copy)]
-enum Promise {
-    /// It is on the disk of the node that took it.
-    OnDisk,
-    /// No disk anywhere: a majority has it.
-    Majority,
-}
-
-/// Kills one node after the other while writers write; whatever was acknowledged must be there in the end.
-#[expect(clippy::print_stderr, reason = "what was proved is a figure")]
-async fn kill_loop(rounds: usize, promise: Promise) {
-    let disks = Disks::new();
-    let options = match promise {
-        Promise::OnDisk => disks.options(3, "--fsync always --bootstrap-millis 2000"),
-        Promise::Majority => Options::new("--bootstrap-millis 2000"),
-    };
-    let mut cluster = Cluster::start_with(3, options).await;
-    let mut slowest = Duration::ZERO;
-    let mut counted = 0i64;
-    let mut kept: BTreeMap<String, i64> = BTreeMap::new();
-    // A lost answer may have counted or not.
-    let mut doubtful = 0i64;
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for round in 0..rounds {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let victim = (random % 3) as usize;
-        let clients = cluster.clients();
-        let writing: Vec<_> = clients
-            .into_iter()
-            .enumerate()
-            .map(|(node, client)| {
-                tokio::spawn(write_until_refused(client, promise, round, node, node == victim))
-            })
-            .collect();
-        // Under load, at an instant of no meaning.
-        tokio::time::sleep(Duration::from_millis(20 + random % 60)).await;
-        cluster.kill(victim);
-        for writer in writing {
-            let wrote = writer.await.unwrap();
-            counted += wrote.counted;
-            doubtful += wrote.doubtful;
-            kept.extend(wrote.kept);
-        }
-        let killed = Instant::now();
-        cluster.restart(victim).await;
-        cluster[victim].ready().await;
-        slowest = slowest.max(killed.elapsed());
-    }
-    cluster.all_up().await;
-    eprintln!(
-        "{rounds} kills, {} sessions and {counted} increments acknowledged, {doubtful} doubtful, slowest recovery {slowest:?}",
-        kept.len()
-    );
-    assert!(kept.len() > rounds * 3, "there was load: {}", kept.len());
-    for node in cluster.running() {
-        for (key, value) in &kept {
-            cluster_shows(node, key, *value).await;
-        }
-        eventually(&format!("{} counts all", node.name()), || async {
-            let value =
-                node.client().counter("c").get().await.map_err(|error| error.to_string())?.value.value;
-            if (counted..=counted + doubtful).contains(&value) {
-                Ok(())
-            } else {
-                Err(format!("{value}, not {counted} to {}", counted + doubtful))
-            }
-        })
-        .await;
-    }
-    nobody_differs(&cluster).await;
-}
-
-async fn cluster_shows(node: &Node, key: &str, value: i64) {
-    eventually(&format!("{} has {key}", node.name()), || async {
-        match node.client().session(key).get().await {
-            Ok(answer) if answer.value == json!({ "v": value }) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-}
-
-#[derive(Default)]
-struct Wrote {
-    counted: i64,
-    doubtful: i64,
-    kept: BTreeMap<String, i64>,
-}
-
-async fn write_until_refused(
-    client: Client,
-    promise: Promise,
-    round: usize,
-    node: usize,
-    dies: bool,
-) -> Wrote {
-    let mut wrote = Wrote::default();
-    for n in 0.. {
-        if !dies && n >= 30 {
-            break;
-        }
-        let key = format!("r{round}-n{node}-{n}");
-        let session = client.session(&key);
-        let body = json!({ "v": n });
-        let put = session.put(&body).ttl_seconds(3600);
-        let put = match promise {
-            Promise::OnDisk => put,
-            Promise::Majority => put.acks(Acks::Majority, PATIENCE),
-        };
-        match put.await {
-            Ok(_) => drop(wrote.kept.insert(key, n)),
-            Err(_) => break,
-        }
-        let counter = client.counter("c");
-        let add = counter.add(1);
-        let add = match promise {
-            Promise::OnDisk => add,
-            Promise::Majority => add.acks(Acks::Majority, PATIENCE),
-        };
-        match add.await {
-            Ok(_) => wrote.counted += 1,
-            Err(_) => {
-                wrote.doubtful += 1;
-                break;
-            }
-        }
-    }
-    wrote
-}
-
-/// How often: `SIDETALK_KILLS=200` takes minutes.
-fn kills() -> usize {
-    std::env::var("SIDETALK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
-}
-
-#[tokio::test]
-async fn killing_nodes_under_load_loses_nothing_that_was_acknowledged() {
-    kill_loop(kills(), Promise::OnDisk).await;
-}
-
-#[tokio::test]
-async fn killing_nodes_under_load_without_disks_loses_nothing_that_a_majority_acknowledged() {
-    kill_loop(kills(), Promise::Majority).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod flood;
 mod hostile;
 mod http;
 mod keys;
+mod kills;
 mod members;
 mod memory;
 mod security;

@@ -18,17 +18,19 @@ export interface RequestContext {
 
 const bound = new WeakMap<IncomingMessage, RequestContext>();
 let hasBound = false;
+/** Nobody has a context where nothing is wrapped; asking a request for what it does not have is dear. */
+let hasContexts = false;
 let current: RequestContext | undefined;
 
 /** Binds a request to its context, where its store does not lead to it. */
 export function bind(request: IncomingMessage, context: RequestContext): void {
-  hasBound = true;
+  hasBound = hasContexts = true;
   bound.set(request, context);
 }
 
 /** The context of a request, if it has one. */
 export function contextOf(request: IncomingMessage | undefined): RequestContext | undefined {
-  if (!request) return undefined;
+  if (!request || !hasContexts) return undefined;
   const { sessionStore } = request as { sessionStore?: { context?: Partial<RequestContext> } };
   const context = sessionStore?.context;
   // Other stores may have something of that name.
@@ -50,6 +52,7 @@ export function within<This, Args extends unknown[], T>(
 ): T {
   const before = current;
   current = context;
+  hasContexts ||= context !== undefined;
   try {
     return call.apply(self, args);
   } finally {

@@ -113,9 +113,14 @@ pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
     Ok(json(StatusCode::OK, results.finish()))
 }
 
-/// The kept answer to a read that asks for nothing more.
+/// The kept answer to a read that asks for no more than what this node has seen.
 fn kept(api: &Api, op: &BatchOp<'_>) -> Option<Found> {
-    if op.method == "GET" && op.headers.is_empty() { short::read(api, &op.path) } else { None }
+    if op.method != "GET" {
+        return None;
+    }
+    // Where it is kept, nobody waits.
+    let ((path, _), after) = (op.path_and_wait()?, op.tokens()?);
+    if after.is_empty() || api.port.seen(&after) { short::read(api, path) } else { None }
 }
 
 fn no_room(why: &str) -> Answer {
@@ -133,16 +138,16 @@ enum Begun {
 }
 
 fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Begun, Problem> {
-    if let Some(Patch { mut object, headers, mut tree }) = ops::patch(api, op) {
-        if headers.are_minimal() && !api.port.answers_when_saved() {
-            (object, tree) = match short::patch(api, object, tree) {
+    if let Some(Patch { mut object, wait_millis, headers, mut tree }) = ops::patch(api, op) {
+        if headers.want_no_body() && headers.are_seen(api) && !api.port.answers_when_saved() {
+            (object, tree) = match short::patch(api, object, tree, &headers) {
                 Patched::Done(written) => return Ok(Begun::Done(written)),
                 Patched::Refused(problem) => return Err(problem),
                 Patched::Unknown(object, tree) => (object, tree),
             };
         }
         let api = Arc::clone(api);
-        let merge = async move { object::merge(&api, object, headers, tree).await };
+        let merge = async move { object::merge(&api, object, wait_millis, headers, tree).await };
         return Ok(Begun::Goes(Box::pin(merge)));
     }
     let (parts, body) = prepare(op, whole)?;

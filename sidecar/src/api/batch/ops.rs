@@ -17,8 +17,11 @@ use super::super::call::Call;
 use super::super::dispatch::Api;
 use super::super::errors::{Code, Problem};
 use super::super::headers::ObjectHeaders;
+use super::super::query::integer;
 use super::super::short;
 use crate::core::identity::ObjectId;
+use crate::core::limits::WAIT_MILLIS_MAX;
+use crate::core::token::Token;
 use crate::core::value::Tree;
 
 /// Calls in one batch, at most.
@@ -113,6 +116,7 @@ pub(super) fn parse(call: &Call) -> Result<Batch<'_>, Problem> {
 /// What a merge patch of one object says, if a call is one and has nothing special about it.
 pub(super) struct Patch {
     pub(super) object: ObjectId,
+    pub(super) wait_millis: Option<u64>,
     pub(super) headers: ObjectHeaders,
     pub(super) tree: Tree,
 }
@@ -122,10 +126,31 @@ pub(super) fn patch(api: &Api, op: &BatchOp<'_>) -> Option<Patch> {
     if op.method != "PATCH" || !op.headers.iter().all(|(name, _)| PATCH_HEADERS.contains(&&**name)) {
         return None;
     }
-    let (object, body) = (short::object(api, &op.path)?, op.body?);
+    let (path, wait_millis) = op.path_and_wait()?;
+    let (object, body) = (short::object(api, path)?, op.body?);
     let headers = op.headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
     let headers = ObjectHeaders::of(headers).ok()?;
-    Some(Patch { object, headers, tree: object_tree(body.get().as_bytes()).ok()? })
+    Some(Patch { object, wait_millis, headers, tree: object_tree(body.get().as_bytes()).ok()? })
+}
+
+impl BatchOp<'_> {
+    /// The path, and how long the call may wait, where its query says nothing else.
+    pub(super) fn path_and_wait(&self) -> Option<(&str, Option<u64>)> {
+        match self.path.split_once("?wait=") {
+            Some((path, millis)) => Some((path, Some(integer(millis, 0, WAIT_MILLIS_MAX)?))),
+            None => Some((&self.path, None)),
+        }
+    }
+
+    /// The tokens that a read has to have seen, where its headers say nothing else.
+    pub(super) fn tokens(&self) -> Option<Vec<Token>> {
+        if self.headers.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut headers = self.headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
+        let alone = headers.clone().all(|(name, _)| name == "sidetalk-after");
+        alone.then(|| ObjectHeaders::of(&mut headers).ok()).flatten().map(|said| said.after)
+    }
 }
 
 /// Headers that a patch may have and still be taken the short way.

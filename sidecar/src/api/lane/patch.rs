@@ -6,7 +6,7 @@ use httparse::Header;
 use super::super::answer::{decimal, life_digits};
 use super::super::body::{JSON, MERGE_PATCH, object_tree};
 use super::super::dispatch::Api;
-use super::super::headers::prefers_minimal;
+use super::super::headers::{ObjectHeaders, prefers_minimal};
 use super::super::short::{self, Patched};
 use super::parse::Simple;
 use super::quick::Quick;
@@ -27,7 +27,7 @@ pub(super) fn answer(
     }
     let Some(object) = short::object(api, request.target) else { return Quick::No };
     let Ok(tree) = object_tree(body) else { return Quick::No };
-    match short::patch(api, object, tree) {
+    match short::patch(api, object, tree, &ObjectHeaders::default()) {
         Patched::Done(written) => {
             write_done(out, &written, close);
             Quick::Answered

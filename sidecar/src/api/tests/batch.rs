@@ -73,6 +73,55 @@ async fn a_patch_is_answered_the_same_the_short_way() {
     assert_eq!(json!(short).to_string(), json!(long).to_string());
 }
 
+/// As a session store asks: it names the life that it has loaded, waits for nobody, and carries tokens.
+#[tokio::test]
+async fn what_waits_for_nothing_more_is_answered_the_same_the_short_way() {
+    async fn all(s: &str, d: &str) -> Vec<Value> {
+        let server = Server::start().await;
+        let path = |query: &str| format!("/v1/sessions/{s}{query}");
+        let put = json!([{"method":"PUT","path":path("?ttl=90"),"body":{"a":1}}]);
+        let mut all = results(&server, put).await;
+        let told = |name: &str| all[0]["headers"][name].as_str().unwrap().to_owned();
+        let (life, token) = (told("sidetalk-life"), told("sidetalk-token"));
+        let minimal =
+            |life: &str| json!({"prefer":"return=minimal","sidetalk-life":life,"sidetalk-after":token});
+        let after = json!({"sidetalk-after":token});
+        let unseen = token_at(&ObjectId::new(Kind::Session, "s"), 7).to_string();
+        let patch = |query: &str, headers: &Value| json!({"method":"PATCH","path":path(query),"body":{"b":2},"headers":headers});
+        let get = |query: &str, headers: &Value| json!({"method":"GET","path":path(query),"headers":headers});
+        let document = format!("/v1/documents/{d}?wait=0");
+        let ops = [
+            get("", &json!({})),
+            get("?wait=0", &after),
+            get("?wait=5", &json!({"sidetalk-after":token,"if-none-match":"*"})),
+            get("?wait=60001", &after),
+            get("?wait=", &after),
+            get("?wait=1&wait=1", &after),
+            get("?wait=0", &json!({"sidetalk-after":"rubbish"})),
+            get("?wait=0", &json!({"sidetalk-after":unseen})),
+            patch("?wait=0", &minimal(&life)),
+            patch("?wait=0", &minimal("0000000000000001-999")),
+            patch("?wait=0", &minimal("rubbish")),
+            patch("?wait=60001", &minimal(&life)),
+            patch("?wait=0&ttl=60", &minimal(&life)),
+            patch("?wait=0", &json!({"sidetalk-after":unseen,"prefer":"return=minimal"})),
+            json!({"method":"PATCH","path":document,"body":{"b":2},"headers":{"prefer":"return=minimal"}}),
+            json!({"method":"DELETE","path":path("?wait=0")}),
+            patch("?wait=0", &minimal(&life)),
+            get("?wait=0", &after),
+        ];
+        all.extend(results(&server, json!(ops)).await);
+        all
+    }
+    let short = all("s", "d").await;
+    let statuses: Vec<_> = short.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    let wants =
+        [201, 200, 200, 304, 400, 400, 400, 400, 200, 204, 410, 400, 400, 204, 204, 201, 204, 410, 410];
+    assert_eq!(statuses, wants);
+    let long = all("%73", "%64").await;
+    assert_eq!(json!(short).to_string(), json!(long).to_string());
+}
+
 #[tokio::test]
 async fn a_call_that_waits_holds_up_no_other() {
     let server = Server::start().await;

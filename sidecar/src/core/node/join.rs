@@ -276,7 +276,9 @@ impl Node {
         let first = seen.all(|other| *me < other.node);
         let settled = waited_millis >= settle_millis(&self.config);
         let together = settled && everyone_is_here && first && candidates.count() > 0;
-        if together || waited_millis >= self.config.bootstrap_millis {
+        // Who gossips with somebody and has no link yet has found a cluster: serving nothing of it would help nobody.
+        let patience = if everyone_is_here { 1 } else { 2 };
+        if together || waited_millis >= self.config.bootstrap_millis.saturating_mul(patience) {
             self.start_alone(now);
         } else {
             self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sidetalk_client::Acks;
-use sidetalk_tests::Node;
+use sidetalk_tests::{Node, within};
 
 use super::reads::SESSIONS;
 use super::rounds::in_turn;
@@ -17,6 +17,9 @@ use crate::sessions::Size;
 
 /// How long saving what is left may take.
 const SAVE_MAX: Duration = Duration::from_secs(120);
+
+/// A write may wait for its disk so long and no longer.
+const ACK_MAX: Duration = Duration::from_secs(30);
 
 /// Removed with this.
 struct Directory(PathBuf);
@@ -67,10 +70,14 @@ async fn coming_back(plan: &Plan) -> Comparison {
     node.ready().await;
     nodes::store(&node, Size::Small, "sess", count).await;
     // Acknowledged by one: it is on the disk, and all before it.
-    node.client().counter("last").add(1).acks(Acks::Count(1), SAVE_MAX).await.expect("it is saved");
-    while nodes::metric(&node, "sidetalk_storage_unsaved_bytes").await > 0.0 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    node.client().counter("last").add(1).acks(Acks::Count(1), ACK_MAX).await.expect("it is saved");
+    within(SAVE_MAX, "all is on the disk", || async {
+        match nodes::metric(&node, "sidetalk_storage_unsaved_bytes").await {
+            0.0 => Ok(()),
+            bytes => Err(format!("{bytes} bytes are not")),
+        }
+    })
+    .await;
     let mut seconds = Vec::new();
     for _ in 0..3 {
         node.kill();
