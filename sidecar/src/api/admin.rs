@@ -85,6 +85,8 @@ pub(super) struct StatusFigures {
     expired: u64,
     forgotten: u64,
     clock_entries: u64,
+    past_processes: u64,
+    past_bytes: u64,
     waits: u64,
     changes: u64,
 }
@@ -344,6 +346,8 @@ fn figures_of(figures: &Figures) -> StatusFigures {
         expired: figures.expired,
         forgotten: figures.forgotten,
         clock_entries: figures.clock_entries,
+        past_processes: figures.past_processes,
+        past_bytes: figures.past_bytes,
         waits: figures.waits,
         changes: figures.changes,
     }

@@ -508,8 +508,12 @@ pub struct Figures {
     pub expired: u64,
     /// Members given up here.
     pub forgotten: u64,
-    /// Replica ids in this node's clocks, at most in one shard.
+    /// Replica ids that a clock of this node names itself, at most in one shard.
     pub clock_entries: u64,
+    /// Processes that are over, and written down once for all clocks.
+    pub past_processes: u64,
+    /// Memory that this takes, in bytes, roughly.
+    pub past_bytes: u64,
     /// Waits under way.
     pub waits: u64,
     /// The journal's latest place.

@@ -10,6 +10,7 @@ mod apply;
 mod author;
 #[cfg(any(test, feature = "mutants"))]
 pub mod check;
+pub mod clock;
 pub mod command;
 #[cfg(any(test, feature = "mutants"))]
 pub mod contents;
@@ -28,6 +29,7 @@ pub mod node;
 mod object;
 pub mod op;
 pub mod packed;
+mod past;
 pub mod path;
 mod read;
 mod record;

@@ -36,7 +36,10 @@ const EXPIRED: Metric =
 const FORGOTTEN: Metric =
     ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
 const CLOCK_ENTRIES: Metric =
-    ("sidetalk_clock_entries", "gauge", "Replica ids in the clock of the shard that has most.");
+    ("sidetalk_clock_entries", "gauge", "Replica ids that a clock names, in the shard with most.");
+const PAST_PROCESSES: Metric =
+    ("sidetalk_past_processes", "gauge", "Processes that are over, and written down once for all clocks.");
+const PAST_BYTES: Metric = ("sidetalk_past_bytes", "gauge", "Memory that this takes, roughly.");
 const CHANGES: Metric = ("sidetalk_changes_total", "counter", "Visible changes, local and remote.");
 const MEMBERS: Metric = ("sidetalk_members", "gauge", "Members by state.");
 const LAG_OPS: Metric =
@@ -136,6 +139,8 @@ pub fn render(sources: &Sources) -> String {
     page.one(EXPIRED, figures.expired);
     page.one(FORGOTTEN, figures.forgotten);
     page.one(CLOCK_ENTRIES, figures.clock_entries);
+    page.one(PAST_PROCESSES, figures.past_processes);
+    page.one(PAST_BYTES, figures.past_bytes);
     page.one(CHANGES, figures.changes);
     let states = [
         ("up", MemberState::Up),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use super::peer::{Report, covers};
+use super::peer::Report;
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
@@ -40,6 +40,7 @@ impl Node {
             return;
         }
         self.trim_logs(now);
+        self.sweep_past();
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
         self.note_memory(shard);
@@ -164,7 +165,7 @@ impl Node {
     }
 
     /// The last word of every process that counts, ours aside; `None` while one has said nothing yet.
-    fn everyone(&self) -> Option<Vec<&Report>> {
+    pub(super) fn everyone(&self) -> Option<Vec<&Report>> {
         if self.mutants.lacks(Rule::FlatRoster) {
             let introduced = self.peers.values().filter(|peer| peer.introduced);
             return Some(introduced.filter_map(|peer| peer.report.as_ref()).collect());
@@ -194,19 +195,19 @@ impl Node {
         let own_time = self.time_for_good(now);
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
+        let nothing = Clock::default();
         let mut stable = ours.clone();
         if let Some(disk) = &self.disk {
-            for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(disk.saved.counter(shard, *actor));
-            }
+            stable.lower_to(disk.saved.get(shard).unwrap_or(&nothing));
         }
         let mut time = Some(own_time);
         for report in everyone {
-            if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
+            if !report.clocks.get(shard).is_none_or(|clock| ours.covers(clock)) {
                 return None;
             }
-            for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(report.saved_counter(shard, *actor));
+            stable.lower_to(report.clocks.get(shard).unwrap_or(&nothing));
+            if let Some(saved) = &report.saved {
+                stable.lower_to(saved.get(shard).unwrap_or(&nothing));
             }
             time = time.min(Some(report.time));
         }

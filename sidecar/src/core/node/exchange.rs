@@ -1,6 +1,6 @@
 //! Links and the messages on them: push at once, compare always.
 
-use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
+use super::peer::{Gap, Peer, RESEND_MILLIS};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
@@ -65,7 +65,7 @@ impl Node {
         }
         match message {
             Message::Hello(hello) => self.introduced(now, from, hello),
-            Message::Roster(entries) => self.roster_from(now, from, entries),
+            Message::Roster(entries) => self.roster_from(now, from, &entries),
             Message::Ops(_)
             | Message::State(_)
             | Message::Answer { .. }
@@ -178,7 +178,7 @@ impl Node {
         let clocks = self
             .shards
             .iter()
-            .filter(|shard| !shard.clock().dots.is_empty())
+            .filter(|shard| !shard.clock().is_empty())
             .map(|shard| ShardClock { shard: shard.id(), clock: shard.clock().clone() })
             .collect();
         if let Some(peer) = self.peers.get_mut(&to) {
@@ -222,7 +222,7 @@ impl Node {
                 continue;
             }
             let ours = self.shards[shard.index()].clock();
-            if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
+            if peer.known.get(shard).is_some_and(|known| known.covers(ours)) || ours.is_empty() {
                 peer.gaps.remove(&shard);
                 continue;
             }
@@ -231,7 +231,7 @@ impl Node {
                 continue;
             };
             let known = peer.known.get(shard).cloned().unwrap_or_default();
-            if covers(&known, &gap.clock) {
+            if known.covers(&gap.clock) {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
@@ -239,7 +239,7 @@ impl Node {
                 peer.sent.forget(shard);
             }
             let lacked = gap.clock.clone();
-            if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
+            if !peer.reached(shard).covers(&lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
         }

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
-use crate::core::identity::Replica;
+use crate::core::identity::{Dot, Replica};
 use crate::core::message::{PeerId, RosterEntry};
 use crate::core::op::Op;
 use crate::core::time::{MonoMicros, Now};
@@ -181,8 +181,8 @@ impl Node {
         };
         for shard in &self.shards {
             let known = peer.and_then(|peer| peer.known.get(shard.id())).cloned().unwrap_or_default();
-            for (author, counter) in &shard.clock().dots {
-                dropped.count += counter.saturating_sub(known.get(author));
+            for Dot { actor, counter } in shard.clock().beyond(&known) {
+                dropped.count += counter - known.get(&actor);
             }
             dropped.ops.extend(shard.logged_beyond(&known));
         }

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::{Peer, covers};
+use super::peer::Peer;
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -357,7 +357,7 @@ impl Node {
             .flat_map(|peer| {
                 ShardId::all().filter_map(|shard| peer.known.get(shard).map(|clock| (shard, clock.clone())))
             })
-            .filter(|(shard, clock)| !covers(self.shard(*shard).clock(), clock))
+            .filter(|(shard, clock)| !self.shard(*shard).clock().covers(clock))
             .collect()
     }
 
@@ -366,7 +366,7 @@ impl Node {
         let clock_sum = self.clock_sum();
         let has_all = |peer: &Peer| {
             ShardId::all().all(|shard| {
-                peer.known.get(shard).is_none_or(|clock| covers(self.shard(shard).clock(), clock))
+                peer.known.get(shard).is_none_or(|clock| self.shard(shard).clock().covers(clock))
             })
         };
         let mut members = self.peers.values().filter(|peer| peer.takes_ops());
@@ -376,7 +376,7 @@ impl Node {
     fn follow(&mut self, now: Now) {
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
-        targets.retain(|(shard, clock)| !covers(shards[shard.index()].clock(), clock));
+        targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
         if targets.is_empty() || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }
@@ -412,8 +412,8 @@ impl Node {
         // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
         let heirs: Vec<&Peer> = self.linked_members().collect();
         for shard in &self.shards {
-            for (actor, ours) in &shard.clock().dots {
-                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
+            for Dot { actor, counter: ours } in shard.clock().iter() {
+                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), actor)).max().unwrap_or(0);
                 let ahead = ours.saturating_sub(best);
                 hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
             }

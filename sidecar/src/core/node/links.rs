@@ -132,12 +132,12 @@ impl Node {
         }
     }
 
-    pub(super) fn roster_from(&mut self, now: Now, from: PeerId, entries: Vec<RosterEntry>) {
-        if self.is_disowned_by(now, from, &entries) {
+    pub(super) fn roster_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
+        if self.is_disowned_by(now, from, entries) {
             return;
         }
-        self.learn_roster(&entries);
-        let kept = if self.is_overlay() { Vec::new() } else { entries };
+        self.learn_roster(entries);
+        let kept = if self.is_overlay() { &[] } else { entries };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.counts(kept);
         }

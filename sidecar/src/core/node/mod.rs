@@ -16,6 +16,7 @@ mod links;
 mod local;
 mod memory;
 mod overlay;
+mod past;
 mod peer;
 mod relay;
 mod report;
@@ -49,6 +50,7 @@ use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
 use super::op::Action;
 use super::packed::NewOp;
+use super::past::Past;
 use super::shard::Shard;
 use super::time::{Hlc, MonoMicros, Now, UnixMillis};
 
@@ -202,6 +204,9 @@ const SWEEP_MILLIS: u64 = 100;
 pub struct Node {
     config: NodeConfig,
     shards: Vec<Shard>,
+    past: Arc<Past>,
+    /// Which shards are looked at next for what is past.
+    past_next: ShardId,
     clock: HybridClock,
     roster: Roster,
     peers: BTreeMap<ReplicaId, Peer>,
@@ -245,6 +250,8 @@ impl Node {
     pub fn with_mutants(config: NodeConfig, now: Now, mutants: Mutants) -> Self {
         let mut node = Self {
             shards: ShardId::all().map(|id| Shard::with_mutants(id, mutants)).collect(),
+            past: Arc::default(),
+            past_next: ShardId(0),
             clock: HybridClock::default(),
             roster: Roster::default(),
             peers: BTreeMap::new(),

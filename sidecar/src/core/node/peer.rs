@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::report::stamps;
 use super::roster::Roster;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
+use crate::core::past::Past;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// What was sent and is not reported after this long is sent again, and at most after the second.
@@ -53,7 +55,7 @@ impl Sums {
 
 impl Clocks {
     pub(super) fn get(&self, shard: ShardId) -> Option<&Clock> {
-        self.stored(shard).filter(|clock| !clock.dots.is_empty())
+        self.stored(shard).filter(|clock| !clock.is_empty())
     }
 
     pub(super) fn counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
@@ -85,7 +87,7 @@ impl Clocks {
             self.sums.subtract(shard, &old);
         }
         self.sums.add(shard, &dot);
-        self.stored_mut(shard).dots.insert(dot.actor, dot.counter);
+        self.stored_mut(shard).raise(dot);
         true
     }
 
@@ -96,15 +98,30 @@ impl Clocks {
             return;
         }
         self.sums.subtract(shard, &Dot::new(dot.actor, counter));
-        self.stored_mut(shard).dots.remove(&dot.actor);
+        self.stored_mut(shard).remove(&dot.actor);
     }
 
     /// Forgets one shard.
     pub(super) fn forget(&mut self, shard: ShardId) {
         let Some(clock) = self.shards.get_mut(shard.index()).and_then(Option::take) else { return };
-        for (actor, counter) in &clock.dots {
-            self.sums.subtract(shard, &Dot::new(*actor, *counter));
+        for dot in clock.iter() {
+            self.sums.subtract(shard, &dot);
         }
+    }
+
+    /// What is over need not be named in this shard.
+    pub(super) fn lean_on(&mut self, past: &Arc<Past>, shard: ShardId) {
+        if let Some(clock) = self.shards.get_mut(shard.index()).and_then(Option::as_mut)
+            && clock.may_lean_on(past, shard)
+        {
+            Arc::make_mut(clock).lean_on(past, shard);
+        }
+    }
+
+    /// Ids that it names itself in one shard.
+    #[cfg(test)]
+    pub(super) fn named(&self, shard: ShardId) -> usize {
+        self.stored(shard).map_or(0, Clock::named)
     }
 
     pub(super) fn sum(&self) -> u64 {
@@ -152,7 +169,7 @@ pub(super) struct Report {
     pub(super) time: UnixMillis,
     pub(super) clocks: Clocks,
     /// What of it was on its disk, where it has one.
-    saved: Option<Clocks>,
+    pub(super) saved: Option<Clocks>,
     /// Whom it took for alive.
     pub(super) living: Arc<[ReplicaId]>,
 }
@@ -190,7 +207,8 @@ pub(super) struct Peer {
     pub(super) report: Option<Report>,
     /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
     news: Vec<(ShardId, Dot)>,
-    pub(super) roster: Vec<RosterEntry>,
+    /// Whom it counts as members, as its introduction says it.
+    pub(super) roster_stamps: Box<[u8]>,
     /// Those of them that are not over.
     living: Arc<[ReplicaId]>,
     /// When it may be told once more that it is over: two that say so of each other must not go on for ever.
@@ -229,7 +247,7 @@ impl Peer {
             untold: BTreeMap::new(),
             report: None,
             news: Vec::new(),
-            roster: Vec::new(),
+            roster_stamps: Box::default(),
             living: Arc::default(),
             tell_over_at: MonoMicros(0),
             gaps: BTreeMap::new(),
@@ -266,9 +284,9 @@ impl Peer {
     }
 
     /// Whom it counts as members.
-    pub(super) fn counts(&mut self, roster: Vec<RosterEntry>) {
-        self.living = Roster::of(&roster).living().map(|replica| replica.id).collect();
-        self.roster = roster;
+    pub(super) fn counts(&mut self, roster: &[RosterEntry]) {
+        self.living = Roster::of(roster).living().map(|replica| replica.id).collect();
+        self.roster_stamps = stamps(roster.iter());
     }
 
     /// What the book says of it now is what it said itself.
@@ -288,10 +306,8 @@ impl Peer {
     pub(super) fn reached(&self, shard: ShardId) -> Clock {
         let mut clock = self.known.get(shard).cloned().unwrap_or_default();
         if let Some(sent) = self.sent.get(shard) {
-            for (actor, counter) in &sent.dots {
-                if *counter > clock.get(actor) {
-                    clock.dots.insert(*actor, *counter);
-                }
+            for dot in sent.iter() {
+                clock.raise(dot);
             }
         }
         clock
@@ -312,18 +328,25 @@ impl Peer {
         is_news
     }
 
+    /// What is over need not be named in the books on one shard.
+    pub(super) fn lean_on(&mut self, past: &Arc<Past>, shard: ShardId) {
+        let report =
+            self.report.iter_mut().flat_map(|report| [Some(&mut report.clocks), report.saved.as_mut()]);
+        let books = [Some(&mut self.known), self.saved.as_mut()].into_iter().chain(report);
+        books.flatten().for_each(|clocks| clocks.lean_on(past, shard));
+    }
+
     pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {
-        for (actor, counter) in &clock.dots {
-            self.knows(shard, Dot::new(*actor, *counter));
+        for dot in clock.iter() {
+            self.knows(shard, dot);
         }
     }
 
     /// It has been sent all that it lacked of this.
     pub(super) fn was_sent(&mut self, shard: ShardId, clock: &Clock) {
-        for (actor, counter) in &clock.dots {
-            if *counter > self.known.counter(shard, *actor) {
-                self.sent.raise(shard, Dot::new(*actor, *counter));
-            }
+        let nothing = Clock::default();
+        for dot in clock.beyond(self.known.get(shard).unwrap_or(&nothing)) {
+            self.sent.raise(shard, dot);
         }
     }
 
@@ -331,9 +354,4 @@ impl Peer {
     pub(super) fn forget_sent(&mut self) {
         self.sent = Clocks::default();
     }
-}
-
-/// Whether every dot of one clock is within another.
-pub(super) fn covers(ours: &Clock, theirs: &Clock) -> bool {
-    theirs.dots.iter().all(|(actor, counter)| ours.get(actor) >= *counter)
 }

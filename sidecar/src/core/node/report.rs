@@ -49,7 +49,7 @@ impl Node {
         let known = match roster_sum {
             // Among many all have one roster, or will have.
             Some(sum) => short_introduction(peer.traits(), peer.lineage, sum),
-            None => introduction(peer.traits(), peer.lineage, &peer.roster),
+            None => introduction(peer.traits(), peer.lineage, &peer.roster_stamps),
         };
         let introduction_known = peer.introduced && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
@@ -93,7 +93,7 @@ impl Node {
         if self.is_overlay() {
             return short_introduction(traits, self.lineage, self.roster.sum());
         }
-        introduction(traits, self.lineage, &self.roster.entries())
+        introduction(traits, self.lineage, &stamps(self.roster.iter()))
     }
 
     /// Time for deadlines as of the last input.
@@ -114,15 +114,22 @@ impl Peer {
 }
 
 /// Stands for what a node says of itself and of the members.
-fn introduction(traits: u8, lineage: u64, roster: &[RosterEntry]) -> u64 {
+fn introduction(traits: u8, lineage: u64, roster_stamps: &[u8]) -> u64 {
     let mut bytes = vec![traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
+    bytes.extend_from_slice(roster_stamps);
+    xxh3_64(&bytes)
+}
+
+/// What an introduction says of each member: all that is kept of a peer's roster.
+pub(super) fn stamps<'a>(roster: impl Iterator<Item = &'a RosterEntry>) -> Box<[u8]> {
+    let mut bytes = Vec::new();
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
-    xxh3_64(&bytes)
+    bytes.into()
 }
 
 /// The same, where the roster is too long to be kept for each peer.

@@ -116,6 +116,10 @@ impl Roster {
         self.entries.values().filter(|entry| entry.replica.node == node).collect()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RosterEntry> {
+        self.entries.values()
+    }
+
     pub(super) fn entries(&self) -> Vec<RosterEntry> {
         self.entries.values().cloned().collect()
     }

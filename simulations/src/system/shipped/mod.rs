@@ -364,7 +364,7 @@ impl System for Sidetalk {
         let seat = self.seat(node)?;
         let status = seat.node.status();
         let figures = status.figures;
-        let clock_entries = ShardId::all().map(|id| seat.node.shard(id).clock().dots.len()).max();
+        let clock_entries = ShardId::all().map(|id| seat.node.shard(id).clock().named()).max();
         Some(Gauges {
             ready: seat.node.is_ready(),
             objects: figures.objects.iter().sum(),
@@ -413,9 +413,8 @@ impl System for Sidetalk {
         let mut mark = vec![Clock::default(); ShardId::all().count()];
         for seat in self.seats.iter().flatten() {
             for id in ShardId::all() {
-                for (actor, counter) in &seat.node.shard(id).clock().dots {
-                    let known = mark[id.index()].dots.entry(*actor).or_default();
-                    *known = (*known).max(*counter);
+                for dot in seat.node.shard(id).clock().iter() {
+                    mark[id.index()].raise(dot);
                 }
             }
         }
@@ -424,9 +423,6 @@ impl System for Sidetalk {
 
     fn covers(&self, node: NodeIx, mark: &Vec<Clock>) -> bool {
         let Some(seat) = self.seat(node) else { return true };
-        ShardId::all().all(|id| {
-            let ours = seat.node.shard(id).clock();
-            mark[id.index()].dots.iter().all(|(actor, counter)| ours.get(actor) >= *counter)
-        })
+        ShardId::all().all(|id| seat.node.shard(id).clock().covers(&mark[id.index()]))
     }
 }

@@ -108,16 +108,21 @@ impl Cluster {
         let noted = self.noted.get(&(me, shard)).copied().unwrap_or(0);
         if clock.get(&me) > noted {
             let mut asked = clock.clone();
-            asked.dots.insert(me, noted);
+            asked.set(me, noted);
             let Some(own) = node.shard(shard).missing_ops(&asked) else {
                 return Err(Violation(format!(
                     "n{seat} has dropped an operation from its log while writing it"
                 )));
             };
+            if clock.named() < clock.len() {
+                self.count("writes that lean on a past");
+            }
+            if clock.exceeds_past() {
+                self.count("a past that went on");
+            }
             for op in own {
                 let mut history = clock.clone();
-                history.dots.insert(me, op.dot.counter - 1);
-                history.dots.retain(|_, counter| *counter > 0);
+                history.set(me, op.dot.counter - 1);
                 if by_itself && self.ends_expired_lives(&op, &history) {
                     self.count("expired lives destroyed");
                     self.expiries.push((shard, dot_order(&op.dot)));
@@ -126,9 +131,9 @@ impl Cluster {
             }
             self.noted.insert((me, shard), clock.get(&me));
         }
-        for (actor, counter) in &clock.dots {
-            for sequence in 1..=*counter {
-                self.kept.insert((shard, (*actor, sequence)));
+        for Dot { actor, counter } in clock.iter() {
+            for sequence in 1..=counter {
+                self.kept.insert((shard, (actor, sequence)));
             }
         }
         Ok(())
@@ -144,12 +149,12 @@ impl Cluster {
         let dot = dot_order(&op.dot);
         let mut since = history.clone();
         if let Some(previous) = self.known.get(&(shard, (dot.0, dot.1 - 1))) {
-            since.dots.retain(|actor, counter| previous.history.get(actor) < *counter);
+            since = since.beyond(&previous.history).collect();
         }
-        since.dots.remove(&dot.0);
+        since.remove(&dot.0);
         let mut deps: Vec<Dot> = op.deps.clone();
         deps.sort_by_key(dot_order);
-        if deps != since.dots.into_iter().map(Dot::from).collect::<Vec<_>>() {
+        if deps != since.iter().collect::<Vec<_>>() {
             return Err(Violation(format!(
                 "{} names {deps:?}, but its author had seen {history:?}",
                 name_of(dot)

@@ -320,7 +320,7 @@ impl Cluster {
         match (waiting, how) {
             (Waiting::Seen(token, clock), Waited::Seen) => {
                 let ours = node.shard(token.shard).clock();
-                if clock.iter().any(|dot| ours.get(dot.actor) < dot.counter) {
+                if clock.iter().any(|dot| ours.get(&dot.actor) < dot.counter) {
                     return Err(Violation(format!(
                         "n{seat} claims to have seen {token:?}, and lacks some of {clock:?}"
                     )));

@@ -88,7 +88,15 @@ fn sessions_that_expire_on_one_side_of_a_split() {
 
 #[test]
 fn processes_that_die_and_come_back_are_forgotten() {
-    let must_happen = ["crashes", "departures", "late words", "restarts", "stalls", "tidied up"];
+    let must_happen = [
+        "crashes",
+        "departures",
+        "late words",
+        "restarts",
+        "stalls",
+        "tidied up",
+        "writes that lean on a past",
+    ];
     seeds(Theme::Forgetting, 0..8, &must_happen);
 }
 
@@ -175,6 +183,7 @@ fn whole_nodes_with_disks() {
         "sent WantSaved",
         "splits",
         "started alone",
+        "writes that lean on a past",
     ];
     durable_seeds(Theme::Restarts, 0..16, &must_happen);
     durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
