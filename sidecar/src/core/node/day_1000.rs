@@ -47,6 +47,9 @@ fn live_on(net: &mut Net, restarts: usize, sessions: usize) {
             }
         }
         net.start(n % 3);
+        if n % 50 == 49 && sessions > 1_000 {
+            eprintln!("{} restarts", n + 1);
+        }
         for (k, key) in keys.iter().enumerate() {
             net.write(other, &Write::new(key.clone(), Change::Destroy));
             if k % 64 == 0 {
@@ -65,56 +68,90 @@ const PAST_BYTES_PER_PROCESS: u64 = 640;
 /// Ids that a clock may name itself: those that live, and one more.
 const NAMED_MAX: usize = 4;
 
-fn keeps_the_past_once(net: &Net, index: usize, over: usize) {
-    let (node, figures) = (&net.nodes[index], figures(net, index));
-    assert_eq!(figures.past_processes, over as u64);
-    let bytes = figures.past_bytes / figures.past_processes;
-    println!("{bytes} bytes for each process");
-    assert!(bytes <= PAST_BYTES_PER_PROCESS, "{bytes}");
+/// The most that any clock of a node names itself in any shard, and the most that one knows.
+fn named_and_known(net: &Net, index: usize) -> (usize, usize) {
+    let node = &net.nodes[index];
+    let (mut named, mut known) = (0, 0);
     for shard in ShardId::all() {
-        let own = node.shard(shard).named();
         let reports = node.peers.values().filter_map(|peer| peer.report.as_ref());
         let books = node.peers.values().map(|peer| &peer.known).chain(reports.map(|report| &report.clocks));
-        let most = books.map(|clocks| clocks.named(shard)).chain(own).max();
-        assert!(most <= Some(NAMED_MAX), "{most:?} ids are named in {shard:?}: {own:?}");
+        let own = node.shard(shard).named().into_iter();
+        named = books.map(|clocks| clocks.named(shard)).chain(own).chain([named]).max().unwrap_or_default();
+        known = known.max(node.shard(shard).clock().len());
     }
-    let known = ShardId::all().map(|shard| node.shard(shard).clock().len()).max();
-    assert!(known > Some(over / 2), "they are known all the same: {known:?}");
+    (named, known)
 }
 
-fn day_1000(restarts: usize, sessions: usize) {
-    let mut net = Net::new(3);
-    net.run_millis(10_000);
-    live_on(&mut net, 6, 20);
-    let before = sizes(&net);
-    live_on(&mut net, restarts, sessions);
-    assert_eq!(sizes(&net), before);
+fn is_where_it_was(net: &Net, before: &[Sizes], restarts: usize) {
+    assert_eq!(sizes(net), before);
     for index in 0..3 {
-        let figures = figures(&net, index);
+        let figures = figures(net, index);
         assert_eq!((figures.content_bytes, figures.pending_ops), (0, 0));
         assert_eq!((figures.objects, figures.log_ops, figures.memory_bytes), ([0; 4], 0, 0));
-        let processes = 3 + 6 + restarts;
-        assert_eq!(net.nodes[index].roster.entries().len(), processes);
-        // Three live, and the first process of node 0 ended without having written.
-        keeps_the_past_once(&net, index, processes - 4);
+        assert_eq!(net.nodes[index].roster.entries().len(), 3 + restarts);
+        // The first process of node 0 ended without having written.
+        assert_eq!(figures.past_processes, restarts as u64 - 1);
+        let bytes = figures.past_bytes / figures.past_processes;
+        assert!(bytes <= PAST_BYTES_PER_PROCESS, "{bytes} bytes for each process");
+        let (named, known) = named_and_known(net, index);
+        assert!(named <= NAMED_MAX, "{named} ids are named");
+        assert!(known > restarts / 2, "and all are known: {known}");
     }
     assert_eq!(net.alarms, []);
 }
 
 #[test]
 fn thirty_restarts_and_thousands_of_sessions_leave_everything_where_it_was() {
-    day_1000(30, 200);
+    let mut net = Net::new(3);
+    net.run_millis(10_000);
+    live_on(&mut net, 6, 20);
+    let before = sizes(&net);
+    live_on(&mut net, 30, 200);
+    is_where_it_was(&net, &before, 36);
 }
 
-/// A thousand restarts and ten million sessions: `RESTARTS=1000 SESSIONS=10000 cargo test --profile sim day_1000 -- --ignored`.
+/// A line of the table: of the worst of three nodes, and of the process that they run in.
+fn print_day(net: &Net, day: usize, restarts: usize, sessions: usize) {
+    let worst = |of: &dyn Fn(usize) -> u64| (0..3).map(of).max().unwrap_or_default();
+    let named = worst(&|index| named_and_known(net, index).0 as u64);
+    let known = worst(&|index| named_and_known(net, index).1 as u64);
+    let past = worst(&|index| figures(net, index).past_bytes);
+    let log = worst(&|index| figures(net, index).log_bytes);
+    let memory = worst(&|index| figures(net, index).memory_bytes);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let resident_kib = pages * 4;
+    println!(
+        "| {day} | {restarts} | {sessions} | {known} | {named} | {past} | {log} | {memory} | {resident_kib} |"
+    );
+}
+
+/// A restart and ten thousand sessions a day: `RESTARTS=1000 SESSIONS=10000 cargo test --profile sim
+/// --no-default-features -p sidetalk --lib thousand_days -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "a test that is told from outside how long to take")]
-fn a_thousand_restarts_and_millions_of_sessions_leave_everything_where_it_was() {
+fn a_thousand_days_leave_everything_where_it_was() {
     let number = |name: &str, default: usize| {
         std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
     };
-    day_1000(number("RESTARTS", 1_000), number("SESSIONS", 100));
+    let (restarts, sessions) = (number("RESTARTS", 1_000), number("SESSIONS", 100));
+    let mut net = Net::new(3);
+    net.run_millis(10_000);
+    live_on(&mut net, 6, 20);
+    let before = sizes(&net);
+    println!(
+        "| day | restarts | sessions | ids known | ids named | past, bytes | log, bytes | state, bytes | resident, KiB |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    print_day(&net, 0, 6, 120);
+    const QUARTERS: usize = 4;
+    for quarter in 1..=QUARTERS {
+        live_on(&mut net, restarts / QUARTERS, sessions);
+        let done = quarter * (restarts / QUARTERS);
+        is_where_it_was(&net, &before, 6 + done);
+        print_day(&net, 1_000 * quarter / QUARTERS, 6 + done, 120 + done * sessions);
+    }
 }
 
 /// What a counter keeps of each process that counted, at most; until it is reset.

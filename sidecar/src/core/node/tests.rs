@@ -456,5 +456,8 @@ fn at_the_limit_on_memory_only_growth_is_refused() {
 #[path = "day_1000.rs"]
 mod day_1000;
 
+#[path = "past_tests.rs"]
+mod past_tests;
+
 #[path = "forget_tests.rs"]
 mod forget_tests;
