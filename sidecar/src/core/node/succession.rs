@@ -81,6 +81,13 @@ impl Node {
         waits
     }
 
+    /// It is not, or not yet, a member that could say who is one.
+    pub(super) fn is_stranger(&self, id: PeerId) -> bool {
+        let is_waiting = self.succession.waiting.contains_key(&id);
+        let is_introduced = self.peers.get(&id).is_some_and(|peer| peer.introduced);
+        is_waiting || !is_introduced && !self.is_sealed(id)
+    }
+
     /// A link is gone. It may be back in a moment.
     pub(super) fn await_return(&mut self, now: Now, id: PeerId) {
         self.succession.waiting.remove(&id);
