@@ -306,7 +306,8 @@ fn readiness_of(readiness: Readiness) -> StatusReadiness {
         ),
         Readiness::NameInUse => (
             "name_in_use",
-            "another process that bears this node's name is still a member: it waits until that one is gone".to_owned(),
+            "another process that bears this node's name is still a member: it waits until that one is gone"
+                .to_owned(),
         ),
         Readiness::Leaving => ("leaving", "it is leaving the cluster".to_owned()),
     };

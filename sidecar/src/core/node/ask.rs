@@ -170,7 +170,8 @@ impl Node {
     /// No process gossips that might have been written to and is not in the roster yet.
     fn knows_everyone_alive(&self) -> bool {
         let has_nothing = |id| {
-            self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh) || self.succession.is_fresh(id)
+            self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh)
+                || self.succession.is_fresh(id)
         };
         self.succession.knows_all()
             && self.alive.keys().all(|id| self.roster.get(*id).is_some() || has_nothing(id))

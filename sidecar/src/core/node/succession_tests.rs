@@ -97,7 +97,10 @@ fn a_later_process_of_a_name_waits_until_the_earlier_one_is_gone() {
         assert!(!is_known(&net, 0, new) && !is_known(&net, 1, new));
         // The others go on as if it were not there.
         assert!(try_put(&mut net, OLD, "meanwhile"));
-        assert_eq!(net.wait(0, Wait::Asked(session("nothing")), 1_000), Waited::Asked { by_all: true, ended: false });
+        assert_eq!(
+            net.wait(0, Wait::Asked(session("nothing")), 1_000),
+            Waited::Asked { by_all: true, ended: false }
+        );
         net.cut_off(OLD);
         net.run_millis(8_000);
         assert_eq!(net.nodes[NEW].readiness(), Readiness::Ready);
@@ -211,11 +214,8 @@ fn a_process_that_comes_back_with_a_disk_waits_as_well() {
     net.run_millis(1_000);
     let old = &net.nodes[OLD];
     let state = |id| Shard::from_state(id, old.shard(id).state()).unwrap();
-    let restored = Restored {
-        shards: ShardId::all().map(state).collect(),
-        node: old.saved_node(),
-        is_current: true,
-    };
+    let restored =
+        Restored { shards: ShardId::all().map(state).collect(), node: old.saved_node(), is_current: true };
     net.nodes.pop();
     let config = net.config(NEW, "n2");
     let node = Node::restore(config, net.now(NEW), restored);

@@ -331,7 +331,7 @@ fn flat_roster() {
 
 #[test]
 fn late_writes() {
-    found(Rule::LateWrites, Theme::Forgetting, 20);
+    found(Rule::LateWrites, Theme::Forgetting, 60);
 }
 
 #[test]
