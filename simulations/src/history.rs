@@ -70,8 +70,9 @@ pub struct WriteRecord {
     pub receipt: Option<Receipt>,
     /// Writes to the same place that the writer had certainly seen.
     pub saw: Vec<WriteId>,
-    /// What the process's clock was off by, with its own correction, in milliseconds.
-    pub clock_millis: i64,
+    /// What the process's clock was off by, with its own correction, in milliseconds: at least and at most, from taking the
+    /// write to answering it. It asks others first, and may be corrected meanwhile.
+    pub clock_millis: (i64, i64),
     /// The process was alone then, and had never met the others.
     pub by_a_loner: bool,
     /// It died with the last process that had it: nobody promised to keep it.
@@ -158,7 +159,7 @@ impl History {
             taken_by: None,
             receipt: None,
             saw,
-            clock_millis: 0,
+            clock_millis: (0, 0),
             by_a_loner: false,
             excused: false,
         });
@@ -169,13 +170,20 @@ impl History {
     pub fn take(&mut self, id: WriteId, process: Process, clock_millis: i64, by_a_loner: bool) {
         let Some(write) = self.writes.get_mut(id as usize - 1) else { return };
         write.taken_by = Some(process);
-        (write.clock_millis, write.by_a_loner) = (clock_millis, by_a_loner);
+        (write.clock_millis, write.by_a_loner) = ((clock_millis, clock_millis), by_a_loner);
         let Some(field) = place_of(&write.act) else { return };
         let (object, issued) = (write.object.clone(), write.issued);
         let latest = self.latest.insert((process, object, field), id);
         if let Some(latest) = latest.filter(|latest| self.write(*latest).is_over_before(issued)) {
             self.writes[id as usize - 1].saw.push(latest);
         }
+    }
+
+    /// What the clock of the process that took a write is off by when it answers.
+    pub fn answers(&mut self, id: WriteId, clock_millis: i64) {
+        let Some(write) = self.writes.get_mut(id as usize - 1) else { return };
+        let (least, most) = write.clock_millis;
+        write.clock_millis = (least.min(clock_millis), most.max(clock_millis));
     }
 
     /// A write is answered, or given up.

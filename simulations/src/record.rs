@@ -74,7 +74,12 @@ pub struct Totals {
 
 /// Sorts of messages by which nodes get to know each other, and one takes over what another holds: they go with coming
 /// up and with healing, however much is written.
-pub(crate) const SORTS_OF_MEETING: [&str; 5] = ["hello", "roster", "members", "state", "want-states"];
+const SORTS_OF_MEETING: [&str; 5] = ["hello", "roster", "members", "state", "want-states"];
+
+/// The bytes that went with meeting, of those of each sort.
+pub(crate) fn meeting_bytes(bytes_of: impl Fn(&str) -> Option<u64>) -> u64 {
+    SORTS_OF_MEETING.into_iter().filter_map(bytes_of).sum()
+}
 
 /// What users saw, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

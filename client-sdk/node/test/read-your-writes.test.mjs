@@ -218,9 +218,10 @@ describe("read your writes", () => {
     await sites(express, "alone", async (both) => {
       const ROUNDS = Number(process.env.REDIRECTS ?? 1000);
       let waited = 0;
-      const user = async (count) => {
+      // On a busy machine some reads come after the replication, and show nothing: as many are made as it takes.
+      const user = async (most) => {
         const browser = new Browser();
-        for (let at = 1; at <= count; at++) {
+        for (let at = 1; waited < ROUNDS && at <= most; at++) {
           const moved = await browser.fetch(both[at % 2].url, "/count");
           assert.equal(moved.status, 302);
           const began = performance.now();
@@ -232,8 +233,8 @@ describe("read your writes", () => {
         assert.ok(browser.cookies.size <= 3, [...browser.cookies.keys()].join());
         browser.close();
       };
-      await Promise.all(Array.from({ length: 20 }, () => user(ROUNDS / 20)));
-      assert.ok(waited > ROUNDS * 0.9, `only ${waited} of ${ROUNDS} reads came before the replication`);
+      await Promise.all(Array.from({ length: 20 }, () => user((3 * ROUNDS) / 20)));
+      assert.ok(waited >= ROUNDS, `only ${waited} reads came before the replication`);
     });
   });
 

@@ -306,6 +306,11 @@ fn readiness_of(readiness: Readiness) -> StatusReadiness {
             "catching_up",
             format!("it takes the state from a member: {shards_left} shards are still to come"),
         ),
+        Readiness::NameInUse => (
+            "name_in_use",
+            "another process that bears this node's name is still a member: it waits until that one is gone"
+                .to_owned(),
+        ),
         Readiness::Leaving => ("leaving", "it is leaving the cluster".to_owned()),
     };
     let shards_left = match readiness {

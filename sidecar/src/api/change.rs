@@ -76,7 +76,7 @@ pub(super) async fn change_as_said(
         show => show,
     };
     let mut patience = Patience::of(query);
-    if !headers.after.is_empty() && !api.port.seen(&headers.after) {
+    if !headers.are_seen(api) {
         Box::pin(patience.catch_up(api, &headers.after)).await;
     }
     let written = match api.port.write(&write) {

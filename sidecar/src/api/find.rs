@@ -86,7 +86,7 @@ pub(super) struct Sight {
 pub(super) async fn find(api: &Api, call: &Call, kind: Kind) -> Result<Sight, Problem> {
     let object = call.object(kind)?;
     let headers = ObjectHeaders::parse(&call.parts.headers)?;
-    if headers.after.is_empty() || api.port.seen(&headers.after) {
+    if headers.are_seen(api) {
         let (lookup, token) = api.read(&object)?;
         if let Lookup::Found(view) = lookup {
             return Ok(Sight { object, headers, view: Some(view), token, behind: false });

@@ -21,7 +21,7 @@ use crate::core::value::Tree;
 pub(super) async fn get(api: &Api, call: &Call, kind: Kind) -> Outcome {
     let object = call.object(kind)?;
     let headers = ObjectHeaders::parse(&call.parts.headers)?;
-    if headers.after.is_empty() || api.port.seen(&headers.after) {
+    if headers.are_seen(api) {
         let reading = api.read_lately.read(&*api.port, &object).ok_or_else(|| api.not_ready())?;
         if let Some(found) = reading {
             return found.answer(&object, &headers);

@@ -459,6 +459,8 @@ pub enum Readiness {
         /// Shards still to come.
         shards_left: usize,
     },
+    /// Another process that bears its name is still a member, and heard by the others: it waits until that one is gone.
+    NameInUse,
     /// It is leaving.
     Leaving,
 }

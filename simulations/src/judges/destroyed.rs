@@ -89,7 +89,7 @@ fn is_acknowledged(history: &History, known: &ObjectHistory) -> bool {
 /// went on alone, keeps no barriers for others.
 fn is_promised(history: &History, known: &ObjectHistory) -> bool {
     let Some(created) = known.created.map(|id| history.write(id)) else { return false };
-    let ahead = |destroy: &WriteRecord| created.clock_millis - destroy.clock_millis;
+    let ahead = |destroy: &WriteRecord| created.clock_millis.1 - destroy.clock_millis.0;
     let destroys = || known.destroyed.iter().map(|id| history.write(*id));
     !created.by_a_loner
         && !destroys().any(|destroy| destroy.by_a_loner)

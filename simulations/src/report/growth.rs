@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::svg::short;
 use super::words::number;
-use crate::record::{RunRecord, SORTS_OF_MEETING};
+use crate::record::{RunRecord, meeting_bytes};
 use crate::system::Gauges;
 
 /// One cluster's figures.
@@ -50,8 +50,7 @@ impl Size {
             let samples = record.samples.iter().flat_map(|sample| &sample.nodes);
             samples.map(|node| of(&node.gauges)).max().unwrap_or(0)
         };
-        let by_sort = &record.totals.bytes_by_sort;
-        let meeting: u64 = SORTS_OF_MEETING.iter().filter_map(|sort| by_sort.get(*sort)).sum();
+        let meeting = meeting_bytes(|sort| record.totals.bytes_by_sort.get(sort).copied());
         let for_writes = ((record.totals.bytes - meeting) as f64 - idle_per_s * record.virtual_s).max(0.0);
         Self {
             nodes: record.nodes.len() as u64,

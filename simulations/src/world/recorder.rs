@@ -6,7 +6,7 @@ use super::Micros;
 use crate::history::{Act, History};
 use crate::judges::{Figures, SeenVerdict};
 use crate::record::{
-    FaultSpan, Healing, NodeSample, Outcomes, RunRecord, SORTS_OF_MEETING, Sample, SeenAt, Totals, Verdict,
+    FaultSpan, Healing, NodeSample, Outcomes, RunRecord, Sample, SeenAt, Totals, Verdict, meeting_bytes,
 };
 use crate::scenario::{Fault, FaultKind, Scenario, Span};
 use crate::traffic::Seen;
@@ -187,8 +187,7 @@ impl<M> Recorder<M> {
             .sum();
         let seconds = self.samples.last().map_or(0.0, |sample| sample.t).max(1.0);
         let peers = (scenario.cluster.nodes.saturating_sub(1)).max(1) as f64;
-        let meeting: u64 =
-            SORTS_OF_MEETING.iter().filter_map(|sort| self.by_sort.get(sort)).map(|(_, bytes)| bytes).sum();
+        let meeting = meeting_bytes(|sort| self.by_sort.get(sort).map(|(_, bytes)| *bytes));
         let idle = self.idle_bytes_per_link_s * self.links_at_end as f64 * seconds;
         let for_writes = (self.bytes - meeting) as f64 - idle - payload as f64 * peers;
         Figures {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Event, Micros, World};
+use crate::history::Act;
 use crate::rng::Rng;
 use crate::scenario::{Balancer, Scenario};
 use crate::system::{Answer, Input, NodeIx, Process, Request, RequestId, System, What, WriteId};
@@ -156,13 +157,13 @@ impl<S: System> World<S> {
         let Some(open) = self.requests.open.get_mut(&id) else { return };
         let Some(request) = open.request.take() else { return };
         open.taken_by = Some(process);
+        let writes = open.writes.clone();
         // Where it matters which of two clocks is ahead.
         let lives = matches!(request.what, What::Create(_) | What::Destroy);
-        let corrected = if lives { self.system.clock_correction_millis(node) } else { 0 };
-        let clock_millis = self.clocks.offset_millis(node, self.now) + corrected;
+        let clock_millis = if lives { self.clock_millis(node) } else { 0 };
         let by_a_loner = self.seats[node].is_loner(self.now);
-        for write in &open.writes {
-            self.history.take(*write, process, clock_millis, by_a_loner);
+        for write in writes {
+            self.history.take(write, process, clock_millis, by_a_loner);
         }
         self.trace.note(self.now, "request", [node as u64, id.0, request.object.hash()]);
         let object = &request.object;
@@ -172,8 +173,19 @@ impl<S: System> World<S> {
         self.input(node, Input::Request(id, request));
     }
 
+    /// What a node's clock is off by, with its own correction.
+    fn clock_millis(&self, node: NodeIx) -> i64 {
+        self.clocks.offset_millis(node, self.now) + self.system.clock_correction_millis(node)
+    }
+
     /// A process has answered.
     pub(super) fn answer(&mut self, id: RequestId, by: Process, answer: Answer) {
+        let writes = self.requests.open.get(&id).map(|open| open.writes.clone()).unwrap_or_default();
+        for write in writes {
+            if matches!(self.history.write(write).act, Act::Create | Act::Destroy) {
+                self.history.answers(write, self.clock_millis(by.node));
+            }
+        }
         let latency = self.client_latency();
         self.queue.at(self.now + latency, Event::Reply(id, by, answer));
     }

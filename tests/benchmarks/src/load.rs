@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::connection::{Connection, Protocol};
-use crate::process::cpu_nanos;
+use crate::process::CpuNanos;
 
 /// Where some of the connections go, and what they ask, in turn; each starts elsewhere.
 #[derive(Clone, Debug)]
@@ -49,12 +49,9 @@ impl Target {
         Self { pids, connections: open, calls: calls as f64 }
     }
 
-    fn servers_nanos(&self) -> u64 {
-        self.pids.iter().map(|pid| cpu_nanos(*pid)).sum()
-    }
-
     pub(crate) async fn round(&mut self, length: Duration) -> Round {
-        let (started, cpu, load) = (Instant::now(), self.servers_nanos(), cpu_nanos(std::process::id()));
+        let load = || CpuNanos::of(&[std::process::id()]);
+        let (started, cpu, load_before) = (Instant::now(), CpuNanos::of(&self.pids), load());
         let until = started + length;
         let mut running = JoinSet::new();
         for (index, (connection, stream)) in self.connections.drain(..).enumerate() {
@@ -70,8 +67,8 @@ impl Target {
         let calls = self.calls * latencies.len() as f64;
         Round {
             per_second: calls / elapsed,
-            cpu_micros: (self.servers_nanos() - cpu) as f64 / 1e3 / calls,
-            load_micros: (cpu_nanos(std::process::id()) - load) as f64 / 1e3 / calls,
+            cpu_micros: CpuNanos::of(&self.pids).since(&cpu) as f64 / 1e3 / calls,
+            load_micros: load().since(&load_before) as f64 / 1e3 / calls,
             latencies,
         }
     }

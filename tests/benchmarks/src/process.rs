@@ -1,15 +1,34 @@
 //! What the system says of processes.
 
+use std::collections::BTreeMap;
 use std::fs;
 
-/// Nanoseconds that all threads of a process have run so far.
-pub(crate) fn cpu_nanos(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-    let run = |task: fs::DirEntry| {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    tasks.flatten().filter_map(run).sum()
+/// How long each thread of some processes has run, in nanoseconds. To be compared thread by thread: the time of one that has
+/// ended is gone, and a sum would run backwards.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CpuNanos(BTreeMap<u32, u64>);
+
+impl CpuNanos {
+    /// So far.
+    pub(crate) fn of(pids: &[u32]) -> Self {
+        let tasks = pids
+            .iter()
+            .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten());
+        let run = |task: fs::DirEntry| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let thread = task.file_name().to_str()?.parse().ok()?;
+            Some((thread, text.split(' ').next()?.parse().ok()?))
+        };
+        Self(tasks.filter_map(run).collect())
+    }
+
+    /// What the threads that still run have run since.
+    pub(crate) fn since(&self, before: &Self) -> u64 {
+        let ran = |(thread, nanos): (&u32, &u64)| {
+            nanos.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
+        };
+        self.0.iter().map(ran).sum()
+    }
 }
 
 /// Resident bytes of a process.
@@ -45,4 +64,17 @@ pub(crate) fn machine() -> Vec<(String, String)> {
 pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_takes_nothing_away() {
+        let threads = |nanos: &[(u32, u64)]| CpuNanos(nanos.iter().copied().collect());
+        let before = threads(&[(1, 500), (2, 9_000)]);
+        assert_eq!(threads(&[(1, 700), (3, 50)]).since(&before), 250);
+        assert!(CpuNanos::of(&[std::process::id()]).since(&CpuNanos::default()) > 0);
+    }
 }

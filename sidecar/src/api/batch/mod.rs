@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
 
-use self::ops::{Batch, BatchOp, Patch, parse, prepare};
+use self::ops::{Batch, BatchOp, Patch, READ_HEADERS, parse, prepare};
 pub(super) use self::results::write_member;
 use self::results::{Late, Results};
 use super::answer::{Answer, Outcome, json};
@@ -119,8 +119,8 @@ fn kept(api: &Api, op: &BatchOp<'_>) -> Option<Found> {
         return None;
     }
     // Where it is kept, nobody waits.
-    let ((path, _), after) = (op.path_and_wait()?, op.tokens()?);
-    if after.is_empty() || api.port.seen(&after) { short::read(api, path) } else { None }
+    let ((path, _), said) = (op.path_and_wait()?, op.said(READ_HEADERS)?);
+    if said.are_seen(api) { short::read(api, path) } else { None }
 }
 
 fn no_room(why: &str) -> Answer {

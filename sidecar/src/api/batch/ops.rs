@@ -21,7 +21,6 @@ use super::super::query::integer;
 use super::super::short;
 use crate::core::identity::ObjectId;
 use crate::core::limits::WAIT_MILLIS_MAX;
-use crate::core::token::Token;
 use crate::core::value::Tree;
 
 /// Calls in one batch, at most.
@@ -123,13 +122,12 @@ pub(super) struct Patch {
 
 /// The call as a patch; `None` where the long way is right, be it to find what is wrong.
 pub(super) fn patch(api: &Api, op: &BatchOp<'_>) -> Option<Patch> {
-    if op.method != "PATCH" || !op.headers.iter().all(|(name, _)| PATCH_HEADERS.contains(&&**name)) {
+    if op.method != "PATCH" {
         return None;
     }
+    let headers = op.said(PATCH_HEADERS)?;
     let (path, wait_millis) = op.path_and_wait()?;
     let (object, body) = (short::object(api, path)?, op.body?);
-    let headers = op.headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
-    let headers = ObjectHeaders::of(headers).ok()?;
     Some(Patch { object, wait_millis, headers, tree: object_tree(body.get().as_bytes()).ok()? })
 }
 
@@ -142,16 +140,17 @@ impl BatchOp<'_> {
         }
     }
 
-    /// The tokens that a read has to have seen, where its headers say nothing else.
-    pub(super) fn tokens(&self) -> Option<Vec<Token>> {
-        if self.headers.is_empty() {
-            return Some(Vec::new());
+    /// What its headers say of the object, where it has no others than these.
+    pub(super) fn said(&self, names: &[&str]) -> Option<ObjectHeaders> {
+        if !self.headers.iter().all(|(name, _)| names.contains(&&**name)) {
+            return None;
         }
-        let mut headers = self.headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
-        let alone = headers.clone().all(|(name, _)| name == "sidetalk-after");
-        alone.then(|| ObjectHeaders::of(&mut headers).ok()).flatten().map(|said| said.after)
+        ObjectHeaders::of(self.headers.iter().map(|(name, value)| (&**name, value.as_bytes()))).ok()
     }
 }
+
+/// Headers that a read may have and still be answered with what is kept.
+pub(super) const READ_HEADERS: &[&str] = &["sidetalk-after"];
 
 /// Headers that a patch may have and still be taken the short way.
 const PATCH_HEADERS: &[&str] = &["prefer", "sidetalk-life", "sidetalk-after", "if-match", "if-none-match"];

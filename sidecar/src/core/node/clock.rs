@@ -30,6 +30,8 @@ pub(super) struct HybridClock {
     /// When the wall clock was last found to have been set, or the machine to have been suspended, which is the same
     /// where the monotonic clock stands still meanwhile.
     set_at: Option<MonoMicros>,
+    /// How many had a say in the correction, this node among them.
+    decided_by: usize,
     /// Raw wall clocks of linked peers less ours.
     offsets: BTreeMap<ReplicaId, Offset>,
 }
@@ -170,7 +172,8 @@ impl HybridClock {
 
     /// How far our wall clock is ahead of the middle of the cluster.
     pub(super) fn skew_millis(&self) -> i64 {
-        -middle(self.offsets.values())
+        let (low, high) = middles(self.offsets.values());
+        -half_way(low, high)
     }
 
     pub(super) fn correction_millis(&self) -> i64 {
@@ -180,7 +183,8 @@ impl HybridClock {
     /// Falls into step with most of so many members where the skew is beyond the limit. Gives a new correction.
     ///
     /// Fewer than most are not believed: a split that leaves a node alone with one fast clock must not draw it along,
-    /// since time for deadlines would not step back when the others return.
+    /// since time for deadlines would not step back when the others return. And two that disagree do not meet half way,
+    /// at a time that nobody's clock shows, once a third has told them which of them is right: not because it is gone.
     pub(super) fn correct(&mut self, now: Now, members: usize) -> Option<i64> {
         let (stale, votes): (Vec<&Offset>, Vec<&Offset>) =
             self.offsets.values().partition(|offset| offset.stale);
@@ -189,7 +193,14 @@ impl HybridClock {
         if 2 * (votes.len() + 1) <= members || waits && !stale.is_empty() {
             return None;
         }
-        let wanted = middle(votes.into_iter());
+        let voices = votes.len() + 1;
+        let (low, high) = middles(votes.into_iter());
+        let torn = high.abs_diff(low) > DRIFT_MILLIS_MAX;
+        if torn && self.unconfirmed_millis == 0 && voices < self.decided_by.min(members) {
+            return None;
+        }
+        self.decided_by = voices;
+        let wanted = half_way(low, high);
         let wanted = if wanted.unsigned_abs() > DRIFT_MILLIS_MAX { wanted } else { 0 };
         let moved = wanted.abs_diff(self.correction_millis);
         let confirmed = std::mem::take(&mut self.unconfirmed_millis) == 0;
@@ -202,12 +213,15 @@ impl HybridClock {
     }
 }
 
-/// How far the middle of the cluster is ahead of us. With an even number it is half way between the two in the middle,
-/// so that two nodes that disagree meet instead of changing places.
-fn middle<'a>(offsets: impl Iterator<Item = &'a Offset>) -> i64 {
+/// How far the two clocks in the middle of the cluster are ahead of us; with an odd number they are one.
+fn middles<'a>(offsets: impl Iterator<Item = &'a Offset>) -> (i64, i64) {
     let mut offsets: Vec<i64> = offsets.map(|offset| offset.millis).chain([0]).collect();
     offsets.sort_unstable();
-    let (low, high) = (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2]);
+    (offsets[(offsets.len() - 1) / 2], offsets[offsets.len() / 2])
+}
+
+/// Half way between the two in the middle, so that two nodes that disagree meet instead of changing places.
+fn half_way(low: i64, high: i64) -> i64 {
     low / 2 + high / 2 + (low % 2 + high % 2) / 2
 }
 
@@ -261,5 +275,42 @@ mod tests {
             clock.next_stamp(at(3_000 + AFTER_MILLIS_MAX + 1), None).wall()
                 <= at(3_000 + AFTER_MILLIS_MAX + 2).wall
         );
+    }
+
+    #[test]
+    fn two_that_disagree_do_not_meet_half_way_once_a_third_has_told_them_who_is_right() {
+        let (fast, third) = (ReplicaId(1), ReplicaId(2));
+        let mut clock = HybridClock::default();
+        clock.advance(at(0));
+        clock.measured(fast, at(1).mono, 60_000);
+        assert_eq!(clock.correct(at(1), 3), Some(30_000), "two of three meet while they know no better");
+        clock.measured(third, at(1).mono, 0);
+        assert_eq!(clock.correct(at(1), 3), Some(0));
+        clock.forget(at(2), third);
+        assert_eq!(clock.correct(at(2), 3), None);
+        assert_eq!(clock.correction_millis(), 0);
+        // They are all there are: nobody is missed.
+        assert_eq!(clock.correct(at(3), 2), Some(30_000));
+    }
+
+    #[test]
+    fn who_was_told_that_it_is_fast_stays_told_when_one_of_the_others_goes() {
+        let mut clock = HybridClock::default();
+        clock.advance(at(0));
+        for peer in [1, 2] {
+            clock.measured(ReplicaId(peer), at(1).mono, -60_000);
+        }
+        assert_eq!(clock.correct(at(1), 3), Some(-60_000));
+        clock.forget(at(1), ReplicaId(2));
+        assert_eq!(clock.correct(at(1), 3), None);
+        assert_eq!(clock.correction_millis(), -60_000);
+        // Its clock is put right: what is left of the others confirms it.
+        let right = Now { mono: at(1_000).mono, wall: UnixMillis(at(1_000).wall.0 - 60_000) };
+        clock.advance(right);
+        clock.measured(ReplicaId(1), right.mono.plus_millis(1), 0);
+        let later = Now { mono: right.mono.plus_millis(5_000), wall: right.wall.plus(5_000) };
+        clock.advance(later);
+        assert_eq!(clock.correct(later, 3), Some(0));
+        assert_eq!(clock.correction_millis(), 0);
     }
 }

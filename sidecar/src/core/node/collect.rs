@@ -112,6 +112,9 @@ impl Node {
 
     /// One linked member does the work of all. Where two think they are it, both do it, which is only waste.
     pub(super) fn sweeps(&self, shard: ShardId) -> bool {
+        if !self.writes() {
+            return false;
+        }
         let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let me = rank(self.id());
         if self.is_overlay() {
@@ -174,6 +177,9 @@ impl Node {
         let mut todo: Vec<ReplicaId> = self.roster.needed().collect();
         while let Some(id) = todo.pop() {
             if id == self.id() || found.contains_key(&id) {
+                continue;
+            }
+            if self.is_sealed(id) && self.mutants.lacks(Rule::DeadUncounted) {
                 continue;
             }
             if self.is_sealed(id) {

@@ -24,6 +24,7 @@ impl Node {
         peer.linked = true;
         peer.introduced = false;
         peer.told = false;
+        peer.admits = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
@@ -44,6 +45,7 @@ impl Node {
     }
 
     pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
+        self.await_return(now, id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.linked = false;
         peer.introduced = false;

@@ -14,11 +14,15 @@ use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
 use crate::core::identity::{Dot, Replica};
 use crate::core::message::{PeerId, RosterEntry};
+use crate::core::mutant::Rule;
 use crate::core::op::Op;
 use crate::core::time::{MonoMicros, Now};
 
-/// How long the accused waits for the clocks of whoever told it, to know what they lack.
+/// How long a process that was given up waits for the clocks of whoever told it, to know what they lack.
 const STAND_DOWN_MILLIS: u64 = 2_000;
+
+/// How long a superseded process tries to hand over what it holds to those who hear it still.
+const HAND_OVER_MILLIS: u64 = 10_000;
 
 /// Long after the driver has put another process in its place.
 const NEVER_MICROS: u64 = 365 * 24 * 3_600 * 1_000_000;
@@ -52,6 +56,7 @@ pub(super) struct Standing {
     admitted: bool,
     accused: Option<Accused>,
     over_since: Option<MonoMicros>,
+    said_farewell: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +76,10 @@ impl Standing {
         self.accused.is_some()
     }
 
+    pub(super) fn say_farewell(&mut self) {
+        self.said_farewell = true;
+    }
+
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
         self.over_since.map(|since| MonoMicros(since.0.saturating_add(NEVER_MICROS)))
     }
@@ -85,6 +94,12 @@ impl Standing {
 }
 
 impl Node {
+    /// It may make operations: it has not said farewell, and nobody has gone on without it.
+    pub(super) fn writes(&self) -> bool {
+        let is_gone = self.standing.said_farewell && !self.mutants.lacks(Rule::LateWrites);
+        !is_gone && !self.standing.is_accused()
+    }
+
     /// Gives up a member that will not come back: from now on it counts as one that has left. Should it be alive all the
     /// same, where this node does not hear it, it starts over, and what only it had is dropped.
     ///
@@ -155,14 +170,20 @@ impl Node {
     }
 
     pub(super) fn stand_accused(&mut self, now: Now, by: PeerId, why: DroppedWhy) {
-        let until = now.mono.plus_millis(STAND_DOWN_MILLIS);
+        let millis = match why {
+            DroppedWhy::Forgotten => STAND_DOWN_MILLIS,
+            DroppedWhy::Superseded => HAND_OVER_MILLIS,
+        };
+        let until = now.mono.plus_millis(millis);
         self.standing.accused.get_or_insert(Accused { by, why, until });
     }
 
     /// Puts out what is dropped, once it is known what the others lack, and says nothing more.
     pub(super) fn stand_down(&mut self, now: Now) {
         let Some(Accused { by, why, until }) = self.standing.accused else { return };
-        if until > now.mono || self.standing.is_over() {
+        // A successor is no reason to drop anything, as long as somebody hears this process.
+        let handed_over = || why == DroppedWhy::Superseded && self.hand_over().held_by_nobody_else == 0;
+        if self.standing.is_over() || until > now.mono && !handed_over() {
             return;
         }
         self.end_all_waits();
@@ -180,7 +201,11 @@ impl Node {
             count: 0,
         };
         for shard in &self.shards {
-            let known = peer.and_then(|peer| peer.known.get(shard.id())).cloned().unwrap_or_default();
+            let known = match why {
+                DroppedWhy::Forgotten => peer.and_then(|peer| peer.known.get(shard.id())).cloned(),
+                DroppedWhy::Superseded => Some(self.kept_by_others(shard.id())),
+            };
+            let known = known.unwrap_or_default();
             for Dot { actor, counter } in shard.clock().beyond(&known) {
                 dropped.count += counter - known.get(&actor);
             }

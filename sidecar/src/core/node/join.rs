@@ -113,8 +113,10 @@ impl Node {
         let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
+        // Who is on nobody's roster may not write, however long it takes: a predecessor may still do so.
+        let is_admitted = self.is_admitted_by_all() || !has_time && self.is_admitted_by_any();
         if found > 0 && (self.lineage != 0 || lineage.is_some()) {
-            if all_told && (all_here || !has_time) && self.has_all_of_members() {
+            if all_told && is_admitted && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
                 self.say_hello_again();
@@ -132,14 +134,15 @@ impl Node {
     pub fn readiness(&self) -> Readiness {
         match &self.joining.phase {
             _ if self.leaving || self.standing.is_accused() => Readiness::Leaving,
+            Phase::Member => Readiness::Ready,
+            _ if self.waits_for_predecessor() => Readiness::NameInUse,
             Phase::Seeking | Phase::Returning => Readiness::SeekingSponsor,
             Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
             Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
-            Phase::Member => Readiness::Ready,
         }
     }
 
-    /// It may read and write: a leaving node does so until it is gone.
+    /// It may read, and write until it has said farewell: a leaving node does so until it is gone.
     pub(super) fn serves(&self) -> bool {
         matches!(self.joining.phase, Phase::Member) && !self.standing.is_accused()
     }
@@ -184,6 +187,9 @@ impl Node {
         peer.replica = hello.replica.clone();
         if self.roster.is_superseded(&hello.replica) || self.has_left(from) {
             self.tell_over(now, from);
+            return;
+        }
+        if self.keeps_waiting(&hello) {
             return;
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -374,10 +380,11 @@ impl Node {
     }
 
     fn follow(&mut self, now: Now) {
+        let is_admitted = self.is_admitted_by_all();
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
         targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
-        if targets.is_empty() || *until <= now.mono {
+        if targets.is_empty() && is_admitted || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }
     }
@@ -409,12 +416,10 @@ impl Node {
         if self.other_members().is_empty() {
             return hand_over;
         }
-        // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
-        let heirs: Vec<&Peer> = self.linked_members().collect();
         for shard in &self.shards {
-            for Dot { actor, counter: ours } in shard.clock().iter() {
-                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), actor)).max().unwrap_or(0);
-                let ahead = ours.saturating_sub(best);
+            let kept = self.kept_by_others(shard.id());
+            for Dot { actor, counter } in shard.clock().beyond(&kept) {
+                let ahead = counter - kept.get(&actor);
                 hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
             }
         }
@@ -426,6 +431,23 @@ impl Node {
             }
         }
         hand_over
+    }
+
+    /// How far members that are linked have got, each author by whoever has most: whoever is gone has nothing any more, and
+    /// what the dead wrote may be nowhere but here.
+    pub(super) fn kept_by_others(&self, shard: ShardId) -> Clock {
+        let mut kept = Clock::default();
+        for heir in self.linked_members() {
+            let theirs = heir.kept(shard);
+            if kept.is_empty() {
+                kept = theirs;
+            } else {
+                for dot in theirs.iter() {
+                    kept.raise(dot);
+                }
+            }
+        }
+        kept
     }
 
     /// Members that a leaving node can hand over to.
@@ -445,10 +467,12 @@ impl Node {
         self.hand_over().held_by_nobody_else == 0 && self.has_peers()
     }
 
-    /// Leaves the roster, unless operations would be lost with this process.
+    /// Leaves the roster, unless operations would be lost with this process. Whoever hears it takes nothing more from this
+    /// process, so it writes nothing more either.
     pub(super) fn say_farewell(&mut self) {
         if self.would_leave() {
             self.broadcast(Message::Leave);
+            self.standing.say_farewell();
         }
     }
 

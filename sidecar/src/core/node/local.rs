@@ -62,7 +62,7 @@ impl Node {
     /// # Errors
     /// See [`Refusal`]. Nothing has changed then.
     pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
-        if !self.serves() {
+        if !self.serves() || !self.writes() {
             return Err(Refusal::NotReady);
         }
         match self.disk_health() {

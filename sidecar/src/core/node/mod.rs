@@ -22,6 +22,7 @@ mod relay;
 mod report;
 mod roster;
 mod seal;
+mod succession;
 mod survey;
 mod waits;
 mod waves;
@@ -42,6 +43,7 @@ use self::memory::Memory;
 pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::roster::Roster;
+use self::succession::Succession;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
@@ -236,6 +238,7 @@ pub struct Node {
     sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
     standing: Standing,
+    succession: Succession,
 }
 
 impl Node {
@@ -276,6 +279,7 @@ impl Node {
             sweep_time: BTreeMap::new(),
             mutants,
             standing: Standing::default(),
+            succession: Succession::default(),
             config,
         };
         node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
@@ -329,6 +333,7 @@ impl Node {
 
     /// Does what is due.
     fn tick(&mut self, now: Now) {
+        self.succession_tick(now);
         self.join_tick(now);
         for peer in self.linked() {
             self.ping_if_due(now, peer);
@@ -355,6 +360,7 @@ impl Node {
         let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
         let waves = self.waves.deadline().filter(|_| self.is_overlay());
         let own = self.waits.deadline().into_iter().chain(self.joining.deadline());
+        let own = own.chain(self.succession.deadline());
         due.chain(own).chain(waves).chain(self.neighbours.deadline()).fold(self.sweep_at, MonoMicros::min)
     }
 

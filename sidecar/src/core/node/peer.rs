@@ -196,6 +196,8 @@ pub(super) struct Peer {
     pub(super) saved: Option<Clocks>,
     /// It has said that it has no disk. As long as it has said neither, nothing that it has counts as kept.
     pub(super) diskless: bool,
+    /// This process is on its roster.
+    pub(super) admits: bool,
     /// It has vouched on this link for the whole of what is known of it.
     pub(super) told: bool,
     /// What it has been sent besides, on this link.
@@ -242,6 +244,7 @@ impl Peer {
             known: Clocks::default(),
             saved: None,
             diskless: false,
+            admits: false,
             told: false,
             sent: Clocks::default(),
             untold: BTreeMap::new(),
@@ -278,9 +281,26 @@ impl Peer {
         }
     }
 
+    /// How far it has got for good.
+    pub(super) fn kept(&self, shard: ShardId) -> Clock {
+        let nothing = Clock::default();
+        let mut kept = self.known.get(shard).unwrap_or(&nothing).clone();
+        match &self.saved {
+            Some(saved) => kept.lower_to(saved.get(shard).unwrap_or(&nothing)),
+            None if self.diskless => {}
+            None => kept = nothing,
+        }
+        kept
+    }
+
     /// It can take operations.
     pub(super) fn takes_ops(&self) -> bool {
         self.linked && self.introduced && !self.fresh
+    }
+
+    /// Whom it takes for alive, as far as it has said so last.
+    pub(super) fn living(&self) -> &[ReplicaId] {
+        &self.living
     }
 
     /// Whom it counts as members.

@@ -24,6 +24,7 @@ impl Node {
         // First what the ping's sum contains.
         self.tell_progress(id);
         self.remind_of_saved(id);
+        self.tell_of_successor(id);
         let ping = Message::Ping {
             sent: Micros::from(sent),
             wall: now.wall,
@@ -54,6 +55,8 @@ impl Node {
         let introduction_known = peer.introduced && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
         peer.diskless |= storage_told;
+        // Equal rosters among many: this process stands on both.
+        peer.admits |= roster_sum.is_some() && introduction_known;
         peer.told |= clocks_known && introduction_known && !peer.fresh;
         if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for

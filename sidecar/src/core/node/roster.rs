@@ -21,6 +21,8 @@ pub(super) struct Roster {
     sealed: BTreeSet<ReplicaId>,
     /// Those of them of whom the node has not been told.
     newly_sealed: Vec<ReplicaId>,
+    /// Whose standing the last entries may have changed.
+    touched: BTreeSet<ReplicaId>,
 }
 
 /// Incarnations of one name, in order.
@@ -41,17 +43,16 @@ impl Roster {
     pub(super) fn of(entries: &[RosterEntry]) -> Self {
         let mut roster = Self::default();
         for entry in entries {
-            roster.note_newest(&entry.replica);
-            roster.entries.insert(entry.replica.id, entry.clone());
+            roster.add(entry.clone());
         }
-        roster.seal();
         roster
     }
 
     /// Takes in an entry. A departure stays, and the later start. Gives whether anything is new.
     pub(super) fn add(&mut self, entry: RosterEntry) -> bool {
-        self.note_newest(&entry.replica);
-        let news = match self.entries.get_mut(&entry.replica.id) {
+        let id = entry.replica.id;
+        let replaced = self.note_newest(&entry.replica);
+        let news = match self.entries.get_mut(&id) {
             Some(known) => {
                 let left = known.left || entry.left;
                 let started = known.replica.started.max(entry.replica.started);
@@ -64,32 +65,50 @@ impl Roster {
             }
             None => {
                 self.sum = self.sum.wrapping_add(entry_hash(&entry));
-                self.entries.insert(entry.replica.id, entry);
+                self.entries.insert(id, entry);
                 true
             }
         };
         if news {
-            self.seal();
+            self.judge(id);
+            replaced.into_iter().for_each(|replaced| self.judge(replaced));
         }
         news
     }
 
-    fn note_newest(&mut self, replica: &Replica) {
+    /// Gives whom this one has replaced.
+    fn note_newest(&mut self, replica: &Replica) -> Option<ReplicaId> {
         match self.newest.get_mut(&replica.node) {
-            Some(known) if age(known) < age(replica) => *known = replica.clone(),
-            Some(_) => {}
+            Some(known) if age(known) < age(replica) => {
+                Some(std::mem::replace(known, replica.clone()).id).filter(|id| *id != replica.id)
+            }
+            Some(_) => None,
             None => {
                 self.newest.insert(replica.node.clone(), replica.clone());
+                None
             }
         }
     }
 
-    fn seal(&mut self) {
-        let over = |entry: &RosterEntry| entry.left || self.is_superseded(&entry.replica);
-        let sealed: BTreeSet<ReplicaId> =
-            self.entries.values().filter(|entry| over(entry)).map(|entry| entry.replica.id).collect();
-        self.newly_sealed.extend(sealed.difference(&self.sealed));
-        self.sealed = sealed;
+    /// Whether a process is over. A later start may have made it the newest of its name.
+    fn judge(&mut self, id: ReplicaId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        self.touched.insert(id);
+        if !(entry.left || self.is_superseded(&entry.replica)) {
+            self.sealed.remove(&id);
+        } else if self.sealed.insert(id) {
+            self.newly_sealed.push(id);
+        }
+    }
+
+    /// Whose standing has changed since the last call.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<ReplicaId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// The latest process of a name.
+    pub(super) fn newest(&self, node: &str) -> Option<&Replica> {
+        self.newest.get(node)
     }
 
     /// Whom it has sealed since the last call.
@@ -111,11 +130,6 @@ impl Roster {
         self.sum
     }
 
-    /// All processes of one node name.
-    pub(super) fn of_name(&self, node: &str) -> Vec<&RosterEntry> {
-        self.entries.values().filter(|entry| entry.replica.node == node).collect()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &RosterEntry> {
         self.entries.values()
     }
@@ -133,6 +147,12 @@ impl Roster {
     pub(super) fn last_start(&self, of: &Replica) -> Option<UnixMillis> {
         let others = self.entries.values().map(|entry| &entry.replica);
         others.filter(|other| other.node == of.node && other.id != of.id).map(|other| other.started).max()
+    }
+
+    /// Whether another process of its name has not left.
+    pub(super) fn has_namesake(&self, of: &Replica) -> bool {
+        let others = self.entries.values().filter(|entry| !entry.left && entry.replica.id != of.id);
+        others.map(|entry| &entry.replica.node).any(|node| *node == of.node)
     }
 
     /// Processes whose word is needed before anything counts as known everywhere: all that are not over.

@@ -10,6 +10,7 @@
 use super::Node;
 use crate::core::identity::ReplicaId;
 use crate::core::message::PeerId;
+use crate::core::mutant::Rule;
 use crate::core::packed::NewOp;
 
 impl Node {
@@ -28,7 +29,7 @@ impl Node {
 
     /// Whether what this peer brings may be taken: it has said who it is, and is not over.
     pub(super) fn is_heard(&self, from: PeerId) -> bool {
-        self.peers.get(&from).is_some_and(|peer| peer.introduced)
+        self.peers.get(&from).is_some_and(|peer| peer.introduced) || self.mutants.lacks(Rule::DeadHeard)
     }
 
     /// What is passed on need not have been applied by whoever does so. Of the dead only that counts.

@@ -11,7 +11,7 @@ use crate::connection::{Protocol, request};
 use crate::load::{Stream, Target};
 use crate::nodes;
 use crate::plan::Plan;
-use crate::process::cpu_nanos;
+use crate::process::CpuNanos;
 use crate::result::{Better, Comparison};
 use crate::sessions::{Size, id};
 
@@ -104,14 +104,15 @@ impl Pair {
         .await;
         let seconds = begun.elapsed().as_secs_f64();
         let [ours_after, theirs_after] = self.cpu();
+        let (ours, theirs) = (ours_after.since(&ours), theirs_after.since(&theirs));
         let micros = |nanos: u64| nanos as f64 / 1e3 / operations;
         found.per_second.push(operations / seconds);
-        found.follower_micros.push(micros(theirs_after - theirs));
-        found.both_micros.push(micros(ours_after - ours + theirs_after - theirs));
+        found.follower_micros.push(micros(theirs));
+        found.both_micros.push(micros(ours + theirs));
     }
 
-    fn cpu(&self) -> [u64; 2] {
-        [cpu_nanos(self.nodes[0].pid()), cpu_nanos(self.nodes[1].pid())]
+    fn cpu(&self) -> [CpuNanos; 2] {
+        [0, 1].map(|node| CpuNanos::of(&[self.nodes[node].pid()]))
     }
 
     async fn applied(&self) -> f64 {

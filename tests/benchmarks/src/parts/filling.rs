@@ -8,7 +8,7 @@ use sidetalk_tests::Node;
 use crate::connection::{Connection, Protocol, command};
 use crate::nodes;
 use crate::plan::Plan;
-use crate::process::{cpu_nanos, resident_bytes};
+use crate::process::{CpuNanos, resident_bytes};
 use crate::redis::Redis;
 use crate::result::{Better, Comparison};
 use crate::sessions::{Size, id};
@@ -89,14 +89,14 @@ async fn idle(nodes: &[Node], length: Duration) -> (Vec<f64>, Vec<f64>) {
     }
     let mut before = Vec::new();
     for node in nodes {
-        before.push((sent(node).await, cpu_nanos(node.pid())));
+        before.push((sent(node).await, CpuNanos::of(&[node.pid()])));
     }
     let started = Instant::now();
     tokio::time::sleep(length).await;
     let seconds = started.elapsed().as_secs_f64();
     let (mut percent, mut bytes) = (Vec::new(), Vec::new());
     for (node, (sent_before, cpu)) in nodes.iter().zip(before) {
-        percent.push((cpu_nanos(node.pid()) - cpu) as f64 / 1e9 / seconds * 100.0);
+        percent.push(CpuNanos::of(&[node.pid()]).since(&cpu) as f64 / 1e9 / seconds * 100.0);
         bytes.push((sent(node).await - sent_before) / seconds);
     }
     (percent, bytes)

@@ -1,9 +1,10 @@
 //! What each sort of step does.
 
-use super::{Act, Cluster, Step, Violation};
+use super::{Act, Cluster, Step, Violation, objects};
 use crate::core::check::rng::Rng;
-use crate::core::command::{MemberState, MemberStatus};
-use crate::core::node::Input;
+use crate::core::command::{Change, MemberState, MemberStatus, Write};
+use crate::core::identity::Kind;
+use crate::core::node::{Input, Node};
 
 /// Processes of one node, at most.
 const STARTS_MAX: u64 = 4;
@@ -121,6 +122,21 @@ impl Cluster {
         self.outputs(seat)
     }
 
+    /// Those who have heard a farewell refuse what comes after it: nothing may be acknowledged any more.
+    fn say_farewell(&mut self, seat: usize) -> Result<(), Violation> {
+        let leaves = self.seats[seat].node.as_ref().is_some_and(Node::would_leave);
+        self.input(seat, Input::Farewell)?;
+        let [session, _] = objects(Kind::Session);
+        let now = self.now(seat);
+        match &mut self.seats[seat].node {
+            Some(node) if leaves => match node.write(now, &Write::new(session, Change::Destroy)) {
+                Ok(_) => Err(Violation(format!("n{seat} writes after its farewell"))),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
     /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.
     fn leave(&mut self, seat: usize) -> Result<(), Violation> {
         self.say(|| format!("n{seat} leaves"));
@@ -130,7 +146,7 @@ impl Cluster {
         if node.hand_over().held_by_nobody_else == 0 {
             self.handed_over(seat)?;
             if self.save_all(seat)? {
-                self.input(seat, Input::Farewell)?;
+                self.say_farewell(seat)?;
             }
             self.pass(500)?;
         }

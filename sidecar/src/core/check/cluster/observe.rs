@@ -85,7 +85,9 @@ impl Cluster {
         let lineage = node.hello().lineage;
         let mut met = self.met.remove(&me).unwrap_or_default();
         met.retain(|had| had.as_ref().is_none_or(|had| had.lineage == lineage));
-        let alone = lineage == me.0;
+        // With what it has on its disk it also goes on where it has lost everybody again.
+        let lost_all = self.seats[seat].disk.is_some() && node.heirs() == 0;
+        let alone = lineage == me.0 || lost_all;
         // Of a peer that had no memory then it is not known here when it got one.
         let has_all = |had: &Option<Had>| {
             let Some(had) = had else { return true };

@@ -20,6 +20,9 @@ use crate::core::token::Token;
 /// Lets a wait end this much after its deadline.
 const TICK_SLACK_MICROS: u64 = 1_000;
 
+/// Further ahead of a node's time no token draws a stamp.
+const AFTER_MILLIS_MAX: u64 = 9_000;
+
 /// What somebody waits for.
 #[derive(Clone, Debug)]
 enum Waiting {
@@ -159,11 +162,14 @@ impl Cluster {
             }
             _ => None,
         };
-        let tick = self.now(seat).wall;
+        let (tick, node) = (self.now(seat).wall, self.seats[seat].node.as_ref());
+        let correction_millis = node.map_or(0, |node| node.status().correction_millis);
+        // Further ahead no token draws a stamp.
+        let limit = tick.min(tick.offset(correction_millis)).plus(AFTER_MILLIS_MAX);
         if let Some(after) = write.after
             && own.is_some()
             && written.token.hlc <= after
-            && after.wall() <= tick.plus(7_200_000)
+            && after.wall() <= limit
         {
             return Err(Violation(format!(
                 "n{seat}: a write after {after:?} is stamped {:?}",

@@ -215,7 +215,7 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 10] = [
+            let draws: [(Draw, Theme); 12] = [
                 (Setup::durable, Theme::Restarts),
                 (Setup::durable, Theme::Expiry),
                 (Setup::new, Theme::Everything),
@@ -226,8 +226,10 @@ fn soak() {
                 (Setup::sparse, Theme::Expiry),
                 (Setup::sparse, Theme::Forgetting),
                 (Setup::sparse, Theme::GivingUp),
+                (Setup::durable, Theme::Forgetting),
+                (Setup::durable, Theme::GivingUp),
             ];
-            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 10) as usize);
+            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 12) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
                 if number("SHRINK", 1) == 1 {
@@ -334,6 +336,23 @@ fn local_purge() {
 #[test]
 fn flat_roster() {
     found(Rule::FlatRoster, Theme::Expiry, 60);
+}
+
+#[test]
+fn late_writes() {
+    found(Rule::LateWrites, Theme::Forgetting, 60);
+}
+
+#[test]
+#[ignore = "takes many seeds"]
+fn dead_heard() {
+    found(Rule::DeadHeard, Theme::Forgetting, 4_000);
+}
+
+#[test]
+#[ignore = "takes many seeds"]
+fn dead_uncounted() {
+    found(Rule::DeadUncounted, Theme::Forgetting, 4_000);
 }
 
 #[test]
