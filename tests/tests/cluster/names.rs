@@ -82,7 +82,8 @@ async fn a_second_process_of_one_name_waits_until_the_first_one_is_gone() {
     let refused = second.client().session("s").put(&json!({})).await.unwrap_err();
     assert_eq!((refused.status(), refused.code()), (Some(503), Some("not_ready")), "{refused}");
     eventually("it says whose name it bears", || async {
-        let line = second.log().into_iter().find(|line| line.contains("another process bears this node's name"));
+        let line =
+            second.log().into_iter().find(|line| line.contains("another process bears this node's name"));
         line.ok_or("not yet")
     })
     .await;

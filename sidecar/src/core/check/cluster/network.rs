@@ -323,7 +323,7 @@ impl Cluster {
     }
 
     /// What goes between two seats from now on takes long, and outlives its sender.
-    pub(super) fn stall(&mut self, a: usize, b: usize, micros: u64) {
+    pub fn stall(&mut self, a: usize, b: usize, micros: u64) {
         let Some(number) = self.network.stands(a, b) else { return };
         if let Some(link) = self.network.links.get_mut(&number) {
             link.outlives = true;
