@@ -287,7 +287,8 @@ impl Node {
         // Who gossips with somebody and has no link yet has found a cluster, and so has who sees somebody come back:
         // serving nothing of it would help nobody.
         let patience = if everyone_is_here && !someone_returns { 1 } else { 2 };
-        if together || waited_millis >= self.config.bootstrap_millis.saturating_mul(patience) {
+        let is_late = waited_millis >= self.config.bootstrap_millis.saturating_mul(patience);
+        if (together || is_late) && !self.waits_for_predecessor() {
             self.start_alone(now);
         } else {
             self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);
