@@ -106,7 +106,9 @@ pub struct Cluster {
     /// Processes that were forgotten and have started over: what only they had is lost.
     disowned: u64,
     /// What the members had with whom a process got a link before it was ready.
-    met: BTreeMap<ReplicaId, Vec<Option<Had>>>,
+    met: BTreeMap<ReplicaId, Vec<(u64, Option<Had>)>>,
+    /// Processes that have begun with what was saved.
+    returned: BTreeSet<ReplicaId>,
     step: usize,
 }
 
@@ -157,6 +159,7 @@ impl Cluster {
             ready: BTreeSet::new(),
             disowned: 0,
             met: BTreeMap::new(),
+            returned: BTreeSet::new(),
             step: 0,
             story: None,
             tally: Tally::new(),
@@ -247,6 +250,7 @@ impl Cluster {
             return Ok(());
         }
         self.count("came back from a disk");
+        self.returned.insert(self.seats[index].id);
         self.watch_from_here(index);
         self.unchecked.extend(SHARDS_USED.map(|shard| (index, shard)));
         Ok(())

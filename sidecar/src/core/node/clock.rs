@@ -118,7 +118,7 @@ impl HybridClock {
         self.floor
     }
 
-    fn wall(&self, now: Now) -> UnixMillis {
+    pub(super) fn wall(&self, now: Now) -> UnixMillis {
         now.wall.offset(self.correction_millis.saturating_sub(self.doubted_millis(now)))
     }
 

@@ -1,7 +1,7 @@
 //! What a node says, and believes, of what is on disks. Random histories stand in `check`.
 
 use super::*;
-use crate::core::command::{Acks, Change, PathOp, Refusal, Wait, Write};
+use crate::core::command::{Acks, Change, Lookup, PathOp, Readiness, Refusal, Wait, Write};
 use crate::core::identity::Kind;
 use crate::core::path::Path;
 use crate::core::time::UnixMillis;
@@ -34,6 +34,27 @@ impl Pair {
         pair.input(0, Input::LinkUp(ReplicaId(2)));
         pair.input(1, Input::LinkUp(ReplicaId(1)));
         pair.pass(3_000);
+        pair
+    }
+
+    /// The first has come back with a backup, the second has no memory.
+    fn of_a_backup_and_a_fresh_node() -> Self {
+        let mut before = Self::new();
+        before.write();
+        let image = |shard| Shard::from_state(shard, before.nodes[0].shard(shard).state()).unwrap();
+        let shards = ShardId::all().map(image).collect();
+        let saved = before.nodes[0].saved_node();
+        let saved = SavedNode { roster: Vec::new(), ..saved };
+        let replica = Replica { node: "n9".into(), started: at(9_000).wall, id: ReplicaId(1) };
+        let config = NodeConfig { lineage: 8, ..NodeConfig::new(replica, "c") };
+        let restored = Restored { shards, node: saved, is_current: false };
+        let restored = Node::restore(NodeConfig { joins: true, ..config }, at(9_000), restored);
+        let replica = Replica { node: "n2".into(), started: at(9_000).wall, id: ReplicaId(2) };
+        let config = NodeConfig { lineage: 9, joins: true, ..NodeConfig::new(replica, "c") };
+        let fresh = Node::new(config, at(9_000));
+        let mut pair = Self { nodes: [restored, fresh], millis: 9_000, done: Vec::new(), lose: 0 };
+        pair.input(0, Input::LinkUp(ReplicaId(2)));
+        pair.input(1, Input::LinkUp(ReplicaId(1)));
         pair
     }
 
@@ -179,5 +200,25 @@ fn what_waits_for_a_slow_disk_is_bounded_and_nothing_is_missing() {
         let ours = pair.nodes[0].shard(shard).digest();
         let saved = shards.get(&shard).map_or_else(Default::default, Shard::digest);
         assert_eq!(ours, saved, "{shard:?}");
+    }
+}
+
+/// It would else count as a member of no history, and its peers would never give it what theirs has.
+#[test]
+fn a_fresh_node_waits_until_whoever_brings_a_backup_has_found_its_history() {
+    let mut pair = Pair::of_a_backup_and_a_fresh_node();
+    pair.pass(4_000);
+    assert_eq!(pair.nodes[0].readiness(), Readiness::SeekingSponsor);
+    assert_eq!(
+        pair.nodes[1].readiness(),
+        Readiness::SeekingSponsor,
+        "it neither follows it nor starts alone"
+    );
+    pair.pass(6_000);
+    let counter = ObjectId::new(Kind::Counter, "c");
+    for node in &pair.nodes {
+        assert_eq!(node.readiness(), Readiness::Ready);
+        assert_eq!(node.lineage, 8, "they have one history");
+        assert!(matches!(node.look_up(at(pair.millis), &counter), Lookup::Found(_)));
     }
 }

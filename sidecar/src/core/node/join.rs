@@ -259,7 +259,8 @@ impl Node {
 
     fn seek(&mut self, now: Now) {
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
-        let sponsor = candidates.clone().find(|peer| !peer.fresh);
+        // Who comes back with a backup knows of no history yet, and would pass on what may be old.
+        let sponsor = candidates.clone().find(|peer| !peer.fresh && peer.lineage != 0);
         if let Some(lineage) =
             sponsor.map(|peer| peer.lineage).filter(|_| self.mutants.lacks(Rule::NoSponsor))
         {
@@ -280,11 +281,14 @@ impl Node {
         let me = &self.config.replica.node;
         let mut seen = candidates.clone().map(|peer| &peer.replica).chain(self.alive.values());
         let first = seen.all(|other| *me < other.node);
+        let someone_returns = candidates.clone().any(|peer| !peer.fresh);
         let settled = waited_millis >= settle_millis(&self.config);
-        let together = settled && everyone_is_here && first && candidates.count() > 0;
-        // Who gossips with somebody and has no link yet has found a cluster: serving nothing of it would help nobody.
-        let patience = if everyone_is_here { 1 } else { 2 };
-        if together || waited_millis >= self.config.bootstrap_millis.saturating_mul(patience) {
+        let together = settled && everyone_is_here && first && !someone_returns && candidates.count() > 0;
+        // Who gossips with somebody and has no link yet has found a cluster, and so has who sees somebody come back:
+        // serving nothing of it would help nobody.
+        let patience = if everyone_is_here && !someone_returns { 1 } else { 2 };
+        let is_late = waited_millis >= self.config.bootstrap_millis.saturating_mul(patience);
+        if (together || is_late) && !self.waits_for_predecessor() {
             self.start_alone(now);
         } else {
             self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);

@@ -487,6 +487,13 @@ impl Node {
         self.clock.time(now)
     }
 
+    /// What this node takes for the time where stamps are concerned.
+    #[cfg(any(test, feature = "mutants"))]
+    #[must_use]
+    pub fn stamping_time(&self, now: Now) -> UnixMillis {
+        self.clock.wall(now)
+    }
+
     /// Destroys content behind the operations' back, as a bad disk or a bug would.
     #[cfg(any(test, feature = "mutants"))]
     pub fn corrupt(&mut self, object: &ObjectId) {

@@ -112,6 +112,7 @@ impl Node {
         }
         for hello in self.succession.waiting.values().cloned().collect::<Vec<_>>() {
             if !self.has_heard_predecessor(&hello.replica) {
+                self.succession.waiting.remove(&hello.replica.id);
                 self.introduced(now, hello.replica.id, hello);
             }
         }
@@ -141,9 +142,10 @@ impl Node {
         self.admitting().any(|peer| peer.admits)
     }
 
-    /// Members that are linked do not take it for one, and know another process of its name.
+    /// Nodes that are linked do not take it for a member, and another process of its name is known.
     pub(super) fn waits_for_predecessor(&self) -> bool {
-        self.admitting().any(|peer| !peer.admits) && self.roster.has_namesake(&self.config.replica)
+        let mut linked = self.peers.values().filter(|peer| peer.linked && peer.introduced);
+        linked.any(|peer| !peer.admits) && self.roster.has_namesake(&self.config.replica)
     }
 
     /// Somebody who is linked may have news of a process that is over for this node, because a later one bears its name.

@@ -103,14 +103,23 @@ impl Cluster {
         self.cut();
     }
 
-    pub(super) fn reunite(&mut self) {
+    /// What users do from now on they do later than what they did before.
+    pub fn next_step(&mut self) {
+        self.step += 1;
+    }
+
+    /// Seats of all groups reach each other again.
+    pub fn reunite(&mut self) {
         self.network.groups.fill(0);
         self.network.dirty = true;
         self.say(|| "the network is whole".into());
     }
 
     /// An operator on one seat says that another one will not come back, and is right: its process is no more.
-    pub(super) fn give_up(&mut self, seat: usize, other: usize) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// What must not happen.
+    pub fn give_up(&mut self, seat: usize, other: usize) -> Result<(), Violation> {
         if self.seats[other].node.is_some() {
             return Ok(());
         }

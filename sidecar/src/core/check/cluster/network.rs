@@ -94,8 +94,12 @@ impl Network {
 
     /// The link that stands between two seats, from which nothing has been lost.
     pub(super) fn stands(&self, a: usize, b: usize) -> Option<u64> {
-        let number = self.between(a, b)?;
-        self.links.get(&number).filter(|link| !link.broken && !link.overflowed).map(|_| number)
+        self.between(a, b).filter(|number| self.is_whole(*number))
+    }
+
+    /// It stands, and nothing has been lost from it.
+    pub(super) fn is_whole(&self, number: u64) -> bool {
+        self.links.get(&number).is_some_and(|link| !link.broken && !link.overflowed)
     }
 
     fn between(&self, a: usize, b: usize) -> Option<u64> {
@@ -251,8 +255,8 @@ impl Cluster {
                 stalled_micros: 0,
             },
         );
-        self.meet(a, b);
-        self.meet(b, a);
+        self.meet(number, a, b);
+        self.meet(number, b, a);
         self.input(a, Input::LinkUp(ends[1]))?;
         self.input(b, Input::LinkUp(ends[0]))
     }
@@ -323,7 +327,7 @@ impl Cluster {
     }
 
     /// What goes between two seats from now on takes long, and outlives its sender.
-    pub(super) fn stall(&mut self, a: usize, b: usize, micros: u64) {
+    pub fn stall(&mut self, a: usize, b: usize, micros: u64) {
         let Some(number) = self.network.stands(a, b) else { return };
         if let Some(link) = self.network.links.get_mut(&number) {
             link.outlives = true;

@@ -61,18 +61,19 @@ impl Cluster {
     }
 
     /// A link between two seats is made: what the one has, if it is a member, the other must have when it is one.
-    pub(super) fn meet(&mut self, seat: usize, other: usize) {
+    pub(super) fn meet(&mut self, link: u64, seat: usize, other: usize) {
         let Some(peer) = &self.seats[other].node else { return };
         let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
         let hello = peer.hello();
         let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
         let me = self.seats[seat].id;
         if !self.ready.contains(&me) {
-            self.met.entry(me).or_default().push(had);
+            self.met.entry(me).or_default().push((link, had));
         }
     }
 
-    /// A process that has joined others is ready only with what one of them had when they met.
+    /// A process that has joined others is ready only with what one of them had when they met. One that has a memory of its
+    /// own goes on alone when all whom it has met are gone.
     fn got_ready(&mut self, seat: usize) -> Result<(), Violation> {
         let Some(node) = self.seats[seat].node.as_ref().filter(|node| node.readiness() == Readiness::Ready)
         else {
@@ -84,12 +85,13 @@ impl Cluster {
         }
         let lineage = node.hello().lineage;
         let mut met = self.met.remove(&me).unwrap_or_default();
-        met.retain(|had| had.as_ref().is_none_or(|had| had.lineage == lineage));
-        // With what it has on its disk it also goes on where it has lost everybody again.
-        let lost_all = self.seats[seat].disk.is_some() && node.heirs() == 0;
-        let alone = lineage == me.0 || lost_all;
+        met.retain(|(_, had)| had.as_ref().is_none_or(|had| had.lineage == lineage));
+        if self.returned.contains(&me) {
+            met.retain(|(link, _)| self.network.is_whole(*link));
+        }
+        let alone = lineage == me.0;
         // Of a peer that had no memory then it is not known here when it got one.
-        let has_all = |had: &Option<Had>| {
+        let has_all = |(_, had): &(u64, Option<Had>)| {
             let Some(had) = had else { return true };
             SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
                 had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)

@@ -20,8 +20,8 @@ use crate::core::token::Token;
 /// Lets a wait end this much after its deadline.
 const TICK_SLACK_MICROS: u64 = 1_000;
 
-/// Further ahead of a node's time no token draws a stamp.
-const AFTER_MILLIS_MAX: u64 = 9_000;
+/// A token from further ahead than this need not draw a write's stamp.
+const DRAWN_MILLIS: u64 = 8_000;
 
 /// What somebody waits for.
 #[derive(Clone, Debug)]
@@ -123,6 +123,7 @@ impl Cluster {
         let before = before.map(|(value, _)| value);
         let now = self.now(seat);
         let Some(node) = &mut self.seats[seat].node else { return Ok(None) };
+        let drawn_until = node.stamping_time(now).plus(DRAWN_MILLIS);
         let written = node.write(now, write);
         self.after(seat, None)?;
         let written = match written {
@@ -144,38 +145,36 @@ impl Cluster {
             let what = format!("n{seat}: {:?} on {before:?} gives {after:?}, not {promised:?}", write.change);
             return Err(Violation(what));
         }
+        if write.after.is_some_and(|seen| seen.wall() > drawn_until) {
+            self.count("tokens too far ahead");
+        } else {
+            self.is_stamped_after(seat, write, &written)?;
+        }
         self.wrote(seat, write, before.is_none(), &written)?;
         Ok(Some(written))
     }
 
+    /// The operation of a write, where it made one.
+    fn own_dot(&self, seat: usize, written: &Written) -> Option<DotKey> {
+        let [dot] = written.token.dots.as_slice() else { return None };
+        let born = self.born.get(&(written.token.shard, dot_order(dot)));
+        born.filter(|born| **born == (self.step, seat)).map(|_| dot_order(dot))
+    }
+
+    /// Whoever has seen something writes later.
+    fn is_stamped_after(&self, seat: usize, write: &Write, written: &Written) -> Result<(), Violation> {
+        match write.after {
+            Some(seen) if written.token.hlc <= seen && self.own_dot(seat, written).is_some() => {
+                let stamp = written.token.hlc;
+                Err(Violation(format!("n{seat}: a write after {seen:?} is stamped {stamp:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn wrote(&mut self, seat: usize, write: &Write, blind: bool, written: &Written) -> Result<(), Violation> {
         self.count("writes");
-        let shard = written.token.shard;
-        let own = match written.token.dots.as_slice() {
-            [dot]
-                if self
-                    .born
-                    .get(&(shard, dot_order(dot)))
-                    .is_some_and(|(step, by)| *step == self.step && *by == seat) =>
-            {
-                Some(dot_order(dot))
-            }
-            _ => None,
-        };
-        let (tick, node) = (self.now(seat).wall, self.seats[seat].node.as_ref());
-        let correction_millis = node.map_or(0, |node| node.status().correction_millis);
-        // Further ahead no token draws a stamp.
-        let limit = tick.min(tick.offset(correction_millis)).plus(AFTER_MILLIS_MAX);
-        if let Some(after) = write.after
-            && own.is_some()
-            && written.token.hlc <= after
-            && after.wall() <= limit
-        {
-            return Err(Violation(format!(
-                "n{seat}: a write after {after:?} is stamped {:?}",
-                written.token.hlc
-            )));
-        }
+        let own = self.own_dot(seat, written);
         if write.object.kind == Kind::Session && write.change == Change::Destroy && blind {
             self.count("blind deletes");
             let delete = BlindDelete { step: self.step, seat, object: write.object.clone(), op: own };

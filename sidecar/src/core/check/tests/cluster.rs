@@ -344,18 +344,6 @@ fn late_writes() {
 }
 
 #[test]
-#[ignore = "takes many seeds"]
-fn dead_heard() {
-    found(Rule::DeadHeard, Theme::Forgetting, 4_000);
-}
-
-#[test]
-#[ignore = "takes many seeds"]
-fn dead_uncounted() {
-    found(Rule::DeadUncounted, Theme::Forgetting, 4_000);
-}
-
-#[test]
 fn no_sponsor() {
     found(Rule::NoSponsor, Theme::Everything, 20);
 }
@@ -398,6 +386,64 @@ fn finding_9_a_session_in_use_beyond_a_split_lives_on() {
     ] {
         let failure = in_use_beyond_the_split(Mutants::without(rule)).unwrap_err();
         assert!(failure.contains(story), "{rule:?}: {failure}");
+    }
+}
+
+/// A login is on its way when the process that took it dies; meanwhile the session is destroyed where nobody has heard of
+/// it, and everybody says that the dead process is over: because its node is back, or because it was given up. Far later
+/// the login arrives.
+///
+/// Once for each way to give three nodes their parts: who collects what has ended depends on the ids.
+fn a_login_from_the_dead(is_back: bool, mutants: Mutants) -> Result<(), String> {
+    for parts in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        a_login_from(parts, is_back, mutants)?;
+    }
+    Ok(())
+}
+
+fn a_login_from([near, far, dead]: [usize; 3], is_back: bool, mutants: Mutants) -> Result<(), String> {
+    let mut cluster = Cluster::new(Setup::calm(3, mutants, through_bytes), 1);
+    let sessions = objects(Kind::Session);
+    let mut run = || {
+        cluster.pass(3_000)?;
+        cluster.stall(near, dead, 90_000_000);
+        let mut groups = [0; 3];
+        groups[far] = 1;
+        cluster.split(&groups);
+        cluster.pass(3_000)?;
+        for session in &sessions {
+            cluster.write(dead, &Write::new(session.clone(), Change::Put(Tree::EMPTY)))?;
+        }
+        cluster.kill(dead);
+        cluster.reunite();
+        cluster.pass(3_000)?;
+        cluster.next_step();
+        for session in &sessions {
+            cluster.write(far, &Write::new(session.clone(), Change::Destroy))?;
+        }
+        if is_back {
+            cluster.revive(dead, 0)?;
+        } else {
+            cluster.give_up(far, dead)?;
+        }
+        cluster.pass(100_000)?;
+        cluster.finish()
+    };
+    let ended = run().map_err(|violation| violation.0);
+    for what in ["stalls", "blind deletes", "late words"] {
+        assert!(cluster.tally.contains_key(what), "{what} never happened");
+    }
+    ended
+}
+
+#[test]
+fn a_login_that_arrives_from_the_dead_is_no_login() {
+    for is_back in [true, false] {
+        a_login_from_the_dead(is_back, Mutants::NONE).unwrap();
+    }
+    for (rule, is_back) in [(Rule::DeadUncounted, true), (Rule::DeadHeard, false)] {
+        let failure = a_login_from_the_dead(is_back, Mutants::without(rule)).unwrap_err();
+        assert!(failure.contains("was answered, but life"), "{rule:?}: {failure}");
     }
 }
 
