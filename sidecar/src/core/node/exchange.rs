@@ -170,6 +170,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
             peer.knows_all(clock.shard, &clock.clock);
+            peer.lean_on(&self.past, clock.shard);
         }
         for clock in clocks {
             self.check_waits(clock.shard);
