@@ -77,7 +77,9 @@ impl Node {
         let half_millis = i64::try_from(round_trip_micros / 2_000).unwrap_or(i64::MAX);
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let offset_millis = millis(wall) - millis(now.wall);
-        if round_trip_micros <= MEASURABLE_MICROS_MAX {
+        // A name has one voice in what the time is, however many processes bear it.
+        let counts = self.peers.get(&from).is_some_and(|peer| peer.introduced);
+        if counts && round_trip_micros <= MEASURABLE_MICROS_MAX {
             self.clock.measured(from, MonoMicros(sent.0), offset_millis.saturating_add(half_millis));
         }
         if let Some(peer) = self.peers.get_mut(&from) {
