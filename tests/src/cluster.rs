@@ -88,13 +88,19 @@ impl Cluster {
     /// Starts a node that does not run, and waits until it listens. It remembers nothing.
     pub async fn restart(&mut self, index: usize) {
         assert!(self.nodes[index].is_none(), "n{index} runs");
+        let mut arguments = self.arguments();
+        arguments.extend(self.options.of_node.get(&index).into_iter().flatten().cloned());
+        self.nodes[index] = Some(Node::start(&format!("n{index}"), &arguments).await);
+    }
+
+    /// What every node is started with that joins now.
+    fn arguments(&self) -> Vec<String> {
         let mut arguments = words("--chaos --log info,sidetalk=debug,chitchat=warn");
         arguments.extend(self.options.arguments.iter().cloned());
-        arguments.extend(self.options.of_node.get(&index).into_iter().flatten().cloned());
         for node in self.nodes.iter().flatten() {
             arguments.extend(["--join".to_owned(), node.gossip().to_owned()]);
         }
-        self.nodes[index] = Some(Node::start(&format!("n{index}"), &arguments).await);
+        arguments
     }
 
     /// `kill -9`.
@@ -122,6 +128,18 @@ impl Cluster {
         let mut node = self.nodes[index].take().expect("the node runs");
         let code = node.terminate().await;
         (code, node.log().join("\n"))
+    }
+
+    /// Waits until a node has ended by itself; gives its exit code and its log.
+    pub async fn ended(&mut self, index: usize) -> (i32, String) {
+        let mut node = self.nodes[index].take().expect("the node runs");
+        let code = node.ended().await;
+        (code, node.log().join("\n"))
+    }
+
+    /// Starts one more process under the name of another node, beside the cluster, with the same options as all.
+    pub async fn start_namesake(&self, index: usize) -> Node {
+        Node::start(&format!("n{index}"), &self.arguments()).await
     }
 
     /// The nodes that run.

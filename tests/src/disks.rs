@@ -25,6 +25,17 @@ impl Disks {
         self.0.join(format!("n{node}"))
     }
 
+    /// A directory for anything else, made now.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn other(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&path).expect("a directory can be made");
+        path
+    }
+
     /// Options for so many nodes: these arguments for all, and for each its directory.
     #[must_use]
     pub fn options(&self, nodes: usize, arguments: &str) -> Options {

@@ -157,6 +157,14 @@ impl Node {
         let pid =
             i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
         kill_process(pid, Signal::TERM).expect("it runs");
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself; gives its exit code.
+    ///
+    /// # Panics
+    /// It takes too long, or is ended by a signal.
+    pub async fn ended(&mut self) -> i32 {
         let end = tokio::time::timeout(WAIT_MAX, async {
             loop {
                 if let Some(status) = self.process.try_wait().expect("its end can be asked for") {

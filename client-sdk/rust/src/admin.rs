@@ -61,6 +61,11 @@ impl Client {
         self.call(Method::GET, "/v1/cluster")
     }
 
+    /// Gives up a member that will not come back: it counts as one that has left. Refused while the node hears it.
+    pub fn forget(&self, node: &str) -> Call<Value> {
+        self.call(Method::DELETE, format!("/v1/cluster/{}", crate::name::encode(node)))
+    }
+
     /// Fails with status 503 until the node has caught up with its cluster.
     pub fn ready(&self) -> Call<Value> {
         self.call(Method::GET, "/readyz")

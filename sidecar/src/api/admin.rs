@@ -5,12 +5,13 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::{Answer, Outcome, json, json_of};
+use super::answer::{Answer, Outcome, empty, json, json_of};
+use super::call::Call;
 use super::dispatch::Api;
 use super::errors::{Code, Problem};
 use super::operation::{About, AnyObject, Content, Given, Operation, Verb, of};
 use super::port::StorageStatus;
-use crate::core::command::{Figures, MemberState, MemberStatus, NodeStatus, Readiness};
+use crate::core::command::{Figures, KeptMember, MemberState, MemberStatus, NodeStatus, Readiness};
 use crate::core::identity::Kind;
 
 /// This node.
@@ -82,6 +83,10 @@ pub(super) struct StatusFigures {
     divergence_alarms: u64,
     skew_alarms: u64,
     expired: u64,
+    forgotten: u64,
+    clock_entries: u64,
+    past_processes: u64,
+    past_bytes: u64,
     waits: u64,
     changes: u64,
 }
@@ -114,6 +119,22 @@ pub(super) struct Member {
     /// The member's wall clock less this node's.
     clock_offset_millis: Option<i64>,
 }
+
+/// Gives up a member that will not come back.
+pub(super) static FORGET: Operation = Operation {
+    verb: Verb::Delete,
+    path: "/v1/cluster/{node}",
+    id: "forgetMember",
+    summary: "Give up a member that will not come back: it counts as one that has left. Should it come back all the same, it \
+              starts empty.",
+    query: &[],
+    headers: &[],
+    takes: None,
+    about: About::Nothing,
+    given: &[Given::empty(204, "It counts as a member no more.")],
+    codes: &[&[Code::UnknownPeer, Code::MemberAlive, Code::NotReady]],
+    run: |api, call| Box::pin(async move { forget(api, call) }),
+};
 
 /// That a process is alive, or a node ready.
 #[derive(Serialize, ToSchema)]
@@ -222,6 +243,20 @@ fn cluster(api: &Api) -> Outcome {
     json_of(&Cluster { members: api.port.members().into_iter().map(member).collect() })
 }
 
+fn forget(api: &Api, call: &Call) -> Outcome {
+    let node = call.node().map_err(|why| Problem::new(Code::UnknownPeer, why))?;
+    match api.port.give_up(&node) {
+        Ok(()) => Ok(empty(StatusCode::NO_CONTENT)),
+        Err(KeptMember::Unknown) => {
+            Err(Problem::new(Code::UnknownPeer, format!("no member is called {node:?}")))
+        }
+        Err(KeptMember::Alive) => Err(Problem::new(Code::MemberAlive, format!("this node hears {node:?}"))),
+        Err(KeptMember::NotReady) => {
+            Err(Problem::new(Code::NotReady, "this node has not caught up, or leaves"))
+        }
+    }
+}
+
 fn member(status: MemberStatus) -> Member {
     Member {
         node: status.replica.node,
@@ -271,6 +306,11 @@ fn readiness_of(readiness: Readiness) -> StatusReadiness {
             "catching_up",
             format!("it takes the state from a member: {shards_left} shards are still to come"),
         ),
+        Readiness::NameInUse => (
+            "name_in_use",
+            "another process that bears this node's name is still a member: it waits until that one is gone"
+                .to_owned(),
+        ),
         Readiness::Leaving => ("leaving", "it is leaving the cluster".to_owned()),
     };
     let shards_left = match readiness {
@@ -309,6 +349,10 @@ fn figures_of(figures: &Figures) -> StatusFigures {
         divergence_alarms: figures.divergence_alarms,
         skew_alarms: figures.skew_alarms,
         expired: figures.expired,
+        forgotten: figures.forgotten,
+        clock_entries: figures.clock_entries,
+        past_processes: figures.past_processes,
+        past_bytes: figures.past_bytes,
         waits: figures.waits,
         changes: figures.changes,
     }

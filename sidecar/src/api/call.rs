@@ -71,6 +71,11 @@ impl Call {
         }
     }
 
+    /// The node that `/v1/cluster/{node}` names.
+    pub(super) fn node(&self) -> Result<Cow<'_, str>, &'static str> {
+        decode(self.segment(1))
+    }
+
     /// The member that `/v1/sets/{name}/{member}` names.
     ///
     /// # Errors

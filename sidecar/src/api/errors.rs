@@ -43,6 +43,7 @@ pub(super) enum Code {
     Ended,
     PreconditionFailed,
     UnknownPeer,
+    MemberAlive,
     NotInBatch,
     AnswerTooLarge,
     TooManyWatchers,
@@ -95,7 +96,7 @@ impl Facts {
 
 impl Code {
     /// Every code.
-    pub(super) const ALL: [Self; 42] = [
+    pub(super) const ALL: [Self; 43] = [
         Self::HostNotLocal,
         Self::ForeignOrigin,
         Self::Unauthorized,
@@ -127,6 +128,7 @@ impl Code {
         Self::Ended,
         Self::PreconditionFailed,
         Self::UnknownPeer,
+        Self::MemberAlive,
         Self::NotInBatch,
         Self::AnswerTooLarge,
         Self::TooManyWatchers,
@@ -209,6 +211,8 @@ impl Code {
             }
             Self::UnknownPeer => caller(S::UNPROCESSABLE_ENTITY, "unknown_peer", "No member has this name")
                 .allows("the names of other nodes in /v1/cluster"),
+            Self::MemberAlive => caller(S::CONFLICT, "member_alive", "The member is this node, or is heard by it")
+                .allows("a member that /v1/cluster shows as down"),
             Self::NotInBatch => caller(S::UNPROCESSABLE_ENTITY, "not_in_batch", "A batch cannot hold this call")
                 .allows("any call but batch and watch"),
             Self::AnswerTooLarge => {

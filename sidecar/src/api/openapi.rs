@@ -77,6 +77,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Parameter> + '_ {
         let name = segment.strip_prefix('{')?.strip_suffix('}')?;
         let meaning = match name {
             "kind" => "sessions, documents, counters, or sets.",
+            "node" => "A node's name, percent-encoded as one segment.",
             "member" => "Up to 4096 bytes of UTF-8, percent-encoded as one segment.",
             _ => "1 to 512 bytes of UTF-8, percent-encoded as one segment.",
         };

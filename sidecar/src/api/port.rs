@@ -6,8 +6,8 @@ use std::pin::Pin;
 use tokio::sync::watch;
 
 use crate::core::command::{
-    Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
-    Waited, Write, Written,
+    Changes, Conflict, Explanation, KeptMember, Known, Lookup, MemberStatus, NodeStatus, Page, Reading,
+    Refusal, Wait, Waited, Write, Written,
 };
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::time::UnixMillis;
@@ -47,6 +47,11 @@ pub trait Port: Send + Sync + 'static {
     fn status(&self) -> NodeStatus;
     /// The members.
     fn members(&self) -> Vec<MemberStatus>;
+    /// Gives up a member that will not come back.
+    ///
+    /// # Errors
+    /// Says why it is kept.
+    fn give_up(&self, node: &str) -> Result<(), KeptMember>;
     /// The wall clock.
     fn now(&self) -> UnixMillis;
     /// Whether a write is answered only when it is on the disk.

@@ -45,6 +45,7 @@ pub(super) fn operations(with_chaos: bool) -> Vec<&'static Operation> {
         &explain::GET,
         &admin::STATUS,
         &admin::CLUSTER,
+        &admin::FORGET,
         &admin::LIVEZ,
         &admin::READYZ,
         &admin::METRICS,

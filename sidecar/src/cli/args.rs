@@ -29,6 +29,8 @@ pub(super) enum Command {
     Status(ReportArgs),
     /// Show the members of the cluster as a node sees them
     Members(ReportArgs),
+    /// Give up a member that crashed and will not come back
+    Forget(ForgetArgs),
     /// Copy what a node has on its disk, also while it runs
     Backup(BackupArgs),
     /// Put a backup into an empty directory
@@ -224,6 +226,14 @@ pub(super) struct ReportArgs {
     /// Print what the node said instead of a table
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ForgetArgs {
+    /// The member's node name; it must be down
+    pub(super) node: String,
     #[command(flatten)]
     pub(super) api: ApiArgs,
 }

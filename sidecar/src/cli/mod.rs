@@ -47,6 +47,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::watch(args)),
         Command::Status(args) => block_on(status::status(args)),
         Command::Members(args) => block_on(status::members(args)),
+        Command::Forget(args) => block_on(status::forget(args)),
         Command::Call(call) => block_on(call::call(call)),
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::args::ReportArgs;
+use super::args::{ForgetArgs, ReportArgs};
 use super::failure::Failure;
 use super::show;
 
@@ -39,6 +39,12 @@ pub(super) async fn members(args: ReportArgs) -> Result<(), Failure> {
     let members = answer["members"].as_array().cloned().unwrap_or_default();
     let members: Vec<_> = members.into_iter().filter_map(into_object).collect();
     show::text(&show::table(&columns(&members)))
+}
+
+/// Has a node give up a member.
+pub(super) async fn forget(args: ForgetArgs) -> Result<(), Failure> {
+    args.api.client()?.forget(&args.node).await?;
+    Ok(())
 }
 
 /// One row for every value in an object, named by its path.

@@ -83,6 +83,9 @@ pub struct RunFlags {
     /// How long to look for members before starting alone [default: 5000]
     #[arg(long, value_name = "N")]
     pub bootstrap_millis: Option<String>,
+    /// Where a node that was given up saves what it drops [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub rescue_dir: Option<String>,
     /// How long leaving may take [default: 10000]
     #[arg(long, value_name = "N")]
     pub drain_millis: Option<String>,
@@ -126,6 +129,7 @@ impl RunFlags {
             ("log_bytes_max", one(&self.log_bytes_max)),
             ("session_lifetime_seconds", one(&self.session_lifetime_seconds)),
             ("bootstrap_millis", one(&self.bootstrap_millis)),
+            ("rescue_dir", one(&self.rescue_dir)),
             ("drain_millis", one(&self.drain_millis)),
             ("threads", one(&self.threads)),
             ("log", one(&self.log)),

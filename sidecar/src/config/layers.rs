@@ -6,7 +6,7 @@ use super::flags::RunFlags;
 use super::mistake::{Mistake, Mistakes};
 
 /// Every setting by its name in the file, and whether it takes a list.
-const SETTINGS: [(&str, bool); 28] = [
+const SETTINGS: [(&str, bool); 29] = [
     ("node_id", false),
     ("cluster", false),
     ("api", false),
@@ -31,6 +31,7 @@ const SETTINGS: [(&str, bool); 28] = [
     ("log_bytes_max", false),
     ("session_lifetime_seconds", false),
     ("bootstrap_millis", false),
+    ("rescue_dir", false),
     ("drain_millis", false),
     ("threads", false),
     ("log", false),

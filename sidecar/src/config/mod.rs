@@ -78,6 +78,8 @@ pub struct Config {
     pub session_lifetime_millis: Option<u64>,
     /// How long to look for a member of [`join`](Self::join) before starting alone.
     pub bootstrap_millis: u64,
+    /// Where a process that was given up saves what it drops.
+    pub rescue_dir: PathBuf,
     /// How long a leaving node may take to finish requests and to hand over what its peers lack.
     pub drain_millis: u64,
     /// Threads that serve requests and peers.

@@ -91,6 +91,9 @@ impl Reader {
                 .bounded("session_lifetime_seconds", 1, YEARS_10_SECONDS)
                 .map(|seconds| seconds * 1_000),
             bootstrap_millis: self.number("bootstrap_millis", 5_000, 0, HOUR_MILLIS),
+            rescue_dir: self.one("rescue_dir", std::env::temp_dir(), "must be a directory", |text| {
+                (!text.is_empty()).then(|| text.into())
+            }),
             drain_millis: self.number("drain_millis", 10_000, 0, HOUR_MILLIS),
             threads: self.threads(),
             log: self.log(),

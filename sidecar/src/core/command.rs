@@ -217,6 +217,17 @@ pub enum Refusal {
     OutOfMemory,
 }
 
+/// Why a member is not given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptMember {
+    /// This node has not caught up with the cluster yet, or leaves it.
+    NotReady,
+    /// No member has this name.
+    Unknown,
+    /// It is this node, or this node hears it.
+    Alive,
+}
+
 /// What a reader sees at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -448,6 +459,8 @@ pub enum Readiness {
         /// Shards still to come.
         shards_left: usize,
     },
+    /// Another process that bears its name is still a member, and heard by the others: it waits until that one is gone.
+    NameInUse,
     /// It is leaving.
     Leaving,
 }
@@ -495,6 +508,14 @@ pub struct Figures {
     pub skew_alarms: u64,
     /// Lives destroyed because they expired.
     pub expired: u64,
+    /// Members given up here.
+    pub forgotten: u64,
+    /// Replica ids that a clock of this node names itself, at most in one shard.
+    pub clock_entries: u64,
+    /// Processes that are over, and written down once for all clocks.
+    pub past_processes: u64,
+    /// Memory that this takes, in bytes, roughly.
+    pub past_bytes: u64,
     /// Waits under way.
     pub waits: u64,
     /// The journal's latest place.

@@ -46,8 +46,7 @@ impl<'de> Deserialize<'de> for ReplicaId {
 /// Names one operation of one shard: the replica that wrote it and its sequence there, from 1.
 pub type Dot = crdts::Dot<ReplicaId>;
 
-/// Replica id → highest applied sequence, without holes.
-pub type Clock = crdts::VClock<ReplicaId>;
+pub use super::clock::Clock;
 
 /// The total order of dots that breaks ties between equal timestamps; the same on every node.
 #[must_use]

@@ -4,10 +4,12 @@
 //! peer that still needs them gets the shard instead. They are kept as they travel, packed into segments that go
 //! whole: a burst leaves no holes among what stays.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::identity::{Clock, Dot, ReplicaId};
+use super::identity::{Clock, Dot, ReplicaId, ShardId};
 use super::packed::PackedOp;
+use super::past::Past;
 use super::record::take_dot;
 
 /// The smallest and the largest segment: the first ones of a log are small, since most logs are.
@@ -22,7 +24,7 @@ pub(crate) struct Log {
     ops: usize,
     bytes: u64,
     /// Per author, the highest sequence that is no longer here.
-    floor: BTreeMap<ReplicaId, u64>,
+    floor: Clock,
 }
 
 /// Operations, each behind its length. It never grows: what has no room goes into the next one.
@@ -103,8 +105,23 @@ impl Log {
     }
 
     fn raise_floor(&mut self, dot: &Dot) {
-        let floor = self.floor.entry(dot.actor).or_default();
-        *floor = (*floor).max(dot.counter);
+        self.floor.raise(*dot);
+    }
+
+    /// Nothing of this author is here, of all that a clock has of it.
+    pub(crate) fn has_dropped(&self, dot: &Dot) -> bool {
+        self.floor.get(&dot.actor) >= dot.counter
+    }
+
+    /// What is over need not be named.
+    pub(crate) fn lean_on(&mut self, past: &Arc<Past>, shard: ShardId) {
+        self.floor.lean_on(past, shard);
+    }
+
+    /// Ids that it names itself.
+    #[cfg(test)]
+    pub(crate) fn named(&self) -> usize {
+        self.floor.named()
     }
 
     /// After a jump of the clock: what was logged of these authors has a hole now, so it starts again behind it.
@@ -126,20 +143,22 @@ impl Log {
     /// What a clock lacks of ours, oldest first; `None` when the log does not reach back far enough.
     pub(crate) fn missing(&self, ours: &Clock, theirs: &Clock) -> Option<Vec<PackedOp>> {
         let mut lacks = false;
-        for (actor, counter) in &ours.dots {
-            let known = theirs.get(actor);
-            if *counter > known {
-                lacks = true;
-                if self.floor.get(actor).is_some_and(|floor| *floor > known) {
-                    return None;
-                }
+        for Dot { actor, .. } in ours.beyond(theirs) {
+            lacks = true;
+            if self.floor.get(&actor) > theirs.get(&actor) {
+                return None;
             }
         }
         if !lacks {
             return Some(Vec::new());
         }
+        Some(self.beyond(theirs).collect())
+    }
+
+    /// What is here and a clock lacks, oldest first.
+    pub(crate) fn beyond(&self, theirs: &Clock) -> impl Iterator<Item = PackedOp> {
         let lacked = |dot: Dot| dot.counter > theirs.get(&dot.actor);
-        Some(self.iter().filter(|op| lacked(dot_of(op))).map(PackedOp::stored).collect())
+        self.iter().filter(move |op| lacked(dot_of(op))).map(PackedOp::stored)
     }
 }
 

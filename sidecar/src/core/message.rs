@@ -136,11 +136,11 @@ impl Message {
             Self::Settled(settled) => 32 * settled.unsettled.len(),
             Self::Wave { question: Question::Applied(dots), .. } => 64 + 24 * dots.len(),
             Self::Applied(progress) | Self::Saved { progress, .. } => 24 * progress.len(),
-            Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.dots.len()).sum(),
+            Self::Clocks(clocks) => clocks.iter().map(|clock| 32 + 32 * clock.clock.len()).sum(),
             Self::Digests { shards, .. } => 48 * shards.len(),
             Self::Roster(entries) | Self::Members(entries) => 96 * entries.len(),
             Self::WantStates(shards) => shards.len(),
-            Self::Ask { clock, .. } => 64 + 32 * clock.dots.len(),
+            Self::Ask { clock, .. } => 64 + 32 * clock.len(),
             _ => 64,
         }
     }

@@ -10,6 +10,7 @@ mod apply;
 mod author;
 #[cfg(any(test, feature = "mutants"))]
 pub mod check;
+pub mod clock;
 pub mod command;
 #[cfg(any(test, feature = "mutants"))]
 pub mod contents;
@@ -29,6 +30,7 @@ mod object;
 mod objects;
 pub mod op;
 pub mod packed;
+mod past;
 pub mod path;
 mod read;
 mod record;

@@ -50,6 +50,14 @@ pub enum Rule {
     SavedEarly,
     /// A node reports a time behind which a restart may go back.
     UnsavedTime,
+    /// A process goes on writing after its farewell.
+    LateWrites,
+    /// A later process of a name is taken for a member while the earlier one is still heard.
+    HastySuccession,
+    /// A process is heard after it is over.
+    DeadHeard,
+    /// The word of the dead is not waited for although somebody may still hear them.
+    DeadUncounted,
 }
 
 /// The rules that are switched off.

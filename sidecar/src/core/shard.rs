@@ -34,6 +34,7 @@ use super::object::Object;
 use super::objects::Objects;
 use super::op::{Action, Op};
 use super::packed::{NewOp, PackedOp};
+use super::past::Past;
 use super::read;
 use super::time::{Hlc, UnixMillis};
 
@@ -46,14 +47,12 @@ pub struct Shard {
     id: ShardId,
     mutants: Mutants,
     clock: Clock,
-    /// Replica ids that are forgotten, with their final sequence. (Filled by a protocol that is still to come.)
-    retired: BTreeMap<ReplicaId, u64>,
     frontier: BTreeMap<ReplicaId, u64>,
     objects: Objects,
     log: Log,
     pending: BTreeMap<(ReplicaId, u64), NewOp>,
     /// What changed in the clock since the last own operation: the next one's `deps`.
-    unnamed: BTreeMap<ReplicaId, u64>,
+    unnamed: Clock,
     ended: EndedLately,
     content_sum: u128,
     clock_sum: u64,
@@ -95,12 +94,11 @@ impl Shard {
             id,
             mutants,
             clock: Clock::default(),
-            retired: BTreeMap::new(),
             frontier: BTreeMap::new(),
             objects: Objects::default(),
             log: Log::default(),
             pending: BTreeMap::new(),
-            unnamed: BTreeMap::new(),
+            unnamed: Clock::default(),
             ended: EndedLately::default(),
             content_sum: 0,
             clock_sum: 0,
@@ -140,9 +138,8 @@ impl Shard {
         for stored in self.objects.iter() {
             content_sum = content_sum.wrapping_add(stored.object().sums(stored.hash()).content_sum);
         }
-        let clock_sum = self.clock.dots.iter().fold(0u64, |sum, (actor, counter)| {
-            sum.wrapping_add(clock_hash(self.id.0, &Dot::new(*actor, *counter)))
-        });
+        let clock_sum =
+            self.clock.iter().fold(0u64, |sum, dot| sum.wrapping_add(clock_hash(self.id.0, &dot)));
         ShardDigest { clock_sum, content_sum }
     }
 
@@ -155,7 +152,6 @@ impl Shard {
     #[must_use]
     pub fn has(&self, dot: &Dot) -> bool {
         dot.counter <= self.clock.get(&dot.actor)
-            || self.retired.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
     }
 
     /// The latest stamp of any operation applied here.
@@ -223,9 +219,27 @@ impl Shard {
         &self.objects
     }
 
+    /// Whether nothing of this process is in the log any more.
+    pub(crate) fn has_dropped_all_of(&self, id: ReplicaId) -> bool {
+        self.log.has_dropped(&Dot::new(id, self.clock.get(&id)))
+    }
+
+    /// What is over need not be named. Changes nothing that anybody can see.
+    pub(crate) fn lean_on(&mut self, past: &Arc<Past>) {
+        self.clock.lean_on(past, self.id);
+        self.unnamed.lean_on(past, self.id);
+        self.log.lean_on(past, self.id);
+    }
+
+    /// Ids that are named here one by one, in each of the clocks.
+    #[cfg(test)]
+    pub(crate) fn named(&self) -> [usize; 3] {
+        [self.clock.named(), self.unnamed.named(), self.log.named()]
+    }
+
     /// A new process takes over this content under a new replica id: its first operation names the whole clock.
     pub fn start_life(&mut self) {
-        self.unnamed = self.clock.dots.clone();
+        self.unnamed = self.clock.clone();
         self.pending.clear();
     }
 
@@ -287,7 +301,7 @@ impl Shard {
     /// Makes the next operation of this process, applies it and logs it.
     pub fn author(&mut self, me: ReplicaId, hlc: Hlc, object: ObjectId, action: Action) -> NewOp {
         let deps = std::mem::take(&mut self.unnamed);
-        let deps = deps.into_iter().filter(|(actor, _)| *actor != me).map(Dot::from).collect();
+        let deps = deps.iter().filter(|dot| dot.actor != me).collect();
         let op = NewOp::of(Arc::new(Op { dot: self.next_dot(me), deps, hlc, object, action }));
         self.apply_op(&op);
         op
@@ -296,7 +310,7 @@ impl Shard {
     /// Takes an operation from a peer: applies it and whatever it was holding up. Gives what was applied.
     pub fn receive(&mut self, new: NewOp) -> Vec<NewOp> {
         let op = &new.op;
-        if self.has(&op.dot) || self.retired.contains_key(&op.dot.actor) || self.validate_op(op).is_err() {
+        if self.has(&op.dot) || self.validate_op(op).is_err() {
             return Vec::new();
         }
         if !self.is_deliverable(op) {
@@ -306,7 +320,7 @@ impl Shard {
             return Vec::new();
         }
         self.apply_op(&new);
-        self.unnamed.insert(new.op.dot.actor, new.op.dot.counter);
+        self.unnamed.raise(new.op.dot);
         let mut applied = vec![new];
         self.drain(&mut applied);
         applied
@@ -328,7 +342,7 @@ impl Shard {
             }
             for op in ready {
                 self.apply_op(&op);
-                self.unnamed.insert(op.op.dot.actor, op.op.dot.counter);
+                self.unnamed.raise(op.op.dot);
                 applied.push(op);
             }
         }
@@ -357,7 +371,7 @@ impl Shard {
             self.clock_sum = self.clock_sum.wrapping_sub(clock_hash(self.id.0, &old));
         }
         self.clock_sum = self.clock_sum.wrapping_add(clock_hash(self.id.0, &dot));
-        self.clock.dots.insert(dot.actor, dot.counter);
+        self.clock.raise(dot);
     }
 
     fn mutate(&mut self, op: &Arc<Op>) {
@@ -410,6 +424,16 @@ impl Shard {
     pub fn missing_ops(&self, clock: &Clock) -> Option<Vec<Arc<Op>>> {
         let missing = self.missing(clock)?;
         Some(missing.into_iter().filter_map(PackedOp::open).map(|new| new.op).collect())
+    }
+
+    /// What is logged here and a clock lacks, however far back the log reaches.
+    pub(crate) fn logged_beyond(&self, clock: &Clock) -> Vec<Arc<Op>> {
+        self.log.beyond(clock).filter_map(PackedOp::open).map(|new| new.op).collect()
+    }
+
+    /// Drops operations of this author that wait for others.
+    pub(crate) fn drop_pending_of(&mut self, author: ReplicaId) {
+        self.pending.retain(|(actor, _), _| *actor != author);
     }
 
     /// Drops the oldest operations of the log until it fits.

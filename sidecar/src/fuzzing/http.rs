@@ -12,8 +12,8 @@ use super::messages::{linked, now};
 use crate::api::fuzzed::Door;
 use crate::api::port::{ApiFigures, Chaos, Fault, Port, Waiting};
 use crate::core::command::{
-    Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
-    WaitId, Waited, Write, Written,
+    Changes, Conflict, Explanation, KeptMember, Known, Lookup, MemberStatus, NodeStatus, Page, Reading,
+    Refusal, Wait, WaitId, Waited, Write, Written,
 };
 use crate::core::identity::{Kind, ObjectId, ShardId};
 use crate::core::node::{Input, Node, Output};
@@ -116,6 +116,10 @@ impl Port for Alone {
         let written = node.write(now(*step), write);
         while node.poll_output().is_some() {}
         written
+    }
+
+    fn give_up(&self, node: &str) -> Result<(), KeptMember> {
+        self.node.lock().0.give_up(node)
     }
 
     fn seen(&self, tokens: &[Token]) -> bool {

@@ -99,21 +99,18 @@ impl Shared {
         }
         let preferred = dialled == (ours.replica.node < theirs.node);
         let standing = self.standing.read();
-        for Standing { link, .. } in standing.values().filter(|other| other.link.peer.node == theirs.node) {
+        // Another process of that name keeps its link: who of the two counts, the handler knows.
+        if let Some(Standing { link, .. }) = standing.get(&theirs.id) {
             let heard = link.heard_millis.load(Ordering::Relaxed);
             let lively = self.millis().saturating_sub(heard) < LIVELY_MILLIS;
-            if link.peer.id != theirs.id {
-                if lively && (link.peer.started, link.peer.id) > (theirs.started, theirs.id) {
-                    return Err(LinkError::Unwanted("a later process of this node name is here"));
-                }
-            } else if link.preferred && !preferred || link.preferred == preferred && lively {
+            if link.preferred && !preferred || link.preferred == preferred && lively {
                 return Err(LinkError::Unwanted(STANDS));
             }
         }
         Ok(preferred)
     }
 
-    /// A link stands from now on, unless it must not: then it is given back. Another to the same node gives way.
+    /// A link stands from now on, unless it must not: then it is given back. Another to the same process gives way.
     pub(super) fn register(
         self: &Arc<Self>,
         introduced: Introduced,
@@ -125,7 +122,7 @@ impl Shared {
         };
         let hello = introduced.hello.clone();
         let (peer, dialled, key) = (hello.replica.clone(), introduced.dialled, introduced.key);
-        self.close_some(|link| link.peer.node == peer.node, Closing::Because("another link takes its place"));
+        self.close_some(|link| link.peer.id == peer.id, Closing::Because("another link takes its place"));
         let link = Arc::new(Link::new(self, peer.clone(), preferred, key));
         self.standing.write().insert(peer.id, Standing { link: Arc::clone(&link), task: None });
         self.traffic.opened();

@@ -20,6 +20,7 @@ enum Subject {
     Correction,
     Skew,
     Memory,
+    Forgotten,
 }
 
 impl Alarms {
@@ -36,6 +37,7 @@ impl Alarms {
             Alarm::Corrected { .. } => Subject::Correction,
             Alarm::Skewed { .. } => Subject::Skew,
             Alarm::MemoryFull { .. } => Subject::Memory,
+            Alarm::Forgotten { .. } => Subject::Forgotten,
         };
         let mut quiet_until = self.0.lock();
         let due = quiet_until.get(&subject).is_none_or(|until| *until <= now);
@@ -63,6 +65,11 @@ fn log(alarm: &Alarm) {
             limit,
             "the state has reached --max-memory: writes that make it grow get 507; raise it on every node, or destroy \
              what is not needed"
+        ),
+        Alarm::Forgotten { member } => tracing::error!(
+            member = %member.node,
+            id = %member.id,
+            "nothing was heard of a member for so long that it is one no more: it starts empty if it comes back"
         ),
         Alarm::Skewed { author, ahead_millis } => {
             tracing::warn!(%author, ahead_millis, "a stamp from the future: some node's clock is wrong");

@@ -16,7 +16,7 @@ use super::clocks::Clocks;
 use crate::core::command::{Wait, WaitId, Waited};
 use crate::core::identity::{Clock, ShardId};
 use crate::core::message::{Message, PeerId};
-use crate::core::node::{DiskHealth, Input, Node, Output, SavedNode, UnsavedShard};
+use crate::core::node::{DiskHealth, Dropped, Input, Node, Output, SavedNode, UnsavedShard};
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 use crate::storage::{Disk, Worker};
 
@@ -39,6 +39,8 @@ pub struct Driver {
     armed: AtomicU64,
     rearm: Notify,
     alarms: Alarms,
+    /// What the node drops, once it must start over.
+    over: watch::Sender<Option<Arc<Dropped>>>,
     disk: OnceLock<Arc<Worker>>,
 }
 
@@ -56,6 +58,7 @@ impl Driver {
             armed: AtomicU64::new(0),
             rearm: Notify::new(),
             alarms,
+            over: watch::Sender::new(None),
             disk: OnceLock::new(),
         })
     }
@@ -118,6 +121,9 @@ impl Driver {
                     }
                 }
                 Output::Alarm(alarm) => self.alarms.tell(&alarm, self.clocks.now().mono),
+                Output::StartOver(dropped) => {
+                    self.over.send_replace(Some(Arc::from(dropped)));
+                }
                 Output::Disconnect(peer, why) => {
                     if let Some(outlet) = self.outlet.get() {
                         outlet.disconnect(peer, why);
@@ -172,6 +178,19 @@ impl Driver {
         self.journal.send_if_modified(|told| std::mem::replace(told, cursor) != cursor);
         journal.mark_unchanged();
         journal
+    }
+
+    /// Waits until the node stands still because the others have gone on without it. Gives what it drops.
+    pub async fn over(&self) -> Arc<Dropped> {
+        let mut over = self.over.subscribe();
+        loop {
+            if let Some(dropped) = over.borrow_and_update().clone() {
+                return dropped;
+            }
+            if over.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Ticks whenever the node wants it, for ever.

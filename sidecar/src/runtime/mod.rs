@@ -11,6 +11,7 @@ mod driver;
 mod handler;
 mod port;
 mod reload;
+mod rescue;
 mod serve;
 mod service;
 mod socket_file;

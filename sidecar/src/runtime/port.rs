@@ -5,8 +5,8 @@ use tokio::sync::watch;
 use super::service::Service;
 use crate::api::port::{ApiFigures, Chaos, Port, StorageStatus, Waiting};
 use crate::core::command::{
-    Changes, Conflict, Explanation, Known, Lookup, MemberStatus, NodeStatus, Page, Reading, Refusal, Wait,
-    Write, Written,
+    Changes, Conflict, Explanation, KeptMember, Known, Lookup, MemberStatus, NodeStatus, Page, Reading,
+    Refusal, Wait, Write, Written,
 };
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::time::UnixMillis;
@@ -68,6 +68,10 @@ impl Port for Service {
 
     fn members(&self) -> Vec<MemberStatus> {
         self.driver.read(|node, now| node.members(now))
+    }
+
+    fn give_up(&self, node: &str) -> Result<(), KeptMember> {
+        self.driver.change(|core, _| core.give_up(node))
     }
 
     fn now(&self) -> UnixMillis {

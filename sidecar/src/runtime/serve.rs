@@ -25,11 +25,11 @@ use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings, Listener};
 use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::node::{Input, Node, NodeConfig};
+use crate::core::node::{Dropped, Input, Node, NodeConfig};
 use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
-use crate::storage::{Disk, Fsync, Store, StoreError, Worker};
+use crate::storage::{self, Disk, Fsync, Store, StoreError, Worker};
 
 /// Bytes that may wait on one link.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
@@ -58,6 +58,8 @@ pub enum ServeError {
     Storage(StoreError),
     /// The system gives no random bits.
     NoRandomness,
+    /// The others have gone on without this process.
+    Forgotten,
 }
 
 impl fmt::Display for ServeError {
@@ -66,6 +68,9 @@ impl fmt::Display for ServeError {
             Self::Bind { address, flag, error } => {
                 write!(f, "cannot listen on {address} ({error}): give another address with {flag}")
             }
+            Self::Forgotten => f.write_str(
+                "the others have gone on without this process: start it again, it will come back empty",
+            ),
             Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
             Self::Storage(error) => write!(f, "--data-dir: {error}"),
             Self::NoRandomness => f.write_str("the system gives no random bits"),
@@ -209,6 +214,18 @@ impl Bound {
             why = stop => why,
             // It ends when it is told to, or in a bug: a node that nobody can ask had better be restarted.
             _ = &mut api => "the API has ended",
+            dropped = driver.over() => {
+                let at = driver.now().wall;
+                rescue(&config, at, &dropped);
+                if let (Some(directory), Some(_)) = (&config.data_dir, driver.disk()) {
+                    end_saving(&driver, |_| false).await;
+                    set_aside(directory, at);
+                }
+                links.close(FAREWELL_MAX).await;
+                membership.leave().await;
+                ticker.abort();
+                return Err(ServeError::Forgotten);
+            }
         };
         tracing::info!(why, "stopping: no longer ready");
         let until = Instant::now() + drain;
@@ -235,12 +252,14 @@ impl Bound {
 /// Saves all there is, before anybody counts on this node no more. Gives whether it may leave: what is on the disk says
 /// whether others may have gone on without it.
 async fn last_commit(driver: &Arc<Driver>) -> bool {
-    if driver.disk().is_none() {
-        return true;
-    }
+    driver.disk().is_none() || end_saving(driver, Node::would_leave).await
+}
+
+/// Saves all there is, and that this process has left or has not. Gives which.
+async fn end_saving(driver: &Arc<Driver>, leaves: fn(&Node) -> bool) -> bool {
     let driver = Arc::clone(driver);
     let saved = tokio::task::spawn_blocking(move || {
-        let leaves = driver.read(|node, _| node.would_leave());
+        let leaves = driver.read(|node, _| leaves(node));
         if let Some(disk) = driver.disk() {
             disk.stop(leaves);
         }
@@ -272,6 +291,34 @@ pub(super) async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Opti
             let (listener, file) = SocketFile::bind(path).await?;
             Ok((listener.into(), Some(file), address.clone()))
         }
+    }
+}
+
+/// The next process begins with an empty directory.
+fn set_aside(directory: &std::path::Path, at: crate::core::time::UnixMillis) {
+    match storage::set_aside(directory, at) {
+        Ok(path) => {
+            tracing::error!(path = %path.display(), "what was saved is set aside, and not read again");
+        }
+        Err(error) => tracing::error!(directory = %directory.display(), %error,
+            "what was saved cannot be set aside: empty the directory before this node is started again"),
+    }
+}
+
+/// Says loudly what is dropped, and saves it.
+fn rescue(config: &Config, now: crate::core::time::UnixMillis, dropped: &Dropped) {
+    let (why, told_by) = (dropped.why, &dropped.told_by);
+    tracing::error!(?why, %told_by, operations = dropped.count,
+        "the others have gone on without this process, and what it holds may not be joined with theirs: it stops, \
+         and comes back empty when it is started again");
+    if dropped.ops.is_empty() {
+        return;
+    }
+    match super::rescue::save(&config.rescue_dir, &config.node_id, now, dropped) {
+        Ok(path) => tracing::error!(path = %path.display(), operations = dropped.ops.len(),
+            "writes that were not shared were saved"),
+        Err(error) => tracing::error!(dir = %config.rescue_dir.display(), %error,
+            "writes that were not shared are lost: they could not be saved"),
     }
 }
 

@@ -21,7 +21,7 @@ use std::io;
 
 pub use backend::Fsync;
 pub use backup::{Backup, backup, restore};
-pub use store::{Found, Store};
+pub use store::{Found, Store, set_aside};
 pub use worker::{Disk, DiskFigures, Worker};
 
 /// Why a directory cannot be used, or a commit failed.

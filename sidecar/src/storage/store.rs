@@ -67,6 +67,16 @@ pub struct Found {
     pub ops: u64,
 }
 
+/// Renames what is in a directory, so that whoever opens it next finds it empty. Gives the new name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(directory: &Path, at: UnixMillis) -> std::io::Result<PathBuf> {
+    let aside = directory.join(format!("forgotten-{}.redb", at.0));
+    std::fs::rename(directory.join(DATABASE), &aside)?;
+    Ok(aside)
+}
+
 /// A directory that this process has for itself.
 #[derive(Debug)]
 pub struct Store {

@@ -4,7 +4,7 @@ use super::load::{Image, Loading};
 use super::record::{decode, encode, seal};
 use super::{Fsync, Store, StoreError};
 use crate::core::command::{Change, PathOp, Write};
-use crate::core::identity::{Kind, ObjectId, Replica, ReplicaId, ShardId};
+use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
 use crate::core::node::{Node, NodeConfig};
 use crate::core::path::Path as Place;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
@@ -31,15 +31,9 @@ fn now(n: u64) -> Now {
 
 fn config(id: u64) -> NodeConfig {
     NodeConfig {
-        replica: Replica { node: "n".into(), started: now(id).wall, id: ReplicaId(id) },
-        cluster: "c".into(),
-        joins: false,
         bootstrap_millis: 0,
-        lineage: id,
         log_bytes_max: 1 << 20,
-        session_lifetime_millis: None,
-        memory_bytes_max: None,
-        full_mesh_max: 32,
+        ..NodeConfig::new(Replica { node: "n".into(), started: now(id).wall, id: ReplicaId(id) }, "c")
     }
 }
 
@@ -187,7 +181,7 @@ fn a_sequence_that_nobody_reaches_is_damage() {
     assert!(
         Loading::new().images(&[(shard, encode(&Image { row: 1, state: state.clone() }).unwrap())]).is_ok()
     );
-    state.clock.dots.insert(ReplicaId(1), u64::MAX);
+    state.clock.raise(Dot::new(ReplicaId(1), u64::MAX));
     let image = encode(&Image { row: 1, state }).unwrap();
     let refused = Loading::new().images(&[(shard, image)]);
     assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");

@@ -33,6 +33,13 @@ const SKEW_ALARMS: Metric = ("sidetalk_skew_alarms_total", "counter", "Stamps fr
 const SKEW: Metric = ("sidetalk_clock_skew_milliseconds", "gauge", "This node's clock ahead of the median.");
 const EXPIRED: Metric =
     ("sidetalk_expired_total", "counter", "Lives this node destroyed because they expired.");
+const FORGOTTEN: Metric =
+    ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
+const CLOCK_ENTRIES: Metric =
+    ("sidetalk_clock_entries", "gauge", "Replica ids that a clock names, in the shard with most.");
+const PAST_PROCESSES: Metric =
+    ("sidetalk_past_processes", "gauge", "Processes that are over, and written down once for all clocks.");
+const PAST_BYTES: Metric = ("sidetalk_past_bytes", "gauge", "Memory that this takes, roughly.");
 const CHANGES: Metric = ("sidetalk_changes_total", "counter", "Visible changes, local and remote.");
 const MEMBERS: Metric = ("sidetalk_members", "gauge", "Members by state.");
 const LAG_OPS: Metric =
@@ -130,6 +137,10 @@ pub fn render(sources: &Sources) -> String {
     page.one(SKEW_ALARMS, figures.skew_alarms);
     page.one(SKEW, status.skew_millis);
     page.one(EXPIRED, figures.expired);
+    page.one(FORGOTTEN, figures.forgotten);
+    page.one(CLOCK_ENTRIES, figures.clock_entries);
+    page.one(PAST_PROCESSES, figures.past_processes);
+    page.one(PAST_BYTES, figures.past_bytes);
     page.one(CHANGES, figures.changes);
     let states = [
         ("up", MemberState::Up),

@@ -85,7 +85,7 @@ fn dot(dot: &Dot) -> Result<(), WireError> {
 }
 
 fn clock(clock: &Clock) -> Result<(), WireError> {
-    clock.dots.iter().try_for_each(|(actor, counter)| dot(&Dot::new(*actor, *counter)))
+    clock.iter().try_for_each(|known| dot(&known))
 }
 
 fn ops(ops: &[PackedOp]) -> Result<(), WireError> {

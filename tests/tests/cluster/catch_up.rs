@@ -84,6 +84,25 @@ async fn figure(client: &Client, name: &str) -> i64 {
     find(&status, name).unwrap_or_else(|| panic!("{name} is missing in {status}"))
 }
 
+/// What has expired is destroyed, which takes everybody's word: also after a process has died without one.
+#[tokio::test]
+async fn a_process_that_was_killed_is_not_waited_for_once_the_node_is_back() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.kill(1);
+    cluster.restart(1).await;
+    cluster.all_up().await;
+    cluster.client(0).session("brief").put(&json!({"a": 1})).ttl_seconds(1).await.unwrap();
+    for client in cluster.clients() {
+        eventually("what has expired is destroyed", || async {
+            match figure(&client, "content_bytes").await {
+                0 => Ok(()),
+                bytes => Err(format!("{bytes} bytes")),
+            }
+        })
+        .await;
+    }
+}
+
 /// phoenix_pubsub #74: more than fifty entries differ on first contact.
 #[tokio::test]
 async fn a_node_that_joins_empty_is_not_ready_before_it_has_everything() {

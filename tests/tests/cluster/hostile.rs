@@ -82,7 +82,7 @@ fn honest_messages() -> Vec<Message> {
 fn clock(random: &mut Random) -> Clock {
     let mut clock = Clock::default();
     for _ in 0..random.below(4) {
-        clock.dots.insert(ReplicaId(random.below(90) + 1), random.below(1 << 40) + 1);
+        clock.set(ReplicaId(random.below(90) + 1), random.below(1 << 40) + 1);
     }
     clock
 }

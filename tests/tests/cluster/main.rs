@@ -16,6 +16,7 @@ mod keys;
 mod kills;
 mod members;
 mod memory;
+mod names;
 mod security;
 mod sessions;
 mod sets;

@@ -30,6 +30,25 @@ async fn a_node_that_is_killed_is_down_and_one_that_is_stopped_has_left() {
 }
 
 #[tokio::test]
+async fn a_member_that_will_not_come_back_is_given_up_and_may_come_back() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.client(2).counter("c").add(3).await.unwrap();
+    cluster.agree("counters/c", &json!({"value": 3})).await;
+    let client = cluster.client(0);
+    assert_eq!(client.forget("n2").await.unwrap_err().code(), Some("member_alive"));
+    assert_eq!(client.forget("nobody").await.unwrap_err().code(), Some("unknown_peer"));
+    cluster.kill(2);
+    eventually("it is given up", || async { client.forget("n2").await }).await;
+    for survivor in 0..2 {
+        sees(&cluster.client(survivor), "n2", "left").await;
+    }
+    cluster.restart(2).await;
+    cluster.all_up().await;
+    cluster.client(2).counter("c").add(3).await.unwrap();
+    cluster.agree("counters/c", &json!({"value": 6})).await;
+}
+
+#[tokio::test]
 async fn a_node_that_leaves_hands_over_what_nobody_else_has() {
     let mut cluster = Cluster::start(2).await;
     cluster.delay_all(200).await;

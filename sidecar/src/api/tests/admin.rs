@@ -46,6 +46,7 @@ async fn a_node_that_is_not_ready_says_why_and_serves_no_objects() {
     for (readiness, state) in [
         (Readiness::CatchingUp { shards_left: 7 }, "catching_up"),
         (Readiness::SeekingSponsor, "seeking_sponsor"),
+        (Readiness::NameInUse, "name_in_use"),
         (Readiness::Leaving, "leaving"),
     ] {
         server.fake.state.lock().readiness = readiness;
@@ -116,6 +117,19 @@ async fn an_object_is_explained() {
     assert_eq!(explained["lives"][2]["state"], "expired");
     assert_eq!(explained["barriers"], json!([{"dot":"000000000000feed-9","until_unix_millis":99}]));
     assert_eq!(server.get("/v1/explain/sessions/nobody").await.code(), "unknown");
+}
+
+#[tokio::test]
+async fn only_a_member_that_is_not_heard_is_given_up() {
+    let server = Server::start().await;
+    assert_eq!(server.delete("/v1/cluster/n3").await.status, 204);
+    assert_eq!(server.delete("/v1/cluster/n4").await.status, 204, "once more changes nothing");
+    for (node, status, code) in
+        [("n1", 409, "member_alive"), ("n2", 409, "member_alive"), ("n%2F9", 422, "unknown_peer")]
+    {
+        let refused = server.delete(&format!("/v1/cluster/{node}")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{node}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/explain/sessions/s", ""),
     ("GET", "/v1/status", ""),
     ("GET", "/v1/cluster", ""),
+    ("DELETE", "/v1/cluster/n3", ""),
     ("GET", "/livez", ""),
     ("GET", "/readyz", ""),
     ("GET", "/metrics", ""),
@@ -223,6 +224,9 @@ async fn provoke_tags(server: &Server, path: &str) {
 }
 
 async fn provoke_the_rest(server: &Server) {
+    for member in ["n2", "stranger"] {
+        server.call("DELETE", &format!("/v1/cluster/{member}"), &[], "").await;
+    }
     server.put("/v1/sessions/new", "{}").await;
     server.put("/v1/documents/new", "{}").await;
     server.patch("/v1/documents/newer", "{}").await;

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::api::port::{ApiFigures, Chaos, Fault, Port, Waiting};
 use crate::core::command::{
     Acks, Changed, Changes, Conflict, ContentExplained, EntityTag, EntryExplained, Explanation, Figures,
-    Known, LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Readiness, Reading,
-    Refusal, Revision, Sibling, View, Wait, Waited, Write, Written,
+    KeptMember, Known, LifeExplained, LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page,
+    Readiness, Reading, Refusal, Revision, Sibling, View, Wait, Waited, Write, Written,
 };
 use crate::core::identity::{Dot, Kind, LifeId, ObjectId, Replica, ReplicaId};
 use crate::core::path::Path;
@@ -326,6 +326,18 @@ impl Port for Fake {
             member("n3", MemberState::Down, false),
             member("n4", MemberState::Left, false),
         ]
+    }
+
+    fn give_up(&self, node: &str) -> Result<(), KeptMember> {
+        if self.state.lock().readiness != Readiness::Ready {
+            return Err(KeptMember::NotReady);
+        }
+        let members = self.members();
+        match members.iter().find(|member| member.replica.node == node).map(|member| member.state) {
+            Some(MemberState::Down | MemberState::Left) => Ok(()),
+            Some(_) => Err(KeptMember::Alive),
+            None => Err(KeptMember::Unknown),
+        }
     }
 
     fn now(&self) -> UnixMillis {

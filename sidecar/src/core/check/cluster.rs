@@ -103,6 +103,8 @@ pub struct Cluster {
     watchers: BTreeMap<ReplicaId, Watcher>,
     /// Processes that have been ready.
     ready: BTreeSet<ReplicaId>,
+    /// Processes that were forgotten and have started over: what only they had is lost.
+    disowned: u64,
     /// What the members had with whom a process got a link before it was ready.
     met: BTreeMap<ReplicaId, Vec<(u64, Option<Had>)>>,
     /// Processes that have begun with what was saved.
@@ -155,6 +157,7 @@ impl Cluster {
             unchecked: BTreeSet::new(),
             watchers: BTreeMap::new(),
             ready: BTreeSet::new(),
+            disowned: 0,
             met: BTreeMap::new(),
             returned: BTreeSet::new(),
             step: 0,

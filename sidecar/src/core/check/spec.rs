@@ -292,7 +292,7 @@ pub fn frontier<'a>(known: impl IntoIterator<Item = &'a Known> + Clone) -> BTree
     let mut seen: BTreeMap<ReplicaId, u64> = BTreeMap::new();
     for one in known.clone() {
         for dot in one.history.iter() {
-            let latest = seen.entry(*dot.actor).or_default();
+            let latest = seen.entry(dot.actor).or_default();
             *latest = (*latest).max(dot.counter);
         }
     }

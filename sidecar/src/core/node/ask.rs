@@ -138,7 +138,9 @@ impl Node {
         self.asks.by_object.insert(object.clone(), id);
         let question = Question {
             object,
-            complete: asked.len() == others.len() && self.knows_everyone_alive(),
+            complete: asked.len() == others.len()
+                && self.knows_everyone_alive()
+                && !self.others_hear_the_superseded(),
             wave: None,
             outstanding: asked,
             ended: false,
@@ -167,8 +169,12 @@ impl Node {
 
     /// No process gossips that might have been written to and is not in the roster yet.
     fn knows_everyone_alive(&self) -> bool {
-        let has_nothing = |id| self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh);
-        self.alive.keys().all(|id| self.roster.get(*id).is_some() || has_nothing(id))
+        let has_nothing = |id| {
+            self.peers.get(id).is_some_and(|peer| peer.introduced && peer.fresh)
+                || self.succession.is_fresh(id)
+        };
+        self.succession.knows_all()
+            && self.alive.keys().all(|id| self.roster.get(*id).is_some() || has_nothing(id))
     }
 
     /// Asks everyone by way of the neighbours. What each question costs the cluster grows with the members, so fewer

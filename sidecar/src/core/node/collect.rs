@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Node;
-use super::peer::{Report, covers};
+use super::peer::Report;
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, ShardId};
 use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
@@ -40,6 +40,7 @@ impl Node {
             return;
         }
         self.trim_logs(now);
+        self.sweep_past();
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
         self.note_memory(shard);
@@ -111,6 +112,9 @@ impl Node {
 
     /// One linked member does the work of all. Where two think they are it, both do it, which is only waste.
     pub(super) fn sweeps(&self, shard: ShardId) -> bool {
+        if !self.writes() {
+            return false;
+        }
         let rank = |id: ReplicaId| (id.0 ^ u64::from(shard.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let me = rank(self.id());
         if self.is_overlay() {
@@ -164,7 +168,7 @@ impl Node {
     }
 
     /// The last word of every process that counts, ours aside; `None` while one has said nothing yet.
-    fn everyone(&self) -> Option<Vec<&Report>> {
+    pub(super) fn everyone(&self) -> Option<Vec<&Report>> {
         if self.mutants.lacks(Rule::FlatRoster) {
             let introduced = self.peers.values().filter(|peer| peer.introduced);
             return Some(introduced.filter_map(|peer| peer.report.as_ref()).collect());
@@ -175,13 +179,17 @@ impl Node {
             if id == self.id() || found.contains_key(&id) {
                 continue;
             }
-            if self.has_left(id) {
-                // Somebody's word is older than this departure, and need not contain what was handed over.
+            if self.is_sealed(id) && self.mutants.lacks(Rule::DeadUncounted) {
+                continue;
+            }
+            if self.is_sealed(id) {
+                // Somebody's word is older than this departure, and need not contain what was handed over; or it may
+                // have taken something from the dead since.
                 return None;
             }
             let report = self.peers.get(&id)?.report.as_ref()?;
             found.insert(id, report);
-            todo.extend(report.roster.iter().filter(|entry| !entry.left).map(|entry| entry.replica.id));
+            todo.extend(report.living.iter().copied());
         }
         Some(found.into_values().collect())
     }
@@ -193,19 +201,19 @@ impl Node {
         let own_time = self.time_for_good(now);
         let everyone = self.everyone()?;
         let ours = self.shard(shard).clock();
+        let nothing = Clock::default();
         let mut stable = ours.clone();
         if let Some(disk) = &self.disk {
-            for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(disk.saved.counter(shard, *actor));
-            }
+            stable.lower_to(disk.saved.get(shard).unwrap_or(&nothing));
         }
         let mut time = Some(own_time);
         for report in everyone {
-            if !report.clocks.get(shard).is_none_or(|clock| covers(ours, clock)) {
+            if !report.clocks.get(shard).is_none_or(|clock| ours.covers(clock)) {
                 return None;
             }
-            for (actor, counter) in &mut stable.dots {
-                *counter = (*counter).min(report.saved_counter(shard, *actor));
+            stable.lower_to(report.clocks.get(shard).unwrap_or(&nothing));
+            if let Some(saved) = &report.saved {
+                stable.lower_to(saved.get(shard).unwrap_or(&nothing));
             }
             time = time.min(Some(report.time));
         }

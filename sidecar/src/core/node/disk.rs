@@ -134,7 +134,7 @@ impl Node {
         let mut disk = Disk::default();
         disk.backlogs.resize_with(SHARDS, Backlog::default);
         for shard in &self.shards {
-            disk.backlogs[shard.id().index()].whole = !shard.clock().dots.is_empty();
+            disk.backlogs[shard.id().index()].whole = !shard.clock().is_empty();
         }
         self.disk = Some(disk);
         self.tell_unsaved();
@@ -167,8 +167,8 @@ impl Node {
         disk.backlogs.resize_with(SHARDS, Backlog::default);
         disk.time = saved.time;
         for shard in &shards {
-            for (actor, counter) in &shard.clock().dots {
-                disk.saved.raise(shard.id(), Dot::new(*actor, *counter));
+            for dot in shard.clock().iter() {
+                disk.saved.raise(shard.id(), dot);
             }
             node.clock.observe(now, shard.latest());
         }
@@ -284,11 +284,13 @@ impl Node {
         disk.time = disk.time.max(time);
         let mut progress = Vec::new();
         for (shard, clock) in shards {
-            for (actor, counter) in &clock.dots {
-                let dot = Dot::new(*actor, *counter);
-                if disk.saved.raise(*shard, dot) {
-                    progress.push(Progress { shard: *shard, dot });
-                }
+            let more: Vec<Dot> = match disk.saved.get(*shard) {
+                Some(saved) => clock.beyond(saved).collect(),
+                None => clock.iter().collect(),
+            };
+            for dot in more {
+                disk.saved.raise(*shard, dot);
+                progress.push(Progress { shard: *shard, dot });
             }
         }
         disk.health = DiskHealth::Good;
@@ -317,8 +319,7 @@ impl Node {
     pub(super) fn send_saved(&mut self, to: PeerId) {
         let Some(disk) = &self.disk else { return };
         let all = |(shard, clock): (ShardId, &Clock)| {
-            let dots = clock.dots.iter().map(|(actor, counter)| Dot::new(*actor, *counter));
-            dots.map(|dot| Progress { shard, dot }).collect::<Vec<_>>()
+            clock.iter().map(|dot| Progress { shard, dot }).collect::<Vec<_>>()
         };
         let clocks = ShardId::all().filter_map(|shard| disk.saved.get(shard).map(|clock| (shard, clock)));
         let message = Message::Saved { progress: clocks.flat_map(all).collect(), sum: disk.saved.sum() };
@@ -356,12 +357,10 @@ impl Node {
         let Some(disk) = &self.disk else { return Vec::new() };
         let mut unsaved = Vec::new();
         for shard in &self.shards {
-            for (actor, counter) in &shard.clock().dots {
-                let saved = disk.saved.counter(shard.id(), *actor);
-                if saved < *counter {
-                    unsaved.push((shard.id(), *actor, saved));
-                }
-            }
+            let nothing = Clock::default();
+            let saved = disk.saved.get(shard.id()).unwrap_or(&nothing);
+            let beyond = shard.clock().beyond(saved);
+            unsaved.extend(beyond.map(|dot| (shard.id(), dot.actor, saved.get(&dot.actor))));
         }
         unsaved
     }

@@ -1,6 +1,6 @@
 //! Links and the messages on them: push at once, compare always.
 
-use super::peer::{Gap, Peer, RESEND_MILLIS, covers};
+use super::peer::{Gap, Peer, RESEND_MILLIS};
 use super::{Alarm, COMPARE_MILLIS, Node, Output};
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, ShardId};
 use crate::core::message::{Message, PeerId, Progress, ShardClock, ShardDigest};
@@ -24,6 +24,7 @@ impl Node {
         peer.linked = true;
         peer.introduced = false;
         peer.told = false;
+        peer.admits = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
@@ -44,6 +45,7 @@ impl Node {
     }
 
     pub(super) fn link_down(&mut self, now: Now, id: PeerId) {
+        self.await_return(now, id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.linked = false;
         peer.introduced = false;
@@ -54,6 +56,9 @@ impl Node {
         self.wave_peer_lost(now, id);
         self.sponsor_lost(now, id);
         self.forget_stranger(id);
+        if self.is_sealed(id) {
+            self.peers.remove(&id);
+        }
     }
 
     pub(super) fn receive(&mut self, now: Now, from: PeerId, message: Message) {
@@ -62,7 +67,13 @@ impl Node {
         }
         match message {
             Message::Hello(hello) => self.introduced(now, from, hello),
-            Message::Roster(entries) => self.roster_from(from, entries),
+            Message::Roster(entries) => self.roster_from(now, from, &entries),
+            Message::Ops(_)
+            | Message::State(_)
+            | Message::Answer { .. }
+            | Message::Relay { .. }
+            | Message::Echo { .. }
+                if !self.is_heard(from) => {}
             Message::Ops(ops) => self.ops_from(now, from, ops),
             Message::Applied(progress) => self.applied_by(from, &progress),
             Message::Clocks(clocks) => self.clocks_of(from, &clocks),
@@ -85,7 +96,7 @@ impl Node {
             }
             Message::Leave => self.departed(from),
             Message::Relay { ops, until } => self.relayed(now, from, ops, until),
-            Message::Members(entries) => self.members_from(&entries),
+            Message::Members(entries) => self.members_from(now, from, &entries),
             Message::Wave { wave, reach, question } => self.wave_from(now, from, wave, reach, question),
             Message::Echo { wave, echo } => self.echo_from(now, from, wave, echo),
             Message::Settled(settled) => self.settled_by(from, &settled),
@@ -159,6 +170,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for clock in clocks {
             peer.knows_all(clock.shard, &clock.clock);
+            peer.lean_on(&self.past, clock.shard);
         }
         for clock in clocks {
             self.check_waits(clock.shard);
@@ -169,7 +181,7 @@ impl Node {
         let clocks = self
             .shards
             .iter()
-            .filter(|shard| !shard.clock().dots.is_empty())
+            .filter(|shard| !shard.clock().is_empty())
             .map(|shard| ShardClock { shard: shard.id(), clock: shard.clock().clone() })
             .collect();
         if let Some(peer) = self.peers.get_mut(&to) {
@@ -213,7 +225,7 @@ impl Node {
                 continue;
             }
             let ours = self.shards[shard.index()].clock();
-            if peer.known.get(shard).is_some_and(|known| covers(known, ours)) || ours.dots.is_empty() {
+            if peer.known.get(shard).is_some_and(|known| known.covers(ours)) || ours.is_empty() {
                 peer.gaps.remove(&shard);
                 continue;
             }
@@ -222,7 +234,7 @@ impl Node {
                 continue;
             };
             let known = peer.known.get(shard).cloned().unwrap_or_default();
-            if covers(&known, &gap.clock) {
+            if known.covers(&gap.clock) {
                 peer.gaps.insert(shard, Gap::new(ours.clone(), now));
                 continue;
             }
@@ -230,7 +242,7 @@ impl Node {
                 peer.sent.forget(shard);
             }
             let lacked = gap.clock.clone();
-            if !covers(&peer.reached(shard), &lacked) && states < STATES_PER_COMPARISON {
+            if !peer.reached(shard).covers(&lacked) && states < STATES_PER_COMPARISON {
                 states += usize::from(self.send_missing(id, shard));
             }
         }

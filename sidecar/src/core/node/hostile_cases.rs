@@ -4,21 +4,6 @@ use super::*;
 use crate::core::op::Op;
 
 impl Net {
-    fn unlink(&mut self, a: usize, b: usize) {
-        let (id_a, id_b) = (self.nodes[a].id(), self.nodes[b].id());
-        self.cut.extend([(a, b), (b, a)]);
-        self.air.retain(|(_, from, to, _)| (*from, *to) != (a, b) && (*from, *to) != (b, a));
-        self.input(a, Input::LinkDown(id_b));
-        self.input(b, Input::LinkDown(id_a));
-    }
-
-    fn link(&mut self, a: usize, b: usize) {
-        let (id_a, id_b) = (self.nodes[a].id(), self.nodes[b].id());
-        self.cut.retain(|pair| *pair != (a, b) && *pair != (b, a));
-        self.input(a, Input::LinkUp(id_b));
-        self.input(b, Input::LinkUp(id_a));
-    }
-
     /// Has a node look at a shard for what can be collected, now.
     fn sweep_now(&mut self, index: usize, shard: ShardId) {
         self.nodes[index].sweep_next = shard;

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peer::{Peer, covers};
+use super::peer::Peer;
 use super::{HandOver, Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -23,6 +23,9 @@ const RETURN_POLL_MILLIS: u64 = 50;
 
 /// An answer that takes longer is asked for again.
 const RETRY_MILLIS: u64 = 1_000;
+
+/// Between two times that a process is told that it is over.
+const TELL_OVER_MILLIS: u64 = 500;
 
 #[derive(Debug)]
 pub(super) struct Joining {
@@ -110,8 +113,10 @@ impl Node {
         let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
+        // Who is on nobody's roster may not write, however long it takes: a predecessor may still do so.
+        let is_admitted = self.is_admitted_by_all() || !has_time && self.is_admitted_by_any();
         if found > 0 && (self.lineage != 0 || lineage.is_some()) {
-            if all_told && (all_here || !has_time) && self.has_all_of_members() {
+            if all_told && is_admitted && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
                 self.say_hello_again();
@@ -128,17 +133,18 @@ impl Node {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         match &self.joining.phase {
-            _ if self.leaving => Readiness::Leaving,
+            _ if self.leaving || self.standing.is_accused() => Readiness::Leaving,
+            Phase::Member => Readiness::Ready,
+            _ if self.waits_for_predecessor() => Readiness::NameInUse,
             Phase::Seeking | Phase::Returning => Readiness::SeekingSponsor,
             Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
             Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
-            Phase::Member => Readiness::Ready,
         }
     }
 
-    /// It may read and write: a leaving node does so until it is gone.
+    /// It may read, and write until it has said farewell: a leaving node does so until it is gone.
     pub(super) fn serves(&self) -> bool {
-        matches!(self.joining.phase, Phase::Member)
+        matches!(self.joining.phase, Phase::Member) && !self.standing.is_accused()
     }
 
     /// Nobody has a memory: a history starts here. A replica that has seen nothing can name nothing old.
@@ -154,7 +160,7 @@ impl Node {
     pub(super) fn succeed_predecessors(&mut self) {
         let me = self.config.replica.clone();
         let last = self.roster.last_start(&me);
-        if !self.is_fresh() || last.is_none_or(|last| last < me.started) {
+        if self.standing.is_admitted() || last.is_none_or(|last| last < me.started) {
             return;
         }
         self.config.replica.started = last.unwrap_or_default().plus(1);
@@ -179,6 +185,14 @@ impl Node {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.replica = hello.replica.clone();
+        if self.roster.is_superseded(&hello.replica) || self.has_left(from) {
+            self.tell_over(now, from);
+            return;
+        }
+        if self.keeps_waiting(&hello) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.introduced = true;
         peer.fresh = hello.fresh;
         peer.lineage = hello.lineage;
@@ -187,6 +201,15 @@ impl Node {
         }
         self.meet_history(now, from);
         self.join_tick(now);
+    }
+
+    /// A process that is over says hello: all it gets is to know why.
+    fn tell_over(&mut self, now: Now, from: PeerId) {
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.tell_over_at <= now.mono) else {
+            return;
+        };
+        peer.tell_over_at = now.mono.plus_millis(TELL_OVER_MILLIS);
+        self.introduce_to(from);
     }
 
     /// A member of another history has operations below what either side holds to be known everywhere: they come
@@ -264,7 +287,8 @@ impl Node {
         // Who gossips with somebody and has no link yet has found a cluster, and so has who sees somebody come back:
         // serving nothing of it would help nobody.
         let patience = if everyone_is_here && !someone_returns { 1 } else { 2 };
-        if together || waited_millis >= self.config.bootstrap_millis.saturating_mul(patience) {
+        let is_late = waited_millis >= self.config.bootstrap_millis.saturating_mul(patience);
+        if (together || is_late) && !self.waits_for_predecessor() {
             self.start_alone(now);
         } else {
             self.joining.wake_at = now.mono.plus_millis(settle_millis(&self.config).max(50) / 4);
@@ -325,6 +349,7 @@ impl Node {
     fn caught_up(&mut self, now: Now) {
         let Phase::Taking { sponsor, .. } = self.joining.phase else { return };
         self.lineage = self.peers.get(&sponsor).map_or(self.config.lineage, |peer| peer.lineage);
+        self.standing.admit();
         let targets = self.targets();
         let until = now.mono.plus_millis(self.config.bootstrap_millis);
         self.joining.phase = Phase::Following { targets, until };
@@ -342,7 +367,7 @@ impl Node {
             .flat_map(|peer| {
                 ShardId::all().filter_map(|shard| peer.known.get(shard).map(|clock| (shard, clock.clone())))
             })
-            .filter(|(shard, clock)| !covers(self.shard(*shard).clock(), clock))
+            .filter(|(shard, clock)| !self.shard(*shard).clock().covers(clock))
             .collect()
     }
 
@@ -351,7 +376,7 @@ impl Node {
         let clock_sum = self.clock_sum();
         let has_all = |peer: &Peer| {
             ShardId::all().all(|shard| {
-                peer.known.get(shard).is_none_or(|clock| covers(self.shard(shard).clock(), clock))
+                peer.known.get(shard).is_none_or(|clock| self.shard(shard).clock().covers(clock))
             })
         };
         let mut members = self.peers.values().filter(|peer| peer.takes_ops());
@@ -359,10 +384,11 @@ impl Node {
     }
 
     fn follow(&mut self, now: Now) {
+        let is_admitted = self.is_admitted_by_all();
         let shards = &self.shards;
         let Phase::Following { targets, until } = &mut self.joining.phase else { return };
-        targets.retain(|(shard, clock)| !covers(shards[shard.index()].clock(), clock));
-        if targets.is_empty() || *until <= now.mono {
+        targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
+        if targets.is_empty() && is_admitted || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }
     }
@@ -394,12 +420,10 @@ impl Node {
         if self.other_members().is_empty() {
             return hand_over;
         }
-        // Whoever is gone has nothing any more; and what the dead wrote may be nowhere but here.
-        let heirs: Vec<&Peer> = self.linked_members().collect();
         for shard in &self.shards {
-            for (actor, ours) in &shard.clock().dots {
-                let best = heirs.iter().map(|heir| heir.kept_counter(shard.id(), *actor)).max().unwrap_or(0);
-                let ahead = ours.saturating_sub(best);
+            let kept = self.kept_by_others(shard.id());
+            for Dot { actor, counter } in shard.clock().beyond(&kept) {
+                let ahead = counter - kept.get(&actor);
                 hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
             }
         }
@@ -411,6 +435,23 @@ impl Node {
             }
         }
         hand_over
+    }
+
+    /// How far members that are linked have got, each author by whoever has most: whoever is gone has nothing any more, and
+    /// what the dead wrote may be nowhere but here.
+    pub(super) fn kept_by_others(&self, shard: ShardId) -> Clock {
+        let mut kept = Clock::default();
+        for heir in self.linked_members() {
+            let theirs = heir.kept(shard);
+            if kept.is_empty() {
+                kept = theirs;
+            } else {
+                for dot in theirs.iter() {
+                    kept.raise(dot);
+                }
+            }
+        }
+        kept
     }
 
     /// Members that a leaving node can hand over to.
@@ -430,10 +471,12 @@ impl Node {
         self.hand_over().held_by_nobody_else == 0 && self.has_peers()
     }
 
-    /// Leaves the roster, unless operations would be lost with this process.
+    /// Leaves the roster, unless operations would be lost with this process. Whoever hears it takes nothing more from this
+    /// process, so it writes nothing more either.
     pub(super) fn say_farewell(&mut self) {
         if self.would_leave() {
             self.broadcast(Message::Leave);
+            self.standing.say_farewell();
         }
     }
 

@@ -58,20 +58,18 @@ impl Node {
 
     /// Takes an entry into the roster. Gives whether anything is new.
     pub(super) fn enrol(&mut self, entry: RosterEntry) -> bool {
-        let (id, node) = (entry.replica.id, entry.replica.node.clone());
+        let id = entry.replica.id;
         if !self.roster.add(entry) {
             return false;
         }
         self.neighbours.news.insert(id);
+        self.seal();
         // Only the latest process of a name can have links.
-        let processes = self.roster.of_name(&node);
-        let latest = processes.iter().map(|entry| (entry.replica.started, entry.replica.id)).max();
-        let latest = latest.map(|(_, id)| id);
-        for entry in processes {
-            if Some(entry.replica.id) == latest && !entry.left {
-                self.neighbours.overlay.insert(entry.replica.id);
+        for id in self.roster.take_touched() {
+            if self.is_sealed(id) {
+                self.neighbours.overlay.remove(id);
             } else {
-                self.neighbours.overlay.remove(entry.replica.id);
+                self.neighbours.overlay.insert(id);
             }
         }
         self.neighbours.stale = true;
@@ -134,19 +132,35 @@ impl Node {
         }
     }
 
-    pub(super) fn roster_from(&mut self, from: PeerId, entries: Vec<RosterEntry>) {
-        self.members_from(&entries);
-        let kept = if self.is_overlay() { Vec::new() } else { entries };
+    pub(super) fn roster_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
+        if self.is_disowned_by(now, from, entries) || self.is_stranger(from) {
+            return;
+        }
+        self.learn_roster(entries);
+        let admits = entries.iter().any(|entry| entry.replica == self.config.replica);
+        let kept = if self.is_overlay() { &[] } else { entries };
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.roster = kept;
+            peer.admits = admits;
+            peer.counts(kept);
         }
     }
 
-    pub(super) fn members_from(&mut self, entries: &[RosterEntry]) {
+    pub(super) fn members_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
+        if self.is_disowned_by(now, from, entries) || self.is_stranger(from) {
+            return;
+        }
+        self.learn_roster(entries);
+        let admits = entries.iter().any(|entry| entry.replica == self.config.replica);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.admits |= admits;
+        }
+    }
+
+    pub(super) fn learn_roster(&mut self, entries: &[RosterEntry]) {
         let mut news = false;
         for entry in entries {
             // What the others say of this process it knows better.
-            if entry.replica.id != self.id() {
+            if entry.replica.id != self.id() && !self.puts_off(entry) {
                 news |= self.enrol(entry.clone());
             }
         }

@@ -8,7 +8,7 @@ use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
-use crate::core::identity::{Dot, Kind, LifeId, ObjectId, Replica, SHARDS, ShardId};
+use crate::core::identity::{Clock, Dot, Kind, LifeId, ObjectId, Replica, SHARDS, ShardId};
 use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
@@ -62,7 +62,7 @@ impl Node {
     /// # Errors
     /// See [`Refusal`]. Nothing has changed then.
     pub fn write(&mut self, now: Now, write: &Write) -> Result<Written, Refusal> {
-        if !self.serves() {
+        if !self.serves() || !self.writes() {
             return Err(Refusal::NotReady);
         }
         match self.disk_health() {
@@ -243,12 +243,14 @@ impl Node {
             changes: self.journal.cursor(),
             ..self.figures
         };
+        (figures.past_processes, figures.past_bytes) = self.past_size();
         for shard in &self.shards {
             for (total, count) in figures.objects.iter_mut().zip(shard.objects_by_kind()) {
                 *total += count;
             }
             let (log_ops, log_bytes) = shard.log_size();
             figures.content_bytes += shard.content_bytes();
+            figures.clock_entries = figures.clock_entries.max(shard.clock().named() as u64);
             figures.log_ops += log_ops as u64;
             figures.log_bytes += log_bytes;
             figures.pending_ops += shard.pending_len() as u64;
@@ -302,9 +304,10 @@ impl Node {
 
     fn lag(&self, peer: &super::peer::Peer) -> u64 {
         let shards = self.shards.iter();
+        let nothing = Clock::default();
         let lacking = shards.flat_map(|shard| {
-            let clock = shard.clock().dots.iter();
-            clock.map(|(actor, counter)| counter.saturating_sub(peer.known.counter(shard.id(), *actor)))
+            let known = peer.known.get(shard.id()).unwrap_or(&nothing);
+            shard.clock().beyond(known).map(|dot| dot.counter - known.get(&dot.actor))
         });
         lacking.sum()
     }

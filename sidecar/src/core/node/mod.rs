@@ -9,16 +9,20 @@ mod clock;
 mod collect;
 mod disk;
 mod exchange;
+mod forget;
 mod join;
 mod journal;
 mod links;
 mod local;
 mod memory;
 mod overlay;
+mod past;
 mod peer;
 mod relay;
 mod report;
 mod roster;
+mod seal;
+mod succession;
 mod survey;
 mod waits;
 mod waves;
@@ -30,6 +34,8 @@ use self::ask::Asks;
 use self::clock::HybridClock;
 use self::disk::Disk;
 pub use self::disk::{DiskHealth, Restored, SavedNode, UnsavedContent, UnsavedShard};
+use self::forget::Standing;
+pub use self::forget::{Dropped, DroppedWhy};
 use self::join::Joining;
 use self::journal::Journal;
 use self::links::Neighbours;
@@ -37,6 +43,7 @@ use self::memory::Memory;
 pub use self::overlay::FULL_MESH_MAX;
 use self::peer::Peer;
 use self::roster::Roster;
+use self::succession::Succession;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
@@ -45,6 +52,7 @@ use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
 use super::op::Action;
 use super::packed::NewOp;
+use super::past::Past;
 use super::shard::Shard;
 use super::time::{Hlc, MonoMicros, Now, UnixMillis};
 
@@ -137,6 +145,9 @@ pub enum Output {
     Alarm(Alarm),
     /// The peer is not one to talk with: close the link.
     Disconnect(PeerId, &'static str),
+    /// The others have gone on without this process, and what it holds may not be joined with what they hold: it
+    /// stands still. A new process, with a new id, must take its place, empty.
+    StartOver(Box<Dropped>),
 }
 
 /// What an operator must know.
@@ -168,6 +179,11 @@ pub enum Alarm {
         /// The limit.
         limit: u64,
     },
+    /// A member was given up: it counts as one no more.
+    Forgotten {
+        /// The member.
+        member: Replica,
+    },
 }
 
 /// What a leaving node could not hand over.
@@ -190,6 +206,9 @@ const SWEEP_MILLIS: u64 = 100;
 pub struct Node {
     config: NodeConfig,
     shards: Vec<Shard>,
+    past: Arc<Past>,
+    /// Which shards are looked at next for what is past.
+    past_next: ShardId,
     clock: HybridClock,
     roster: Roster,
     peers: BTreeMap<ReplicaId, Peer>,
@@ -218,6 +237,8 @@ pub struct Node {
     trim_next: ShardId,
     sweep_time: BTreeMap<ShardId, UnixMillis>,
     mutants: Mutants,
+    standing: Standing,
+    succession: Succession,
 }
 
 impl Node {
@@ -232,6 +253,8 @@ impl Node {
     pub fn with_mutants(config: NodeConfig, now: Now, mutants: Mutants) -> Self {
         let mut node = Self {
             shards: ShardId::all().map(|id| Shard::with_mutants(id, mutants)).collect(),
+            past: Arc::default(),
+            past_next: ShardId(0),
             clock: HybridClock::default(),
             roster: Roster::default(),
             peers: BTreeMap::new(),
@@ -255,6 +278,8 @@ impl Node {
             trim_next: ShardId(0),
             sweep_time: BTreeMap::new(),
             mutants,
+            standing: Standing::default(),
+            succession: Succession::default(),
             config,
         };
         node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
@@ -283,6 +308,9 @@ impl Node {
 
     /// Takes one input. Outputs are polled afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
+        if self.standing.is_over() {
+            return;
+        }
         self.clock.advance(now);
         match input {
             Input::LinkUp(peer) => self.link_up(now, peer),
@@ -305,6 +333,7 @@ impl Node {
 
     /// Does what is due.
     fn tick(&mut self, now: Now) {
+        self.succession_tick(now);
         self.join_tick(now);
         for peer in self.linked() {
             self.ping_if_due(now, peer);
@@ -318,15 +347,20 @@ impl Node {
         self.neighbours_tick(now);
         self.waves_tick(now);
         self.expire_waits(now);
+        self.stand_down(now);
     }
 
     /// When it wants an [`Input::Tick`].
     #[must_use]
     pub fn deadline(&self) -> MonoMicros {
+        if let Some(never) = self.standing.deadline() {
+            return never;
+        }
         let peers = self.peers.values().filter(|peer| peer.linked);
         let due = peers.map(|peer| peer.ping_at.min(peer.compare_at));
         let waves = self.waves.deadline().filter(|_| self.is_overlay());
         let own = self.waits.deadline().into_iter().chain(self.joining.deadline());
+        let own = own.chain(self.succession.deadline());
         due.chain(own).chain(waves).chain(self.neighbours.deadline()).fold(self.sweep_at, MonoMicros::min)
     }
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::report::stamps;
+use super::roster::Roster;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use crate::core::message::RosterEntry;
+use crate::core::past::Past;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
 /// What was sent and is not reported after this long is sent again, and at most after the second.
@@ -52,7 +55,7 @@ impl Sums {
 
 impl Clocks {
     pub(super) fn get(&self, shard: ShardId) -> Option<&Clock> {
-        self.stored(shard).filter(|clock| !clock.dots.is_empty())
+        self.stored(shard).filter(|clock| !clock.is_empty())
     }
 
     pub(super) fn counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
@@ -84,7 +87,7 @@ impl Clocks {
             self.sums.subtract(shard, &old);
         }
         self.sums.add(shard, &dot);
-        self.stored_mut(shard).dots.insert(dot.actor, dot.counter);
+        self.stored_mut(shard).raise(dot);
         true
     }
 
@@ -95,15 +98,30 @@ impl Clocks {
             return;
         }
         self.sums.subtract(shard, &Dot::new(dot.actor, counter));
-        self.stored_mut(shard).dots.remove(&dot.actor);
+        self.stored_mut(shard).remove(&dot.actor);
     }
 
     /// Forgets one shard.
     pub(super) fn forget(&mut self, shard: ShardId) {
         let Some(clock) = self.shards.get_mut(shard.index()).and_then(Option::take) else { return };
-        for (actor, counter) in &clock.dots {
-            self.sums.subtract(shard, &Dot::new(*actor, *counter));
+        for dot in clock.iter() {
+            self.sums.subtract(shard, &dot);
         }
+    }
+
+    /// What is over need not be named in this shard.
+    pub(super) fn lean_on(&mut self, past: &Arc<Past>, shard: ShardId) {
+        if let Some(clock) = self.shards.get_mut(shard.index()).and_then(Option::as_mut)
+            && clock.may_lean_on(past, shard)
+        {
+            Arc::make_mut(clock).lean_on(past, shard);
+        }
+    }
+
+    /// Ids that it names itself in one shard.
+    #[cfg(test)]
+    pub(super) fn named(&self, shard: ShardId) -> usize {
+        self.stored(shard).map_or(0, Clock::named)
     }
 
     pub(super) fn sum(&self) -> u64 {
@@ -151,8 +169,9 @@ pub(super) struct Report {
     pub(super) time: UnixMillis,
     pub(super) clocks: Clocks,
     /// What of it was on its disk, where it has one.
-    saved: Option<Clocks>,
-    pub(super) roster: Vec<RosterEntry>,
+    pub(super) saved: Option<Clocks>,
+    /// Whom it took for alive.
+    pub(super) living: Arc<[ReplicaId]>,
 }
 
 impl Report {
@@ -177,6 +196,8 @@ pub(super) struct Peer {
     pub(super) saved: Option<Clocks>,
     /// It has said that it has no disk. As long as it has said neither, nothing that it has counts as kept.
     pub(super) diskless: bool,
+    /// This process is on its roster.
+    pub(super) admits: bool,
     /// It has vouched on this link for the whole of what is known of it.
     pub(super) told: bool,
     /// What it has been sent besides, on this link.
@@ -188,7 +209,12 @@ pub(super) struct Peer {
     pub(super) report: Option<Report>,
     /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
     news: Vec<(ShardId, Dot)>,
-    pub(super) roster: Vec<RosterEntry>,
+    /// Whom it counts as members, as its introduction says it.
+    pub(super) roster_stamps: Box<[u8]>,
+    /// Those of them that are not over.
+    living: Arc<[ReplicaId]>,
+    /// When it may be told once more that it is over: two that say so of each other must not go on for ever.
+    pub(super) tell_over_at: MonoMicros,
     pub(super) gaps: BTreeMap<ShardId, Gap>,
     /// Shards whose operations it may not send before it has sent their states: it comes from another history.
     pub(super) states_wanted: BTreeSet<ShardId>,
@@ -218,12 +244,15 @@ impl Peer {
             known: Clocks::default(),
             saved: None,
             diskless: false,
+            admits: false,
             told: false,
             sent: Clocks::default(),
             untold: BTreeMap::new(),
             report: None,
             news: Vec::new(),
-            roster: Vec::new(),
+            roster_stamps: Box::default(),
+            living: Arc::default(),
+            tell_over_at: MonoMicros(0),
             gaps: BTreeMap::new(),
             states_wanted: BTreeSet::new(),
             round_trip_micros: None,
@@ -252,9 +281,32 @@ impl Peer {
         }
     }
 
+    /// How far it has got for good.
+    pub(super) fn kept(&self, shard: ShardId) -> Clock {
+        let nothing = Clock::default();
+        let mut kept = self.known.get(shard).unwrap_or(&nothing).clone();
+        match &self.saved {
+            Some(saved) => kept.lower_to(saved.get(shard).unwrap_or(&nothing)),
+            None if self.diskless => {}
+            None => kept = nothing,
+        }
+        kept
+    }
+
     /// It can take operations.
     pub(super) fn takes_ops(&self) -> bool {
         self.linked && self.introduced && !self.fresh
+    }
+
+    /// Whom it takes for alive, as far as it has said so last.
+    pub(super) fn living(&self) -> &[ReplicaId] {
+        &self.living
+    }
+
+    /// Whom it counts as members.
+    pub(super) fn counts(&mut self, roster: &[RosterEntry]) {
+        self.living = Roster::of(roster).living().map(|replica| replica.id).collect();
+        self.roster_stamps = stamps(roster.iter());
     }
 
     /// What the book says of it now is what it said itself.
@@ -266,17 +318,16 @@ impl Peer {
         if clocks.sum() != self.known.sum() {
             clocks = self.known.clone();
         }
-        self.report = Some(Report { time, clocks, saved: self.saved.clone(), roster: self.roster.clone() });
+        self.report =
+            Some(Report { time, clocks, saved: self.saved.clone(), living: Arc::clone(&self.living) });
     }
 
     /// How far it has got, as far as it has been told or has told.
     pub(super) fn reached(&self, shard: ShardId) -> Clock {
         let mut clock = self.known.get(shard).cloned().unwrap_or_default();
         if let Some(sent) = self.sent.get(shard) {
-            for (actor, counter) in &sent.dots {
-                if *counter > clock.get(actor) {
-                    clock.dots.insert(*actor, *counter);
-                }
+            for dot in sent.iter() {
+                clock.raise(dot);
             }
         }
         clock
@@ -297,18 +348,25 @@ impl Peer {
         is_news
     }
 
+    /// What is over need not be named in the books on one shard.
+    pub(super) fn lean_on(&mut self, past: &Arc<Past>, shard: ShardId) {
+        let report =
+            self.report.iter_mut().flat_map(|report| [Some(&mut report.clocks), report.saved.as_mut()]);
+        let books = [Some(&mut self.known), self.saved.as_mut()].into_iter().chain(report);
+        books.flatten().for_each(|clocks| clocks.lean_on(past, shard));
+    }
+
     pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {
-        for (actor, counter) in &clock.dots {
-            self.knows(shard, Dot::new(*actor, *counter));
+        for dot in clock.iter() {
+            self.knows(shard, dot);
         }
     }
 
     /// It has been sent all that it lacked of this.
     pub(super) fn was_sent(&mut self, shard: ShardId, clock: &Clock) {
-        for (actor, counter) in &clock.dots {
-            if *counter > self.known.counter(shard, *actor) {
-                self.sent.raise(shard, Dot::new(*actor, *counter));
-            }
+        let nothing = Clock::default();
+        for dot in clock.beyond(self.known.get(shard).unwrap_or(&nothing)) {
+            self.sent.raise(shard, dot);
         }
     }
 
@@ -316,9 +374,4 @@ impl Peer {
     pub(super) fn forget_sent(&mut self) {
         self.sent = Clocks::default();
     }
-}
-
-/// Whether every dot of one clock is within another.
-pub(super) fn covers(ours: &Clock, theirs: &Clock) -> bool {
-    theirs.dots.iter().all(|(actor, counter)| ours.get(actor) >= *counter)
 }

@@ -21,7 +21,7 @@ impl Node {
 
     /// Operations to apply and to pass on.
     pub(super) fn relayed(&mut self, now: Now, from: PeerId, ops: Vec<PackedOp>, until: u64) {
-        let ops: Vec<NewOp> = ops.into_iter().filter_map(PackedOp::open).collect();
+        let ops = self.without_the_dead(ops.into_iter().filter_map(PackedOp::open).collect());
         let foreign = self.peers.get(&from).is_some_and(|peer| !peer.states_wanted.is_empty());
         if !self.is_fresh() && !foreign {
             self.pass_on(&ops, until, Some(from));

@@ -24,6 +24,7 @@ impl Node {
         // First what the ping's sum contains.
         self.tell_progress(id);
         self.remind_of_saved(id);
+        self.tell_of_successor(id);
         let ping = Message::Ping {
             sent: Micros::from(sent),
             wall: now.wall,
@@ -49,11 +50,13 @@ impl Node {
         let known = match roster_sum {
             // Among many all have one roster, or will have.
             Some(sum) => short_introduction(peer.traits(), peer.lineage, sum),
-            None => introduction(peer.traits(), peer.lineage, &peer.roster),
+            None => introduction(peer.traits(), peer.lineage, &peer.roster_stamps),
         };
         let introduction_known = peer.introduced && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
         peer.diskless |= storage_told;
+        // Equal rosters among many: this process stands on both.
+        peer.admits |= roster_sum.is_some() && introduction_known;
         peer.told |= clocks_known && introduction_known && !peer.fresh;
         if roster_sum.is_none() && clocks_known && introduction_known && !peer.fresh {
             // Time, clocks and roster belong together: what it may still write after this time it cannot write for
@@ -74,7 +77,9 @@ impl Node {
         let half_millis = i64::try_from(round_trip_micros / 2_000).unwrap_or(i64::MAX);
         let millis = |wall: UnixMillis| i64::try_from(wall.0).unwrap_or(i64::MAX);
         let offset_millis = millis(wall) - millis(now.wall);
-        if round_trip_micros <= MEASURABLE_MICROS_MAX {
+        // A name has one voice in what the time is, however many processes bear it.
+        let counts = self.peers.get(&from).is_some_and(|peer| peer.introduced);
+        if counts && round_trip_micros <= MEASURABLE_MICROS_MAX {
             self.clock.measured(from, MonoMicros(sent.0), offset_millis.saturating_add(half_millis));
         }
         if let Some(peer) = self.peers.get_mut(&from) {
@@ -93,7 +98,7 @@ impl Node {
         if self.is_overlay() {
             return short_introduction(traits, self.lineage, self.roster.sum());
         }
-        introduction(traits, self.lineage, &self.roster.entries())
+        introduction(traits, self.lineage, &stamps(self.roster.iter()))
     }
 
     /// Time for deadlines as of the last input.
@@ -114,15 +119,22 @@ impl Peer {
 }
 
 /// Stands for what a node says of itself and of the members.
-fn introduction(traits: u8, lineage: u64, roster: &[RosterEntry]) -> u64 {
+fn introduction(traits: u8, lineage: u64, roster_stamps: &[u8]) -> u64 {
     let mut bytes = vec![traits];
     bytes.extend_from_slice(&lineage.to_le_bytes());
+    bytes.extend_from_slice(roster_stamps);
+    xxh3_64(&bytes)
+}
+
+/// What an introduction says of each member: all that is kept of a peer's roster.
+pub(super) fn stamps<'a>(roster: impl Iterator<Item = &'a RosterEntry>) -> Box<[u8]> {
+    let mut bytes = Vec::new();
     for entry in roster {
         bytes.extend_from_slice(&entry.replica.id.0.to_le_bytes());
         bytes.extend_from_slice(&entry.replica.started.0.to_le_bytes());
         bytes.push(u8::from(entry.left));
     }
-    xxh3_64(&bytes)
+    bytes.into()
 }
 
 /// The same, where the roster is too long to be kept for each peer.

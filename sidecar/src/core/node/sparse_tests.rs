@@ -196,6 +196,7 @@ impl Field {
                 }
                 Output::Changed(_) | Output::Unsaved => {}
                 Output::Alarm(alarm) => panic!("n{index}: {alarm:?}"),
+                Output::StartOver(dropped) => panic!("n{index} starts over: {dropped:?}"),
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }

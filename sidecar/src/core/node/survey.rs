@@ -191,10 +191,10 @@ impl Node {
         }
         let mut differing = Vec::new();
         for shard in &self.shards {
-            let known = peer.known.get(shard.id());
-            let theirs = known.into_iter().flat_map(|clock| clock.dots.keys());
-            let pairs = shard.clock().dots.keys().chain(theirs).map(|actor| (shard.id(), *actor));
-            differing.extend(pairs.filter(|pair| peer.known.counter(pair.0, pair.1) != self.counter(*pair)));
+            let nothing = Clock::default();
+            let (ours, theirs) = (shard.clock(), peer.known.get(shard.id()).unwrap_or(&nothing));
+            let either = ours.beyond(theirs).chain(theirs.beyond(ours));
+            differing.extend(either.map(|dot| (shard.id(), dot.actor)));
         }
         differing
     }
@@ -287,12 +287,15 @@ impl Node {
         }
         let mut stable: Clock = ours.clock().clone();
         for ((_, actor), counter) in known.least.range(all) {
-            match counter {
-                0 => drop(stable.dots.remove(actor)),
-                _ => drop(stable.dots.insert(*actor, *counter)),
-            }
+            stable.set(*actor, *counter);
         }
         Some(Evidence { stable, time: Some(known.time) })
+    }
+
+    /// Whether every member is known to have the same of this process as this node.
+    pub(super) fn is_settled_process(&self, id: ReplicaId) -> bool {
+        let Some(known) = self.known_of_all() else { return false };
+        !known.least.keys().chain(known.most.keys()).any(|(_, actor)| *actor == id)
     }
 
     /// Whether every member is known to have these.
@@ -313,7 +316,7 @@ impl Node {
                 ahead.sum()
             }
             // Nothing is known: it may be all.
-            None => self.shards.iter().flat_map(|shard| shard.clock().dots.values()).sum(),
+            None => self.shards.iter().flat_map(|shard| shard.clock().iter()).map(|dot| dot.counter).sum(),
         }
     }
 

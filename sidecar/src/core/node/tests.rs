@@ -17,12 +17,21 @@ struct Net {
     clock_offsets_millis: Vec<i64>,
     done: BTreeMap<(usize, WaitId), Waited>,
     alarms: Vec<(usize, Alarm)>,
+    /// Who has started over, where a test expects it.
+    over: Option<Vec<(usize, Dropped)>>,
     mono: MonoMicros,
     delay_millis: u64,
+    full_mesh_max: usize,
+    mutants: Mutants,
 }
 
 impl Net {
     fn new(count: usize) -> Self {
+        Self::with(count, FULL_MESH_MAX, Mutants::NONE)
+    }
+
+    /// With more nodes than `full_mesh_max` they are all linked here all the same.
+    fn with(count: usize, full_mesh_max: usize, mutants: Mutants) -> Self {
         let mut net = Self {
             nodes: Vec::new(),
             air: VecDeque::new(),
@@ -30,8 +39,11 @@ impl Net {
             clock_offsets_millis: vec![0; count],
             done: BTreeMap::new(),
             alarms: Vec::new(),
+            over: None,
             mono: MonoMicros(0),
             delay_millis: 1,
+            full_mesh_max,
+            mutants,
         };
         for index in 0..count {
             net.start(index);
@@ -46,15 +58,8 @@ impl Net {
 
     /// Starts a node, or starts it again without memory.
     fn start(&mut self, index: usize) {
-        let node = format!("n{index}");
-        let id = ReplicaId((index as u64 + 1) << 32 | (self.mono.0 + 1));
-        let now = self.now(index);
-        let config = NodeConfig {
-            joins: index > 0,
-            log_bytes_max: 1 << 20,
-            ..NodeConfig::new(Replica { node, started: now.wall, id }, "test")
-        };
-        let fresh = Node::new(config, now);
+        let config = self.config(index, &format!("n{index}"));
+        let fresh = Node::with_mutants(config, self.now(index), self.mutants);
         if index == self.nodes.len() {
             self.nodes.push(fresh);
         } else {
@@ -64,27 +69,48 @@ impl Net {
         self.connect(index);
     }
 
+    fn config(&self, index: usize, node: &str) -> NodeConfig {
+        let id = ReplicaId((index as u64 + 1) << 32 | (self.mono.0 + 1));
+        let replica = Replica { node: node.to_owned(), started: self.now(index).wall, id };
+        NodeConfig {
+            joins: index > 0,
+            log_bytes_max: 1 << 20,
+            full_mesh_max: self.full_mesh_max,
+            ..NodeConfig::new(replica, "test")
+        }
+    }
+
     fn connect(&mut self, index: usize) {
         for other in 0..self.nodes.len() {
-            self.cut.retain(|pair| *pair != (index, other) && *pair != (other, index));
             if other != index {
-                let (a, b) = (self.nodes[index].id(), self.nodes[other].id());
-                self.input(index, Input::LinkUp(b));
-                self.input(other, Input::LinkUp(a));
+                self.link(index, other);
             }
+        }
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        self.cut.retain(|pair| *pair != (a, b) && *pair != (b, a));
+        let ids = (self.nodes[a].id(), self.nodes[b].id());
+        self.input(a, Input::LinkUp(ids.1));
+        self.input(b, Input::LinkUp(ids.0));
+    }
+
+    fn unlink(&mut self, a: usize, b: usize) {
+        if self.cut.insert((a, b)) {
+            self.cut.insert((b, a));
+            let ids = (self.nodes[a].id(), self.nodes[b].id());
+            self.input(a, Input::LinkDown(ids.1));
+            self.input(b, Input::LinkDown(ids.0));
+            self.air.retain(|(_, from, to, _)| (*from, *to) != (a, b) && (*from, *to) != (b, a));
         }
     }
 
     fn cut_off(&mut self, index: usize) {
         for other in 0..self.nodes.len() {
-            if other != index && self.cut.insert((index, other)) {
-                self.cut.insert((other, index));
-                let (a, b) = (self.nodes[index].id(), self.nodes[other].id());
-                self.input(index, Input::LinkDown(b));
-                self.input(other, Input::LinkDown(a));
+            if other != index {
+                self.unlink(index, other);
             }
         }
-        self.air.retain(|(_, from, to, _)| *from != index && *to != index);
     }
 
     fn input(&mut self, index: usize, input: Input) {
@@ -108,6 +134,10 @@ impl Net {
                 }
                 Output::Alarm(alarm) => self.alarms.push((index, alarm)),
                 Output::Changed(_) | Output::Unsaved => {}
+                Output::StartOver(dropped) => match &mut self.over {
+                    Some(over) => over.push((index, *dropped)),
+                    None => panic!("n{index} starts over: {dropped:?}"),
+                },
                 Output::Disconnect(peer, why) => panic!("n{index} disconnects {peer}: {why}"),
             }
         }
@@ -446,3 +476,13 @@ fn at_the_limit_on_memory_only_growth_is_refused() {
         assert_eq!(node.status().figures.memory_bytes, fresh, "the running total is the sum");
     }
 }
+#[path = "day_1000.rs"]
+mod day_1000;
+
+#[path = "past_tests.rs"]
+mod past_tests;
+
+#[path = "forget_tests.rs"]
+mod forget_tests;
+#[path = "succession_tests.rs"]
+mod succession_tests;

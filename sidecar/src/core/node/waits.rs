@@ -201,6 +201,15 @@ impl Node {
         }
     }
 
+    /// Nothing more will come: every wait ends as if its time were over.
+    pub(super) fn end_all_waits(&mut self) {
+        let open: Vec<WaitId> = self.waits.open.keys().copied().collect();
+        for id in open {
+            self.check_wait(id, true);
+            self.waits.close(id);
+        }
+    }
+
     pub(super) fn expire_waits(&mut self, now: Now) {
         while let Some((_, id)) = self.waits.by_deadline.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.check_wait(id, true);

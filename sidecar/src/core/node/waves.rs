@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
 use super::overlay::place;
-use super::peer::covers;
 use super::survey::Surveys;
 use crate::core::command::{Acks, Lookup, WaitId};
 use crate::core::identity::{ObjectId, ReplicaId, ShardId};
@@ -262,7 +261,7 @@ impl Node {
         let covered = ours.digest().clock_sum == clock_sum
             || self.peers.get(&from).is_some_and(|peer| {
                 peer.known.sum_of(shard) == clock_sum
-                    && peer.known.get(shard).is_none_or(|known| covers(ours.clock(), known))
+                    && peer.known.get(shard).is_none_or(|known| ours.clock().covers(known))
             });
         if let Some(Wave { task: Task::Object { members, ended, .. }, .. }) = self.waves.open.get_mut(&wave) {
             *ended |= told_ended;

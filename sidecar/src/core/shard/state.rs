@@ -28,7 +28,7 @@ pub struct ShardState {
     pub shard: ShardId,
     /// The clock it was read under.
     pub clock: Clock,
-    /// Forgotten replica ids and their final sequences.
+    /// Nothing: its place in the encoding, where a protocol that was given up would have named replica ids.
     retired: Vec<Dot>,
     frontier: Vec<Dot>,
     latest: Hlc,
@@ -66,7 +66,7 @@ impl Shard {
         ShardState {
             shard: self.id,
             clock: self.clock.clone(),
-            retired: self.retired.iter().map(|(actor, counter)| Dot::new(*actor, *counter)).collect(),
+            retired: Vec::new(),
             frontier: self.frontier().collect(),
             latest: self.latest,
             objects: self.objects.iter().cloned().collect(),
@@ -83,12 +83,7 @@ impl Shard {
             return Err(MalformedState);
         };
         let mut merged = Merged::default();
-        let theirs: BTreeMap<ReplicaId, u64> =
-            state.retired.iter().map(|dot| (dot.actor, dot.counter)).collect();
-        let they_have = |dot: &Dot| {
-            dot.counter <= state.clock.get(&dot.actor)
-                || theirs.get(&dot.actor).is_some_and(|last| dot.counter <= *last)
-        };
+        let they_have = |dot: &Dot| dot.counter <= state.clock.get(&dot.actor);
         self.revisions.all_changed();
         if self.is_untouched() {
             self.take_over(state.objects, totals, &mut merged);
@@ -97,14 +92,10 @@ impl Shard {
         }
         self.merge_frontier(&state.frontier, &they_have);
         self.latest = self.latest.max(state.latest);
-        for (actor, counter) in &state.clock.dots {
-            if *counter > self.clock.get(actor) && !self.retired.contains_key(actor) {
-                merged.raised.push(Dot::new(*actor, *counter));
-            }
-        }
+        merged.raised = state.clock.beyond(&self.clock).collect();
         for dot in &merged.raised {
             self.raise(*dot);
-            self.unnamed.insert(dot.actor, dot.counter);
+            self.unnamed.raise(*dot);
         }
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
@@ -123,12 +114,11 @@ impl Shard {
             return Err(MalformedState);
         };
         self.take_over(state.objects, totals, &mut Merged::default());
-        let raised: Vec<Dot> = state.clock.dots.into_iter().map(Dot::from).collect();
+        let raised: Vec<Dot> = state.clock.iter().collect();
         for dot in &raised {
             self.raise(*dot);
-            self.unnamed.insert(dot.actor, dot.counter);
+            self.unnamed.raise(*dot);
         }
-        self.retired = state.retired.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.latest = state.latest;
         self.log.restart(&raised);
@@ -137,7 +127,7 @@ impl Shard {
 
     /// Nothing has ever been applied here: a join with this gives the other side.
     fn is_untouched(&self) -> bool {
-        self.clock.dots.is_empty() && self.retired.is_empty() && self.objects.len() == 0
+        self.clock.is_empty() && self.objects.len() == 0
     }
 
     fn take_over(&mut self, theirs: Vec<Stored>, totals: Totals, merged: &mut Merged) {
@@ -237,7 +227,9 @@ impl ShardState {
     /// Checks what came from elsewhere, and counts it; `None` where no honest node sends it.
     fn totals(&self) -> Option<Totals> {
         let mut totals = Totals::default();
-        if !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key())) {
+        if !self.retired.is_empty()
+            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
+        {
             return None;
         }
         for stored in &self.objects {

@@ -27,7 +27,11 @@ impl Shard {
             return None;
         }
         let unknown = op.dot.counter > 1 && !self.rebuilt.contains_key(&op.dot.actor);
-        let guess = if unknown { self.clock.dots.clone() } else { BTreeMap::new() };
+        let guess = if unknown {
+            self.clock.iter().map(|dot| (dot.actor, dot.counter)).collect()
+        } else {
+            BTreeMap::new()
+        };
         let sight = self.rebuilt.entry(op.dot.actor).or_insert(guess);
         for dep in &op.deps {
             let known = sight.entry(dep.actor).or_default();

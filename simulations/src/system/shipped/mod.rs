@@ -121,6 +121,11 @@ impl Seat {
                 node::Output::Changed(_) => {}
                 node::Output::Unsaved => self.unsaved = true,
                 node::Output::Alarm(alarm) => self.outbox.push_back(told(&alarm)),
+                // Nobody is given up here, and no name is borne twice.
+                node::Output::StartOver(dropped) => {
+                    let what = format!("{:?} by {}: it starts over", dropped.why, dropped.told_by);
+                    self.outbox.push_back(Output::Alarm(what));
+                }
                 node::Output::Disconnect(peer, _) => {
                     if let Some(process) = self.known.get(&peer) {
                         self.outbox.push_back(Output::Disconnect(*process));
@@ -166,6 +171,7 @@ fn told(alarm: &node::Alarm) -> Output<Arc<Message>> {
         node::Alarm::MemoryFull { .. } => Output::Notice("memory full"),
         node::Alarm::Skewed { .. } => Output::Notice("stamps from beyond the drift limit"),
         node::Alarm::Corrected { .. } => Output::Notice("clocks corrected"),
+        node::Alarm::Forgotten { .. } => Output::Notice("members given up"),
     }
 }
 
@@ -358,7 +364,7 @@ impl System for Sidetalk {
         let seat = self.seat(node)?;
         let status = seat.node.status();
         let figures = status.figures;
-        let clock_entries = ShardId::all().map(|id| seat.node.shard(id).clock().dots.len()).max();
+        let clock_entries = ShardId::all().map(|id| seat.node.shard(id).clock().named()).max();
         Some(Gauges {
             ready: seat.node.is_ready(),
             objects: figures.objects.iter().sum(),
@@ -407,9 +413,8 @@ impl System for Sidetalk {
         let mut mark = vec![Clock::default(); ShardId::all().count()];
         for seat in self.seats.iter().flatten() {
             for id in ShardId::all() {
-                for (actor, counter) in &seat.node.shard(id).clock().dots {
-                    let known = mark[id.index()].dots.entry(*actor).or_default();
-                    *known = (*known).max(*counter);
+                for dot in seat.node.shard(id).clock().iter() {
+                    mark[id.index()].raise(dot);
                 }
             }
         }
@@ -418,9 +423,6 @@ impl System for Sidetalk {
 
     fn covers(&self, node: NodeIx, mark: &Vec<Clock>) -> bool {
         let Some(seat) = self.seat(node) else { return true };
-        ShardId::all().all(|id| {
-            let ours = seat.node.shard(id).clock();
-            mark[id.index()].dots.iter().all(|(actor, counter)| ours.get(actor) >= *counter)
-        })
+        ShardId::all().all(|id| seat.node.shard(id).clock().covers(&mark[id.index()]))
     }
 }

@@ -1,12 +1,16 @@
 //! What each sort of step does.
 
-use super::{Act, Cluster, Step, Violation};
+use super::{Act, Cluster, Step, Violation, objects};
 use crate::core::check::rng::Rng;
-use crate::core::command::{MemberState, MemberStatus};
-use crate::core::node::Input;
+use crate::core::command::{Change, MemberState, MemberStatus, Write};
+use crate::core::identity::Kind;
+use crate::core::node::{Input, Node};
 
 /// Processes of one node, at most.
 const STARTS_MAX: u64 = 4;
+
+/// The same where it is all about them.
+const STARTS_MAX_OF_MANY: u64 = 9;
 
 impl Cluster {
     pub(super) fn act(&mut self, step: &Step) -> Result<(), Violation> {
@@ -60,6 +64,16 @@ impl Cluster {
                 let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
                 self.overflow(seat, to)
             }
+            Act::Forget if up => {
+                let other = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+                self.give_up(seat, other)
+            }
+            Act::Stall if up => {
+                let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
+                let micros = rng.pick(&[0, 2_000_000, 8_000_000, 20_000_000]);
+                self.stall(seat, to, micros);
+                Ok(())
+            }
             Act::Step => {
                 self.seats[seat].skew_millis += rng.below(4_000) as i64 - 2_000;
                 self.count("clocks stepped");
@@ -71,8 +85,12 @@ impl Cluster {
 
     fn may_start(&self, seat: usize) -> bool {
         let seat = &self.seats[seat];
+        let most = match self.setup.theme {
+            super::Theme::Forgetting | super::Theme::GivingUp => STARTS_MAX_OF_MANY,
+            _ => STARTS_MAX,
+        };
         // Who has left in order may come back with what it saved.
-        seat.starts < STARTS_MAX && (!seat.left || seat.disk.is_some())
+        seat.starts < most && (!seat.left || seat.disk.is_some())
     }
 
     /// Seats of different groups cannot reach each other from now on.
@@ -85,10 +103,47 @@ impl Cluster {
         self.cut();
     }
 
-    pub(super) fn reunite(&mut self) {
+    /// What users do from now on they do later than what they did before.
+    pub fn next_step(&mut self) {
+        self.step += 1;
+    }
+
+    /// Seats of all groups reach each other again.
+    pub fn reunite(&mut self) {
         self.network.groups.fill(0);
         self.network.dirty = true;
         self.say(|| "the network is whole".into());
+    }
+
+    /// An operator on one seat says that another one will not come back, and is right: its process is no more.
+    ///
+    /// # Errors
+    /// What must not happen.
+    pub fn give_up(&mut self, seat: usize, other: usize) -> Result<(), Violation> {
+        if self.seats[other].node.is_some() {
+            return Ok(());
+        }
+        let Some(node) = &mut self.seats[seat].node else { return Ok(()) };
+        if node.give_up(&format!("n{other}")).is_ok() {
+            self.count("given up");
+            self.say(|| format!("n{seat} is told to forget n{other}"));
+        }
+        self.outputs(seat)
+    }
+
+    /// Those who have heard a farewell refuse what comes after it: nothing may be acknowledged any more.
+    fn say_farewell(&mut self, seat: usize) -> Result<(), Violation> {
+        let leaves = self.seats[seat].node.as_ref().is_some_and(Node::would_leave);
+        self.input(seat, Input::Farewell)?;
+        let [session, _] = objects(Kind::Session);
+        let now = self.now(seat);
+        match &mut self.seats[seat].node {
+            Some(node) if leaves => match node.write(now, &Write::new(session, Change::Destroy)) {
+                Ok(_) => Err(Violation(format!("n{seat} writes after its farewell"))),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.
@@ -100,7 +155,7 @@ impl Cluster {
         if node.hand_over().held_by_nobody_else == 0 {
             self.handed_over(seat)?;
             if self.save_all(seat)? {
-                self.input(seat, Input::Farewell)?;
+                self.say_farewell(seat)?;
             }
             self.pass(500)?;
         }
@@ -112,7 +167,7 @@ impl Cluster {
             others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone));
         self.count(if heard { "departures" } else { "crashes" });
         self.bury(seat);
-        self.seats[seat].left = true;
+        self.seats[seat].left = heard;
         Ok(())
     }
 }

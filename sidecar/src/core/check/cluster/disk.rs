@@ -194,7 +194,7 @@ impl Cluster {
     fn landed(&mut self, seat: usize) {
         let Some(disk) = &self.seats[seat].disk else { return };
         for shard in SHARDS_USED {
-            for (actor, counter) in disk.clock(shard).dots {
+            for Dot { actor, counter } in disk.clock(shard).iter() {
                 self.kept.extend((1..=counter).map(|sequence| (shard, (actor, sequence))));
             }
         }

@@ -25,6 +25,10 @@ struct Link {
     broken: bool,
     /// A queue on it has overflowed.
     overflowed: bool,
+    /// What is under way arrives though the sender has died: it lies in some buffer.
+    outlives: bool,
+    /// What is sent now takes this much longer.
+    stalled_micros: u64,
 }
 
 /// Something that happens at a time.
@@ -152,10 +156,14 @@ impl Cluster {
         let me = self.seats[to].id;
         let Some(link) = self.network.links.get(&number) else { return Ok(()) };
         let end = usize::from(link.ends[1] == me);
-        if !link.told[end] || link.broken || link.ends[end] != me || self.seats[to].node.is_none() {
+        let broken = link.broken && !link.outlives;
+        if !link.told[end] || broken || link.ends[end] != me || self.seats[to].node.is_none() {
             return Ok(());
         }
         let from = link.ends[1 - end];
+        if self.seat_of(from).is_none() {
+            self.count("late words");
+        }
         self.input(to, Input::Message(from, message))
     }
 
@@ -236,9 +244,17 @@ impl Cluster {
         self.network.made += 1;
         let number = self.network.made;
         self.network.by_seats.insert((a, b), number);
-        self.network
-            .links
-            .insert(number, Link { ends, told: [true, true], broken: false, overflowed: false });
+        self.network.links.insert(
+            number,
+            Link {
+                ends,
+                told: [true, true],
+                broken: false,
+                overflowed: false,
+                outlives: false,
+                stalled_micros: 0,
+            },
+        );
         self.meet(number, a, b);
         self.meet(number, b, a);
         self.input(a, Input::LinkUp(ends[1]))?;
@@ -268,7 +284,12 @@ impl Cluster {
         let Some(link) = self.network.links.get_mut(&number) else { return };
         link.broken = true;
         for end in 0..2 {
-            let delay = if self.network.calm { 1 } else { self.rng.below(NOTICE_MICROS) };
+            let delay = match self.network.links.get(&number) {
+                _ if self.network.calm => 1,
+                // The end of the stream comes after all that was sent.
+                Some(link) if link.outlives => link.stalled_micros + 400_000,
+                _ => self.rng.below(NOTICE_MICROS),
+            };
             self.network.at(MonoMicros(self.mono.0 + delay), Event::Notice { link: number, end });
         }
     }
@@ -305,6 +326,17 @@ impl Cluster {
         self.input(from, Input::Overflowed(peer))
     }
 
+    /// What goes between two seats from now on takes long, and outlives its sender.
+    pub fn stall(&mut self, a: usize, b: usize, micros: u64) {
+        let Some(number) = self.network.stands(a, b) else { return };
+        if let Some(link) = self.network.links.get_mut(&number) {
+            link.outlives = true;
+            link.stalled_micros = micros;
+        }
+        self.say(|| format!("n{a} and n{b} hear each other {} ms late", micros / 1_000));
+        self.count("stalls");
+    }
+
     /// Hands an input to a seat's process and does what it wants done.
     pub(super) fn input(&mut self, seat: usize, input: Input) -> Result<(), Violation> {
         let now = self.now(seat);
@@ -323,6 +355,7 @@ impl Cluster {
                 Output::Unsaved => self.unsaved(seat),
                 Output::Alarm(alarm) => self.alarmed(seat, &alarm)?,
                 Output::Disconnect(peer, why) => self.disconnect(seat, peer, why)?,
+                Output::StartOver(dropped) => self.start_over(seat, &dropped)?,
             }
         }
         Ok(())
@@ -362,7 +395,9 @@ impl Cluster {
     }
 
     fn arrival(&mut self, from: usize, to: usize) -> MonoMicros {
-        let time = MonoMicros(self.mono.0 + 100 + self.rng.below(self.setup.delay_micros));
+        let stalled = self.network.between(from, to).and_then(|number| self.network.links.get(&number));
+        let stalled = stalled.filter(|_| !self.network.calm).map_or(0, |link| link.stalled_micros);
+        let time = MonoMicros(self.mono.0 + 100 + stalled + self.rng.below(self.setup.delay_micros));
         let last = self.network.last_arrival.entry((from, to)).or_default();
         if time < *last && (self.network.calm || !self.setup.overtaking) {
             return *last;

@@ -8,7 +8,7 @@ use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, Dot, LifeId, ReplicaId, ShardId, dot_order};
-use crate::core::node::{Alarm, Input, Node};
+use crate::core::node::{Alarm, Dropped, DroppedWhy, Input, Node};
 use crate::core::op::{Action, Op};
 
 /// What a node was like before an input.
@@ -112,16 +112,21 @@ impl Cluster {
         let noted = self.noted.get(&(me, shard)).copied().unwrap_or(0);
         if clock.get(&me) > noted {
             let mut asked = clock.clone();
-            asked.dots.insert(me, noted);
+            asked.set(me, noted);
             let Some(own) = node.shard(shard).missing_ops(&asked) else {
                 return Err(Violation(format!(
                     "n{seat} has dropped an operation from its log while writing it"
                 )));
             };
+            if clock.named() < clock.len() {
+                self.count("writes that lean on a past");
+            }
+            if clock.exceeds_past() {
+                self.count("a past that went on");
+            }
             for op in own {
                 let mut history = clock.clone();
-                history.dots.insert(me, op.dot.counter - 1);
-                history.dots.retain(|_, counter| *counter > 0);
+                history.set(me, op.dot.counter - 1);
                 if by_itself && self.ends_expired_lives(&op, &history) {
                     self.count("expired lives destroyed");
                     self.expiries.push((shard, dot_order(&op.dot)));
@@ -130,9 +135,9 @@ impl Cluster {
             }
             self.noted.insert((me, shard), clock.get(&me));
         }
-        for (actor, counter) in &clock.dots {
-            for sequence in 1..=*counter {
-                self.kept.insert((shard, (*actor, sequence)));
+        for Dot { actor, counter } in clock.iter() {
+            for sequence in 1..=counter {
+                self.kept.insert((shard, (actor, sequence)));
             }
         }
         Ok(())
@@ -148,12 +153,12 @@ impl Cluster {
         let dot = dot_order(&op.dot);
         let mut since = history.clone();
         if let Some(previous) = self.known.get(&(shard, (dot.0, dot.1 - 1))) {
-            since.dots.retain(|actor, counter| previous.history.get(actor) < *counter);
+            since = since.beyond(&previous.history).collect();
         }
-        since.dots.remove(&dot.0);
+        since.remove(&dot.0);
         let mut deps: Vec<Dot> = op.deps.clone();
         deps.sort_by_key(dot_order);
-        if deps != since.dots.into_iter().map(Dot::from).collect::<Vec<_>>() {
+        if deps != since.iter().collect::<Vec<_>>() {
             return Err(Violation(format!(
                 "{} names {deps:?}, but its author had seen {history:?}",
                 name_of(dot)
@@ -203,11 +208,30 @@ impl Cluster {
                 self.count("clocks corrected");
                 Ok(())
             }
+            Alarm::Forgotten { member } => {
+                let (who, id) = (member.node.clone(), member.id);
+                self.say(|| format!("n{seat} gives up {who} ({id})"));
+                self.count("members forgotten");
+                Ok(())
+            }
         }
     }
 
     pub(super) fn disconnect(&mut self, seat: usize, peer: ReplicaId, why: &str) -> Result<(), Violation> {
         Err(Violation(format!("n{seat} does not want to talk with {:x}: {why}", peer.0)))
+    }
+
+    /// A process that was given up or superseded ends, and the next one takes its place, empty.
+    pub(super) fn start_over(&mut self, seat: usize, dropped: &Dropped) -> Result<(), Violation> {
+        self.say(|| format!("n{seat} starts over: {:?} by {}", dropped.why, dropped.told_by));
+        self.count(match dropped.why {
+            DroppedWhy::Forgotten => "forgotten and back",
+            DroppedWhy::Superseded => "superseded",
+        });
+        self.tally.entry("dropped operations").and_modify(|n| *n += dropped.count).or_insert(dropped.count);
+        self.disowned += 1;
+        self.bury(seat);
+        self.start(seat)
     }
 
     /// How far a seat's present and former processes had got in a shard, each on its own, for good where it has a disk.

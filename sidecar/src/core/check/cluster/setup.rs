@@ -36,6 +36,10 @@ pub enum Act {
     Overflow,
     /// A wall clock steps.
     Step,
+    /// An operator says that a member will not come back.
+    Forget,
+    /// What is under way between two processes takes many seconds from now on, and arrives though one of them dies.
+    Stall,
     /// All processes die at once.
     Blackout,
 }
@@ -47,6 +51,10 @@ pub enum Theme {
     Everything,
     /// Sessions that expire on one side of a split while they are in use on the other.
     Expiry,
+    /// Processes that die and come back all the time, and what they sent before arrives late.
+    Forgetting,
+    /// The same, and operators say of some that they will not come back.
+    GivingUp,
     /// Processes and whole clusters that die and come back.
     Restarts,
 }
@@ -69,6 +77,36 @@ impl Theme {
                 (Act::Leave, 1),
                 (Act::Overflow, 2),
                 (Act::Step, 1),
+            ],
+            Self::Forgetting => &[
+                (Act::Pass, 50),
+                (Act::Idle, 2),
+                (Act::Write, 40),
+                (Act::Follow, 2),
+                (Act::Acks, 2),
+                (Act::Split, 3),
+                (Act::Heal, 4),
+                (Act::Crash, 5),
+                (Act::Start, 12),
+                (Act::Leave, 1),
+                (Act::Overflow, 2),
+                (Act::Stall, 5),
+            ],
+            Self::GivingUp => &[
+                (Act::Pass, 50),
+                (Act::Idle, 2),
+                (Act::Write, 40),
+                (Act::Follow, 2),
+                (Act::Acks, 2),
+                (Act::Ask, 2),
+                (Act::Split, 4),
+                (Act::Heal, 4),
+                (Act::Crash, 4),
+                (Act::Start, 10),
+                (Act::Leave, 1),
+                (Act::Forget, 6),
+                (Act::Overflow, 1),
+                (Act::Stall, 3),
             ],
             Self::Restarts => &[
                 (Act::Pass, 40),
@@ -132,7 +170,7 @@ pub struct Setup {
     pub repeated_percent: u64,
     /// Messages overtake each other.
     pub overtaking: bool,
-    /// Processes may crash. Where one has, nothing is collected until it is forgotten.
+    /// Processes may crash.
     pub crashes: bool,
     /// Bytes of log per node.
     pub log_bytes_max: u64,
@@ -173,7 +211,7 @@ impl Setup {
             lost_percent: rng.pick(&[0, 0, 5, 25]),
             repeated_percent: rng.pick(&[0, 10]),
             overtaking: rng.percent(50),
-            crashes: rng.percent(60),
+            crashes: matches!(theme, Theme::Forgetting | Theme::GivingUp) || rng.percent(60),
             log_bytes_max: rng.pick(&[256 * 3_000, 256 * 8_000, 1 << 22]),
             founder: rng.percent(50),
             latecomer: rng.percent(30),

@@ -84,6 +84,7 @@ impl Cluster {
     pub(super) fn user(&mut self, seat: usize, rng: &mut Rng) -> Result<(), Violation> {
         let weights = match self.setup.theme {
             Theme::Everything | Theme::Restarts => [50, 22, 16, 12],
+            Theme::Forgetting | Theme::GivingUp => [40, 15, 35, 10],
             Theme::Expiry => [94, 2, 2, 2],
         };
         let kind = Kind::ALL[rng.weighted(&weights)];
@@ -324,7 +325,7 @@ impl Cluster {
         match (waiting, how) {
             (Waiting::Seen(token, clock), Waited::Seen) => {
                 let ours = node.shard(token.shard).clock();
-                if clock.iter().any(|dot| ours.get(dot.actor) < dot.counter) {
+                if clock.iter().any(|dot| ours.get(&dot.actor) < dot.counter) {
                     return Err(Violation(format!(
                         "n{seat} claims to have seen {token:?}, and lacks some of {clock:?}"
                     )));

@@ -31,6 +31,13 @@ fn sparse_seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str])
     run(Setup::sparse, theme, seeds, must_happen);
 }
 
+/// Once more what has failed once.
+fn one_seed(draw: Draw, seed: u64, theme: Theme, count: usize) {
+    if let Err(report) = check_setup(seed, &draw(seed, theme, Mutants::NONE, through_bytes), count) {
+        panic!("{report}");
+    }
+}
+
 /// Runs seeds; a fault that never happened tests nothing.
 fn run(draw: Draw, theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
     let mut total = Tally::new();
@@ -79,6 +86,50 @@ fn sessions_that_expire_on_one_side_of_a_split() {
     seeds(Theme::Expiry, 0..6, &["expired lives destroyed", "splits", "tidied up", "touches"]);
 }
 
+#[test]
+fn processes_that_die_and_come_back_are_forgotten() {
+    let must_happen = [
+        "crashes",
+        "departures",
+        "late words",
+        "restarts",
+        "stalls",
+        "tidied up",
+        "writes that lean on a past",
+    ];
+    seeds(Theme::Forgetting, 0..8, &must_happen);
+}
+
+#[test]
+fn members_that_will_not_come_back_are_given_up() {
+    let must_happen = ["crashes", "given up", "restarts", "tidied up"];
+    seeds(Theme::GivingUp, 0..10, &must_happen);
+}
+
+/// A sponsor dies before it has given everything.
+#[test]
+fn a_sponsor_that_dies_half_way() {
+    one_seed(Setup::new, 970, Theme::GivingUp, 150);
+    one_seed(Setup::new, 1_439, Theme::GivingUp, 150);
+}
+
+/// The only one that had heard a goodbye died: nobody knows that the member has left, until somebody says so.
+#[test]
+fn a_goodbye_that_died_with_whom_it_was_said_to() {
+    for seed in [325, 441, 484, 630, 1_145, 1_400, 1_761, 1_813, 2_468] {
+        one_seed(Setup::new, seed, Theme::Forgetting, 150);
+    }
+}
+
+/// They broke the protocol that took ids out of clocks.
+#[test]
+fn worlds_in_which_forgotten_ids_hid_what_was_lacking() {
+    for seed in [78, 3_180, 3_394] {
+        one_seed(Setup::new, seed, Theme::Forgetting, 150);
+        one_seed(Setup::new, seed, Theme::GivingUp, 150);
+    }
+}
+
 /// The same promises where not everyone is linked with everyone.
 #[test]
 fn whole_nodes_that_are_linked_with_their_neighbours_only() {
@@ -104,6 +155,7 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
     ];
     sparse_seeds(Theme::Everything, 0..14, &must_happen);
     sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+    sparse_seeds(Theme::Forgetting, 0..6, &["crashes", "late words", "restarts", "stalls", "tidied up"]);
 }
 
 fn durable_seeds(theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
@@ -131,6 +183,7 @@ fn whole_nodes_with_disks() {
         "sent WantSaved",
         "splits",
         "started alone",
+        "writes that lean on a past",
     ];
     durable_seeds(Theme::Restarts, 0..16, &must_happen);
     durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
@@ -151,7 +204,7 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Many seeds, for a long night (`TAKE=2`: with disks only; `SKIP=4`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
+/// Many seeds, for a long night (`TAKE=2`: with disks only; `SKIP=6`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
 #[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
@@ -162,24 +215,29 @@ fn soak() {
     let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 6] = [
+            let draws: [(Draw, Theme); 12] = [
                 (Setup::durable, Theme::Restarts),
                 (Setup::durable, Theme::Expiry),
                 (Setup::new, Theme::Everything),
                 (Setup::new, Theme::Expiry),
+                (Setup::new, Theme::Forgetting),
+                (Setup::new, Theme::GivingUp),
                 (Setup::sparse, Theme::Everything),
                 (Setup::sparse, Theme::Expiry),
+                (Setup::sparse, Theme::Forgetting),
+                (Setup::sparse, Theme::GivingUp),
+                (Setup::durable, Theme::Forgetting),
+                (Setup::durable, Theme::GivingUp),
             ];
-            draws.into_iter().take(number("TAKE", 6) as usize).skip(number("SKIP", 0) as usize).find_map(
-                |(draw, theme)| {
-                    let setup = draw(seed, theme, Mutants::NONE, through_bytes);
-                    if number("SHRINK", 1) == 1 {
-                        return check_setup(seed, &setup, steps as usize).err();
-                    }
-                    let history = crate::core::check::cluster::steps(seed, &setup, steps as usize);
-                    attempt(&setup, seed, &history, false).1.map(|what| format!("seed {seed}: {what}"))
-                },
-            )
+            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 12) as usize);
+            draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
+                let setup = draw(seed, theme, Mutants::NONE, through_bytes);
+                if number("SHRINK", 1) == 1 {
+                    return check_setup(seed, &setup, steps as usize).err();
+                }
+                let history = crate::core::check::cluster::steps(seed, &setup, steps as usize);
+                attempt(&setup, seed, &history, false).1.map(|what| format!("seed {seed}: {what}"))
+            })
         })
         .inspect(|report| println!("{report}"))
         .collect();
@@ -228,7 +286,7 @@ fn back_in_time(mutants: Mutants) -> Result<(), String> {
         cluster.pass(3_000)?;
         cluster.write(0, &with_ttl(Change::Put(Tree::EMPTY)))?;
         cluster.pass(100)?;
-        cluster.slow_disks(3_600_000_000);
+        cluster.slow_disks(90_000_000);
         // Until both have told that the lease is over.
         cluster.pass(12_000)?;
         cluster.split(&[0, 1]);
@@ -281,6 +339,11 @@ fn flat_roster() {
 }
 
 #[test]
+fn late_writes() {
+    found(Rule::LateWrites, Theme::Forgetting, 60);
+}
+
+#[test]
 fn no_sponsor() {
     found(Rule::NoSponsor, Theme::Everything, 20);
 }
@@ -323,6 +386,64 @@ fn finding_9_a_session_in_use_beyond_a_split_lives_on() {
     ] {
         let failure = in_use_beyond_the_split(Mutants::without(rule)).unwrap_err();
         assert!(failure.contains(story), "{rule:?}: {failure}");
+    }
+}
+
+/// A login is on its way when the process that took it dies; meanwhile the session is destroyed where nobody has heard of
+/// it, and everybody says that the dead process is over: because its node is back, or because it was given up. Far later
+/// the login arrives.
+///
+/// Once for each way to give three nodes their parts: who collects what has ended depends on the ids.
+fn a_login_from_the_dead(is_back: bool, mutants: Mutants) -> Result<(), String> {
+    for parts in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        a_login_from(parts, is_back, mutants)?;
+    }
+    Ok(())
+}
+
+fn a_login_from([near, far, dead]: [usize; 3], is_back: bool, mutants: Mutants) -> Result<(), String> {
+    let mut cluster = Cluster::new(Setup::calm(3, mutants, through_bytes), 1);
+    let sessions = objects(Kind::Session);
+    let mut run = || {
+        cluster.pass(3_000)?;
+        cluster.stall(near, dead, 90_000_000);
+        let mut groups = [0; 3];
+        groups[far] = 1;
+        cluster.split(&groups);
+        cluster.pass(3_000)?;
+        for session in &sessions {
+            cluster.write(dead, &Write::new(session.clone(), Change::Put(Tree::EMPTY)))?;
+        }
+        cluster.kill(dead);
+        cluster.reunite();
+        cluster.pass(3_000)?;
+        cluster.next_step();
+        for session in &sessions {
+            cluster.write(far, &Write::new(session.clone(), Change::Destroy))?;
+        }
+        if is_back {
+            cluster.revive(dead, 0)?;
+        } else {
+            cluster.give_up(far, dead)?;
+        }
+        cluster.pass(100_000)?;
+        cluster.finish()
+    };
+    let ended = run().map_err(|violation| violation.0);
+    for what in ["stalls", "blind deletes", "late words"] {
+        assert!(cluster.tally.contains_key(what), "{what} never happened");
+    }
+    ended
+}
+
+#[test]
+fn a_login_that_arrives_from_the_dead_is_no_login() {
+    for is_back in [true, false] {
+        a_login_from_the_dead(is_back, Mutants::NONE).unwrap();
+    }
+    for (rule, is_back) in [(Rule::DeadUncounted, true), (Rule::DeadHeard, false)] {
+        let failure = a_login_from_the_dead(is_back, Mutants::without(rule)).unwrap_err();
+        assert!(failure.contains("was answered, but life"), "{rule:?}: {failure}");
     }
 }
 

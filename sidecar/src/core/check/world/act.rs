@@ -196,9 +196,9 @@ impl World {
     fn reaches(&self, from: usize, to: usize, ops: &[Arc<Op>]) -> Result<(), Violation> {
         let (ours, theirs) = (self.replicas[from].shard.clock(), self.replicas[to].shard.clock());
         for dot in ours.iter() {
-            for sequence in theirs.get(dot.actor) + 1..=dot.counter {
-                if !ops.iter().any(|op| op.dot == Dot::new(*dot.actor, sequence)) {
-                    let name = name_of((*dot.actor, sequence));
+            for sequence in theirs.get(&dot.actor) + 1..=dot.counter {
+                if !ops.iter().any(|op| op.dot == Dot::new(dot.actor, sequence)) {
+                    let name = name_of((dot.actor, sequence));
                     return Err(Violation(format!("the log of {} has a hole at {name}", self.called(from))));
                 }
             }

@@ -179,7 +179,7 @@ impl World {
 }
 
 fn show_clock(clock: &crate::core::identity::Clock) -> String {
-    let dots: Vec<_> = clock.iter().map(|dot| name_of((*dot.actor, dot.counter))).collect();
+    let dots: Vec<_> = clock.iter().map(|dot| name_of((dot.actor, dot.counter))).collect();
     format!("[{}]", dots.join(" "))
 }
 
