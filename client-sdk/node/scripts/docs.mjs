@@ -23,6 +23,11 @@ const options = [
   "--disableGit",
   "--sourceLinkTemplate",
   "{path}",
+  // Types of what is passed through, which nobody has to name.
+  ...["Callback", "Caller", "Draft", "Next", "RequestContext", "Seen", "TokenKeeper"].flatMap((name) => [
+    "--intentionallyNotExported",
+    name,
+  ]),
 ];
 execFileSync(process.execPath, [typedoc, ...entries.map((entry) => join("src", entry)), ...options], {
   cwd: root,

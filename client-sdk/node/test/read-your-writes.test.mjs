@@ -299,6 +299,54 @@ describe("read your writes", () => {
     });
   });
 
+  test("what is assigned to a response's methods is called, whenever that happens, and stays off the response", async () => {
+    const store = new SidetalkStore({ client: cluster.nodes[0].api });
+    const app = express();
+    const seen = [];
+    const wrap = (response, name, when) => {
+      const inner = response[name];
+      response[name] = function (...args) {
+        seen.push(`${when} ${name}`);
+        return inner.apply(this, args);
+      };
+    };
+    const both = (response, when) => ["writeHead", "end"].forEach((name) => wrap(response, name, when));
+    app.use((request, response, next) => {
+      // Once the wrapper has the response, and the session is still being loaded.
+      if (request.url === "/early") process.nextTick(() => both(response, "while it loads"));
+      if (request.url === "/plain") both(response, "without");
+      return request.url === "/plain" ? response.end("plain") : next();
+    });
+    const middleware = session({ store, secret: "s", resave: false, saveUninitialized: false, name: "sid" });
+    app.use(readYourWrites(middleware, store));
+    app.use((request, response, next) => {
+      request.own = ["writeHead", "end"].filter((name) => Object.hasOwn(response, name));
+      both(response, "after");
+      next();
+    });
+    app.get("/*all", (request, response) => {
+      request.session.n = (request.session.n ?? 0) + 1;
+      response.json({ n: request.session.n, own: request.own, session: "session" in request });
+    });
+    const served = await serve(app);
+    const browser = new Browser();
+    try {
+      assert.deepEqual((await browser.fetch(served.url, "/first")).json, { n: 1, own: [], session: true });
+      const after = ["after end", "after writeHead"];
+      assert.deepEqual(seen.splice(0).sort(), after);
+      const early = await browser.fetch(served.url, "/early");
+      assert.deepEqual(early.json, { n: 2, own: [], session: true });
+      assert.deepEqual(seen.splice(0).sort(), [...after, "while it loads end", "while it loads writeHead"]);
+      assert.equal((await browser.fetch(served.url, "/plain")).text, "plain");
+      assert.deepEqual(seen.splice(0).sort(), ["without end", "without writeHead"]);
+      assert.equal((await browser.fetch(served.url, "/third")).json.n, 3);
+    } finally {
+      browser.close();
+      await served.close();
+      store.client.close();
+    }
+  });
+
   test("without Express too", async () => {
     for (const node of cluster.nodes.slice(0, 1)) {
       const store = new SidetalkStore({ client: node.api });

@@ -1,5 +1,6 @@
 // The store, through the real express-session: everything that worked before works, and sends little.
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
 import express from "express";
 import session from "express-session";
@@ -157,6 +158,56 @@ describe("the store under express-session", () => {
         );
       },
     );
+  });
+
+  test("nothing of a response leaves before its session is saved, whoever saves it", async () => {
+    const handlers = {
+      write: (request, response) => {
+        request.session.n = 1;
+        response.json({ ok: true });
+      },
+      stream: (request, response) => {
+        response.type("text").write("one ");
+        setImmediate(() => {
+          request.session.n = 2;
+          request.session.save(() => response.end("two"));
+        });
+      },
+    };
+    await site({}, handlers, async ({ store, url }) => {
+      const { transport } = store.client;
+      const call = transport.call.bind(transport);
+      let release, saving;
+      const begun = new Promise((resolve) => (saving = resolve));
+      transport.call = async (request, signal) => {
+        if (request.method === "PUT") {
+          saving();
+          await new Promise((resolve) => (release = resolve));
+        }
+        return call(request, signal);
+      };
+      const { hostname, port } = new URL(url);
+      const socket = connect(Number(port), hostname);
+      let came = "";
+      socket.setEncoding("latin1").on("data", (text) => (came += text));
+      try {
+        socket.write("GET /write HTTP/1.1\r\nhost: x\r\n\r\n");
+        await begun;
+        // Another request on another connection is answered meanwhile: this one has had its time.
+        const other = new Browser();
+        await other.fetch(url, "/show");
+        other.close();
+        assert.equal(came, "");
+        release();
+        await eventually("the response", () => assert.match(came, /\{"ok":true\}$/));
+        const cookie = /set-cookie: (sid=[^;]*)/i.exec(came)[1];
+        came = "";
+        socket.write(`GET /stream HTTP/1.1\r\nhost: x\r\ncookie: ${cookie}\r\n\r\n`);
+        await eventually("the stream", () => assert.match(came, /one [^]*two[^]*0\r\n\r\n$/));
+      } finally {
+        socket.destroy();
+      }
+    });
   });
 
   test("resave saves nothing that is not new", async () => {

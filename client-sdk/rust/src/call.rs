@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::client::Client;
 use crate::error::{Error, Problem};
 use crate::name::encode;
+use crate::repeat::{Repeat, random_key, unix_millis};
 
 /// No answer of a node is larger; a larger one is not read to its end.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -86,12 +87,13 @@ pub struct Call<T> {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Option<Result<Vec<u8>, String>>,
     patience: Duration,
+    repeat: Repeat,
     answer: PhantomData<fn() -> T>,
 }
 
 impl<T> Call<T> {
     pub(crate) fn new(client: Client, method: Method, path: String) -> Self {
-        let (query, headers) = (Vec::new(), Vec::new());
+        let (query, headers, repeat) = (Vec::new(), Vec::new(), Repeat::of(&method));
         Self {
             client,
             method,
@@ -100,6 +102,7 @@ impl<T> Call<T> {
             headers,
             body: None,
             patience: Duration::ZERO,
+            repeat,
             answer: PhantomData,
         }
     }
@@ -183,8 +186,13 @@ impl<T> Call<T> {
 
     /// Reads the answer as another type; `Box<RawValue>` keeps every digit as it was written.
     pub fn typed<U>(self) -> Call<U> {
-        let Self { client, method, path, query, headers, body, patience, answer: _ } = self;
-        Call { client, method, path, query, headers, body, patience, answer: PhantomData }
+        let Self { client, method, path, query, headers, body, patience, repeat, answer: _ } = self;
+        Call { client, method, path, query, headers, body, patience, repeat, answer: PhantomData }
+    }
+
+    pub(crate) fn repeated(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
     }
 
     /// The path with its query.
@@ -211,20 +219,91 @@ impl<T> Call<T> {
             request.body(Full::new(body.into())).map_err(|error| Error::Invalid(error.to_string()))?;
         Ok((self.client, request))
     }
+
+    /// The object that it is about: the first three segments of its path.
+    fn object(&self) -> String {
+        self.path.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
+    }
 }
 
 impl<T: DeserializeOwned> Call<T> {
-    async fn make(self) -> Result<Answer<T>, Error> {
+    async fn make(mut self) -> Result<Answer<T>, Error> {
         let limit = self.client.timeout() + self.patience;
-        let (client, request) = self.into_request()?;
-        let exchange = async {
-            let (head, body) = client.send(request).await?.into_parts();
-            let body =
-                Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Error::Broken)?.to_bytes();
-            read_answer(head.status, &head.headers, &body)
-        };
+        let Some(scope) = self.client.scope().cloned() else { return self.within(limit).await };
+        let (object, sent) = (self.object(), scope.before());
+        if !sent.is_empty() {
+            self = self.also_after(&sent);
+        }
+        let reads = Repeat::of(&self.method) == Repeat::Free;
+        let made = self.within(limit).await;
+        match &made {
+            Ok(answer) => {
+                let written = answer.token.as_ref().filter(|_| !reads);
+                scope.after(&object, &sent, answer.behind, written);
+            }
+            // The write stays although too few have acknowledged it.
+            Err(Error::Refused(problem)) => {
+                let written = problem.token.as_ref().filter(|_| !reads && problem.status == 504);
+                scope.after(&object, &sent, problem.behind, written);
+            }
+            Err(_) => (),
+        }
+        made
+    }
+
+    async fn within(self, limit: Duration) -> Result<Answer<T>, Error> {
+        let exchange =
+            async { if self.client.repeats() { self.perhaps_twice().await } else { self.once().await } };
         tokio::time::timeout(limit, exchange).await.unwrap_or(Err(Error::TimedOut(limit)))
     }
+
+    async fn once(self) -> Result<Answer<T>, Error> {
+        let (client, request) = self.into_request()?;
+        exchange(&client, request).await
+    }
+
+    /// Makes it again when its answer was lost, where that is safe.
+    async fn perhaps_twice(mut self) -> Result<Answer<T>, Error> {
+        if self.headers.iter().any(|(name, _)| *name == "idempotency-key") {
+            self.repeat = Repeat::Keyed;
+        } else if self.repeat == Repeat::Keyed {
+            self = self.idempotency_key(&random_key()?);
+        }
+        let (repeat, sent_at) = (self.repeat, unix_millis());
+        let (client, request) = self.into_request()?;
+        let again = request.clone();
+        let lost = match exchange(&client, request).await {
+            Err(lost @ Error::Broken(_)) => lost,
+            made => return made,
+        };
+        let safe = match repeat {
+            Repeat::Free => true,
+            Repeat::Keyed => client.same_process_since(sent_at).await,
+            Repeat::Never => false,
+        };
+        if safe { exchange(&client, again).await } else { Err(lost) }
+    }
+
+    fn also_after(mut self, tokens: &[Token]) -> Self {
+        let joined = tokens.iter().map(|token| token.0.as_str()).collect::<Vec<_>>().join(",");
+        match self.headers.iter_mut().find(|(name, _)| *name == "sidetalk-after") {
+            Some((_, value)) => {
+                value.push(',');
+                value.push_str(&joined);
+            }
+            None => self.headers.push(("sidetalk-after", joined)),
+        }
+        self
+    }
+}
+
+async fn exchange<T: DeserializeOwned>(
+    client: &Client,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer<T>, Error> {
+    let (head, body) = client.send(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Error::Broken)?.to_bytes();
+    read_answer(head.status, &head.headers, &body)
 }
 
 impl<T: DeserializeOwned + 'static> IntoFuture for Call<T> {

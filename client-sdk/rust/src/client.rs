@@ -1,6 +1,7 @@
 //! One node, and the connections to it.
 
 use std::fmt;
+use std::future::IntoFuture as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::connect::Connector;
 use crate::error::Error;
 use crate::name::{Kind, ObjectName};
 use crate::object::{Counter, Object, Set};
+use crate::repeat::Repeat;
+use crate::scope::Scope;
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +35,8 @@ pub struct Client {
     api: String,
     timeout: Duration,
     authorization: Option<HeaderValue>,
+    repeats: bool,
+    scope: Option<Scope>,
 }
 
 impl fmt::Debug for Client {
@@ -60,7 +65,15 @@ impl Client {
             .pool_idle_timeout(IDLE_CONNECTION_MAX)
             .build(connector);
         let api = if api.starts_with("unix:") { api.to_owned() } else { base.clone() };
-        Ok(Self { http, base, api, timeout: TIMEOUT_DEFAULT, authorization: None })
+        Ok(Self {
+            http,
+            base,
+            api,
+            timeout: TIMEOUT_DEFAULT,
+            authorization: None,
+            repeats: false,
+            scope: None,
+        })
     }
 
     /// The same node with another time limit for calls. What a call itself waits for comes on top.
@@ -95,6 +108,39 @@ impl Client {
             Some(token) => self.with_token(token),
             None => Err(Error::Invalid(format!("{} holds no token", path.display()))),
         }
+    }
+
+    /// The same node; a call whose answer was lost is made once more where that is safe: reads, touches and the end of a
+    /// session; PATCH and POST with an `Idempotency-Key`, which is made up when there is none, on the process of the node
+    /// that knows it. All others fail with [`Error::Broken`], as they all do without this.
+    #[must_use]
+    pub fn with_repeats(mut self) -> Self {
+        self.repeats = true;
+        self
+    }
+
+    /// The same node for one user's or one job's doings: each call sends the scope's tokens, and adds its own. Hand
+    /// [`Scope::tokens`] to whoever goes on elsewhere.
+    #[must_use]
+    pub fn scoped(&self, scope: Scope) -> Self {
+        Self { scope: Some(scope), ..self.clone() }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
+    }
+
+    pub(crate) fn repeats(&self) -> bool {
+        self.repeats
+    }
+
+    /// Whether what answers now is the process that answered at `unix_millis`. Two clocks may differ: only on one host.
+    pub(crate) async fn same_process_since(&self, unix_millis: u64) -> bool {
+        let plain = Self { repeats: false, scope: None, ..self.clone() };
+        let status = plain.status().repeated(Repeat::Never).into_future();
+        // A future of a type that is known: this is called within one of its own kind.
+        let started = status.await.ok().and_then(|status| status.value["started_unix_millis"].as_u64());
+        started.is_some_and(|started| started < unix_millis)
     }
 
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {

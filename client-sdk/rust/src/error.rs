@@ -77,6 +77,12 @@ impl Error {
         self.status() == Some(404)
     }
 
+    /// The node could not catch up with the tokens that were sent, or not ask every member, in time.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.behind)
+    }
+
     /// The call may have happened although there is no answer.
     #[must_use]
     pub fn is_uncertain(&self) -> bool {

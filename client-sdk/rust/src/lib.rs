@@ -21,8 +21,12 @@
 //! # }
 //! ```
 //!
-//! It never retries a write on its own: a call that broke may have happened. Give it an
-//! [idempotency key](Call::idempotency_key) and repeat it on the same node.
+//! A [`Scope`] carries tokens from call to call, so that nobody has to ([`Client::scoped`]).
+//!
+//! A call that broke may have happened, so by itself it is not made again. [`Client::with_repeats`] does so where it is safe;
+//! or give it an [idempotency key](Call::idempotency_key) and repeat it on the same node.
+//!
+//! `examples/shop.rs` shows all kinds of objects at work.
 
 mod admin;
 mod batch;
@@ -32,6 +36,8 @@ mod connect;
 mod error;
 mod name;
 mod object;
+mod repeat;
+mod scope;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -44,4 +50,5 @@ pub use client::Client;
 pub use error::{Error, Problem};
 pub use name::{Kind, ObjectName};
 pub use object::{Count, Counter, Members, MembersChanged, Object, PathOp, Set};
+pub use scope::Scope;
 pub use watch::{Change, Event, State, Watch, WatchCall};

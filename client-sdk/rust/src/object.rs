@@ -4,10 +4,11 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::{Call, JSON, MERGE_PATCH, PATH_OPS};
+use crate::call::{Answer, Call, JSON, MERGE_PATCH, PATH_OPS};
 use crate::client::Client;
 use crate::error::Error;
-use crate::name::{ObjectName, encode};
+use crate::name::{Kind, ObjectName, encode};
+use crate::repeat::Repeat;
 
 /// A session or a document: a JSON object that merges.
 #[derive(Clone, Debug)]
@@ -36,6 +37,19 @@ impl Object {
         self.call(Method::GET, "")
     }
 
+    /// Reads it; `None` when it is certain that it is not there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) has them; the 404 of a node that could not ask every member stays one.
+    pub async fn find(&self) -> Result<Option<Answer<Value>>, Error> {
+        match self.get().await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.is_ended() => Ok(None),
+            Err(error) if error.is_unknown() && !error.is_behind() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Creates it (201), or replaces its content inside its life (200). The answer is the object after that.
     pub fn put(&self, body: &(impl Serialize + ?Sized)) -> Call<Value> {
         self.call(Method::PUT, "").body_as(JSON, body)
@@ -43,22 +57,24 @@ impl Object {
 
     /// Merges a patch into it (RFC 7396). The answer is the object after that.
     pub fn patch(&self, patch: &(impl Serialize + ?Sized)) -> Call<Value> {
-        self.call(Method::PATCH, "").body_as(MERGE_PATCH, patch)
+        self.call(Method::PATCH, "").body_as(MERGE_PATCH, patch).repeated(Repeat::Keyed)
     }
 
     /// Changes single paths, all or none. The answer is the object after that.
     pub fn ops(&self, ops: &[PathOp]) -> Call<Value> {
-        self.call(Method::PATCH, "").body_as(PATH_OPS, ops)
+        self.call(Method::PATCH, "").body_as(PATH_OPS, ops).repeated(Repeat::Keyed)
     }
 
     /// Extends the idle deadline of a session.
     pub fn touch(&self) -> Call<Value> {
-        self.call(Method::POST, "/touch")
+        self.call(Method::POST, "/touch").repeated(Repeat::Free)
     }
 
     /// Destroys it.
     pub fn destroy(&self) -> Call<()> {
-        self.call(Method::DELETE, "")
+        // A session's id is used once; of anything else a second call could end what came between.
+        let repeat = if self.name.kind == Kind::Sessions { Repeat::Free } else { Repeat::Never };
+        self.call(Method::DELETE, "").repeated(repeat)
     }
 
     /// Says where every stored entry came from.
@@ -125,7 +141,7 @@ impl Counter {
 
     /// Adds to it, or takes away. The answer is its value after that.
     pub fn add(&self, amount: i64) -> Call<Count> {
-        self.0.call(Method::POST, "").json(&serde_json::json!({ "add": amount }))
+        self.0.call(Method::POST, "").json(&serde_json::json!({ "add": amount })).repeated(Repeat::Keyed)
     }
 
     /// Resets what the node has seen of it. Increments at the same time elsewhere survive.
@@ -164,7 +180,8 @@ impl Set {
     pub fn change(&self, add: &[impl AsRef<str>], remove: &[impl AsRef<str>]) -> Call<MembersChanged> {
         let add: Vec<_> = add.iter().map(AsRef::as_ref).collect();
         let remove: Vec<_> = remove.iter().map(AsRef::as_ref).collect();
-        self.0.call(Method::POST, "").json(&serde_json::json!({ "add": add, "remove": remove }))
+        let body = serde_json::json!({ "add": add, "remove": remove });
+        self.0.call(Method::POST, "").json(&body).repeated(Repeat::Keyed)
     }
 
     /// Adds one member.

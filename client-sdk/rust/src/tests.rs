@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 
 use crate::*;
 
+#[path = "lost_answers.rs"]
+mod lost_answers;
 #[path = "vectors.rs"]
 mod vectors;
 

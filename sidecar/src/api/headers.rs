@@ -190,6 +190,10 @@ fn tag_from_text(text: &str) -> Option<EntityTag> {
 
 /// Whether a header `Prefer` says that a body is not wanted.
 pub(super) fn prefers_minimal(value: &[u8]) -> bool {
+    // As nearly everyone writes it.
+    if value == b"return=minimal" {
+        return true;
+    }
     let Some(text) = text_of(value) else { return false };
     text.split(',').any(|word| {
         let word = word.split(';').next().unwrap_or(word).trim();

@@ -3,13 +3,18 @@
 //! Removals always happen, in all lives; what an operation adds happens only while its life is stored (semantics
 //! findings 1, 2 and 19).
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED};
 use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
 use super::op::{Action, Clear, Cover, Edit, Increment, Lease, Op, Put, Removal};
 use super::path::Path;
-use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Record, Text};
+use super::record::{ACCUMULATOR, Accumulator, Body, MEMBER, NewRecord, Origin, Record, Text};
+use super::records::Rewrite;
 use super::time::{Hlc, UnixMillis};
 
 /// One object under change: its name's hash, and the sums that its edits are booked in.
@@ -109,17 +114,38 @@ impl Change<'_, '_> {
         if !stored && *id != UNLEASED && self.mutants.lacks(Rule::DeadSkip) {
             return;
         }
-        self.remove(dot, &edit.removal);
-        if !stored && *id == UNLEASED && adds {
-            self.object.add_life(Life::unleased());
+        if !self.rewrite(dot, hlc, id, edit) {
+            self.remove(dot, &edit.removal);
+            if !stored && *id == UNLEASED && adds {
+                self.object.add_life(Life::unleased());
+            }
+            self.put(dot, hlc, id, &edit.puts);
         }
-        self.put(dot, hlc, id, &edit.puts);
         for increment in &edit.increments {
             self.count(dot, hlc, id, increment);
         }
         if self.mutants.lacks(Rule::NoResidue) || self.mutants.lacks(Rule::EagerResidue) {
             self.drop_all_residue();
         }
+    }
+
+    /// Removes and puts in one go, where this life is all there is and its records are one run. Gives whether it was so.
+    fn rewrite(&mut self, dot: Dot, hlc: Hlc, id: &LifeId, edit: &Edit) -> bool {
+        let (seed, ledger) = (self.seed(id), &mut *self.ledger);
+        let [life] = &mut *self.object.lives else { return false };
+        let origin = life.origin();
+        let Some(mut rewrite) = Rewrite::of(&life.records, origin) else { return false };
+        if life.id != *id || !edit.removal.covers.is_empty() {
+            return false;
+        }
+        for clear in &edit.removal.clears {
+            let gone = |record: &Record<'_>| removes(&edit.removal, clear, record);
+            rewrite.cut(scope_prefix(clear), gone, |record| ledger.subtract_record(seed, record));
+        }
+        let mut new = new_records(origin, dot, hlc, &edit.puts);
+        add_records(origin, seed, ledger, &new);
+        life.records = rewrite.write(&mut new, |old| ledger.subtract_record(seed, old));
+        true
     }
 
     fn remove(&mut self, dot: Dot, removal: &Removal) {
@@ -130,11 +156,7 @@ impl Change<'_, '_> {
                 life.records.remove_range(
                     origin,
                     &scope_prefix(clear),
-                    |record| {
-                        !matches!(record.body, Body::Accumulator(_))
-                            && removal.saw(&record.dot)
-                            && in_scope(clear, record)
-                    },
+                    |record| removes(removal, clear, record),
                     |record| ledger.subtract_record(seed, record),
                 );
             }
@@ -159,12 +181,8 @@ impl Change<'_, '_> {
     fn put(&mut self, dot: Dot, hlc: Hlc, id: &LifeId, puts: &[Put]) {
         let seed = self.seed(id);
         let Some(life) = self.object.life_mut(id) else { return };
-        let origin = life.origin();
-        let new = puts
-            .iter()
-            .map(|put| NewRecord::new(origin, put.path.as_bytes(), Body::of(&put.content), dot, hlc))
-            .collect();
-        write(life, seed, self.ledger, new);
+        let new = new_records(life.origin(), dot, hlc, puts);
+        write(life, seed, self.ledger, new.into_vec());
     }
 
     fn count(&mut self, dot: Dot, hlc: Hlc, id: &LifeId, increment: &Increment) {
@@ -244,20 +262,33 @@ impl Change<'_, '_> {
 
 fn write(life: &mut Life<'_>, seed: LifeSeed, ledger: &mut Ledger, new: Vec<NewRecord>) {
     let origin = life.origin();
-    for record in &new {
-        record.read(origin, |record| ledger.add_record(seed, record));
-    }
+    add_records(origin, seed, ledger, &new);
     life.records.insert(origin, new, |old| ledger.subtract_record(seed, old));
 }
 
-/// The keys among which a clear finds what it removes.
-pub(crate) fn scope_prefix(clear: &Clear) -> Vec<u8> {
-    let mut prefix = clear.path().as_bytes().to_vec();
-    if let Clear::Member { member, .. } = clear {
-        prefix.push(MEMBER);
-        prefix.extend_from_slice(member.as_bytes());
+fn new_records(origin: Origin, dot: Dot, hlc: Hlc, puts: &[Put]) -> SmallVec<[NewRecord; 2]> {
+    let new = |put: &Put| NewRecord::new(origin, put.path.as_bytes(), Body::of(&put.content), dot, hlc);
+    puts.iter().map(new).collect()
+}
+
+fn add_records(origin: Origin, seed: LifeSeed, ledger: &mut Ledger, new: &[NewRecord]) {
+    for record in new {
+        record.read(origin, |record| ledger.add_record(seed, record));
     }
-    prefix
+}
+
+/// Whether a clear of a removal takes away this record.
+fn removes(removal: &Removal, clear: &Clear, record: &Record<'_>) -> bool {
+    !matches!(record.body, Body::Accumulator(_)) && removal.saw(&record.dot) && in_scope(clear, record)
+}
+
+/// The keys among which a clear finds what it removes.
+pub(crate) fn scope_prefix(clear: &Clear) -> Cow<'_, [u8]> {
+    let path = clear.path().as_bytes();
+    match clear {
+        Clear::Member { member, .. } => [path, &[MEMBER], member.as_bytes()].concat().into(),
+        _ => path.into(),
+    }
 }
 
 /// Whether a clear takes away this record, the author's sight aside.

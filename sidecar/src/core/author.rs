@@ -60,13 +60,15 @@ pub(crate) struct Composed {
     pub(crate) action: Option<Action>,
     /// Nothing was visible before.
     pub(crate) created: bool,
+    /// The life that counts and how long it lasts, where it is known already that the action leaves both as they are.
+    pub(crate) standing: Option<(Option<LifeId>, Option<u64>)>,
 }
 
 impl Composed {
-    const NOTHING: Self = Self { action: None, created: false };
+    const NOTHING: Self = Self { action: None, created: false, standing: None };
 
     fn change(action: Action) -> Self {
-        Self { action: Some(action), created: false }
+        Self { action: Some(action), ..Self::NOTHING }
     }
 }
 
@@ -76,14 +78,26 @@ impl Author<'_> {
         let visible = self.object.visible(self.time.now);
         self.check_life(write.life.as_ref(), &visible)?;
         self.check_precondition(write, &visible)?;
-        let composed = match &write.change {
+        let mut composed = match &write.change {
             Change::Put(tree) => self.put(write, &visible, tree)?,
             Change::MergePatch(_) | Change::Ops(_) => self.patch(write, &visible)?,
             Change::Touch => self.touch(write, &visible)?,
             Change::Destroy => self.destroy(write, &visible),
         };
         self.check_size(write.object.kind, composed.action.as_ref())?;
+        composed.standing = self.standing_after(composed.action.as_ref(), &visible);
         Ok(composed)
+    }
+
+    /// An edit that extends no deadline leaves lives as they are, where none is without a lease.
+    fn standing_after(
+        &self,
+        action: Option<&Action>,
+        visible: &[&Life<'_>],
+    ) -> Option<(Option<LifeId>, Option<u64>)> {
+        let stays = matches!(action, Some(Action::Edit { idle: None, .. }))
+            && self.object.lives.iter().all(Life::is_leased);
+        stays.then(|| read::standing_of(visible, self.time.now))
     }
 
     fn check_life(&self, life: Option<&LifeId>, visible: &[&Life<'_>]) -> Result<(), Refusal> {
@@ -148,7 +162,8 @@ impl Author<'_> {
         let mut draft = self.draft(visible, target);
         draft.replace(tree, target == UNLEASED);
         let fresh = target == self.dot;
-        Ok(Composed { action: self.finish(write, visible, draft, fresh), created: !exists })
+        let action = self.finish(write, visible, draft, fresh);
+        Ok(Composed { action, created: !exists, standing: None })
     }
 
     /// Where new entries go: the life that is named, the greatest visible one, or one that this write makes.
@@ -183,7 +198,8 @@ impl Author<'_> {
             _ => return Err(Refusal::WrongKind),
         }
         let fresh = target == self.dot;
-        Ok(Composed { action: self.finish(write, visible, draft, fresh), created: !exists })
+        let action = self.finish(write, visible, draft, fresh);
+        Ok(Composed { action, created: !exists, standing: None })
     }
 
     /// A patch stays in the life it finds: it never gives a lease to what has none.

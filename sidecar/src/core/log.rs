@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::identity::{Clock, Dot, ReplicaId, ShardId};
 use super::packed::PackedOp;
 use super::past::Past;
+use super::record::take_dot;
 
 /// The smallest and the largest segment: the first ones of a log are small, since most logs are.
 const SEGMENT_BYTES: (usize, usize) = (1 << 10, 64 << 10);
@@ -47,8 +48,8 @@ impl Segment {
 }
 
 /// The name of an encoded operation: it stands first.
-fn dot_of(op: &[u8]) -> Dot {
-    postcard::take_from_bytes(op).map_or(Dot::new(ReplicaId::NOBODY, 0), |(dot, _)| dot)
+fn dot_of(mut op: &[u8]) -> Dot {
+    take_dot(&mut op).unwrap_or(Dot::new(ReplicaId::NOBODY, 0))
 }
 
 impl Log {

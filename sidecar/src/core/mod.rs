@@ -27,6 +27,7 @@ pub mod message;
 pub mod mutant;
 pub mod node;
 mod object;
+mod objects;
 pub mod op;
 pub mod packed;
 mod past;

@@ -1,6 +1,8 @@
 //! Operations in their encoding: made once by the author, and from there on the same bytes are logged, sent to every
 //! peer and passed on. A tree of small allocations for each would cost four times the memory, and leave it in pieces.
 
+mod plain;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,11 +39,9 @@ impl NewOp {
     /// Encodes an operation.
     #[must_use]
     pub fn of(op: Arc<Op>) -> Self {
-        let mut room = [0; ROOM_BYTES];
-        let bytes = match postcard::to_slice(&*op, &mut room) {
-            Ok(bytes) => Bytes::copy_from_slice(bytes),
-            // It is longer than most.
-            Err(_) => Bytes::copy_from_slice(&encode(&*op)),
+        let bytes = match plain::Room::<ROOM_BYTES>::new().write(&op) {
+            Some(bytes) => Bytes::copy_from_slice(bytes),
+            None => encoded(&op),
         };
         Self { op, bytes }
     }
@@ -53,11 +53,26 @@ impl NewOp {
     }
 }
 
+/// An operation as any operation can be encoded.
+fn encoded(op: &Op) -> Bytes {
+    let mut room = [0; ROOM_BYTES];
+    match postcard::to_slice(op, &mut room) {
+        Ok(bytes) => Bytes::copy_from_slice(bytes),
+        // It is longer than most.
+        Err(_) => Bytes::copy_from_slice(&encode(op)),
+    }
+}
+
+/// Reads one operation at the front of some bytes, and what follows it.
+fn read(bytes: &[u8]) -> Option<(Op, &[u8])> {
+    plain::read(bytes).or_else(|| postcard::take_from_bytes(bytes).ok())
+}
+
 impl PackedOp {
     /// Reads one operation at the front of some bytes and splits it off; `None` where they are malformed.
     #[must_use]
     pub fn split_from(bytes: &mut Bytes) -> Option<Self> {
-        let (op, rest) = postcard::take_from_bytes::<Op>(bytes).ok()?;
+        let (op, rest) = read(bytes)?;
         let len = bytes.len() - rest.len();
         Some(Self { bytes: bytes.split_to(len), op: Some(Arc::new(op)) })
     }
@@ -84,7 +99,7 @@ impl PackedOp {
     pub fn open(self) -> Option<NewOp> {
         let op = match self.op {
             Some(op) => op,
-            None => Arc::new(postcard::from_bytes(&self.bytes).ok()?),
+            None => Arc::new(read(&self.bytes)?.0),
         };
         Some(NewOp { op, bytes: self.bytes })
     }

@@ -209,11 +209,22 @@ fn encode_rest(origin: Origin, body: Body<'_>, dot: Dot, hlc: Hlc, out: &mut Vec
 }
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        return out.push(value as u8);
     }
-    out.push(value as u8);
+    let (mut bytes, mut len) = ([0; 10], 0);
+    while value >= 0x80 {
+        bytes[len] = value as u8 | 0x80;
+        value >>= 7;
+        len += 1;
+    }
+    bytes[len] = value as u8;
+    out.extend_from_slice(&bytes[..=len]);
+}
+
+/// Bytes that such a number takes.
+pub(crate) fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 pub(crate) fn put_dot(out: &mut Vec<u8>, dot: Dot) {
@@ -268,19 +279,51 @@ pub(crate) fn decode(origin: Origin, bytes: &[u8]) -> Option<(Record<'_>, &[u8])
 
 /// The records before the first whose key is not below `key`, and the others.
 pub(crate) fn split_before<'a>(records: &'a [u8], key: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let head = head_of(key, key.len());
     let mut rest = records;
-    while let Some(after) = skip_below(rest, key) {
-        rest = after;
+    loop {
+        if let Some(after) = skip_plain(rest, head).and_then(|len| rest.get(len..)) {
+            rest = after;
+        } else if let Some(after) = skip_below(rest, key, head) {
+            rest = after;
+        } else {
+            return records.split_at(records.len() - rest.len());
+        }
     }
-    records.split_at(records.len() - rest.len())
+}
+
+/// The length of the first record, if it is like most (a short value that its life was born with) and its first bytes
+/// say that it is below. `None` says nothing.
+#[inline]
+fn skip_plain(records: &[u8], below_head: u64) -> Option<usize> {
+    let [key_len @ ..0x80, rest @ ..] = records else { return None };
+    let key_len = usize::from(*key_len);
+    let head = head_of(rest, key_len);
+    match *records.get(key_len..)?.first_chunk::<3>()? {
+        [REGISTER, BORN, text_len @ ..0x80] if head < below_head => Some(key_len + 3 + usize::from(text_len)),
+        _ => None,
+    }
+}
+
+/// The first eight of so many bytes as a number that orders as they do. Most keys differ in it.
+#[inline]
+fn head_of(bytes: &[u8], len: usize) -> u64 {
+    let head = match bytes.first_chunk::<8>() {
+        Some(head) => u64::from_be_bytes(*head),
+        None => {
+            bytes.iter().fold(0, |head, byte| head << 8 | u64::from(*byte)) << (64 - 8 * bytes.len().max(1))
+        }
+    };
+    if len < 8 { head & !(u64::MAX >> (8 * len)) } else { head }
 }
 
 /// What follows the first record, if its key is below `key`. Reads no more of it than that takes.
-fn skip_below<'a>(records: &'a [u8], below: &[u8]) -> Option<&'a [u8]> {
+fn skip_below<'a>(records: &'a [u8], below: &[u8], below_head: u64) -> Option<&'a [u8]> {
     let mut rest = records;
     let key_len = usize::try_from(take_varint(&mut rest)?).ok()?;
+    let head = head_of(rest, key_len);
     let key = take(&mut rest, key_len)?;
-    if !is_below(key, below) {
+    if head > below_head || head == below_head && key >= below {
         return None;
     }
     let (&flags, tail) = rest.split_first()?;
@@ -307,16 +350,6 @@ fn skip_below<'a>(records: &'a [u8], below: &[u8]) -> Option<&'a [u8]> {
         _ => {}
     }
     Some(rest)
-}
-
-/// Whether one key is below another. Most keys differ in their first bytes, and are compared faster without a call.
-fn is_below(key: &[u8], other: &[u8]) -> bool {
-    for (byte, other) in key.iter().zip(other).take(8) {
-        if byte != other {
-            return byte < other;
-        }
-    }
-    key < other
 }
 
 fn path_len(key: &[u8]) -> Option<usize> {
@@ -346,10 +379,10 @@ pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
 
 fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *take(rest, 1)?.first()?;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte < 0x80 {
+    for (at, byte) in rest.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if *byte < 0x80 {
+            *rest = &rest[at + 1..];
             return Some(value);
         }
     }

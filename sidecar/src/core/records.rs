@@ -3,9 +3,12 @@
 //! A session of 300 bytes is one allocation here; a set of 100,000 members is some thousand runs of about
 //! [`RUN_BYTES`], of which an edit rewrites one. The same bytes travel in state transfers and feed the digest.
 
+mod rewrite;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+pub(crate) use self::rewrite::Rewrite;
 use super::identity::{Dot, UNLEASED};
 use super::path::Path;
 use super::record::{
@@ -79,6 +82,16 @@ impl<'a> Records<'a> {
         Records { runs }
     }
 
+    /// The records where they are others than those that were borrowed, of which there were so many bytes.
+    pub(crate) fn changed(self, len: usize) -> Option<Vec<u8>> {
+        match self.runs {
+            // What is borrowed is either what was there, or nothing.
+            Runs::One(Cow::Borrowed(run)) if run.len() == len => None,
+            Runs::One(run) => Some(run.into_owned()),
+            Runs::Many(runs) => Some(runs.concat()),
+        }
+    }
+
     /// Appends all records.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         self.runs().iter().for_each(|run| out.extend_from_slice(run));
@@ -99,6 +112,10 @@ impl<'a> Records<'a> {
             Runs::One(run) => std::slice::from_ref(run),
             Runs::Many(runs) => runs,
         }
+    }
+
+    fn set_run(&mut self, run: Run<'a>) {
+        self.runs = Runs::One(run);
     }
 
     fn set_runs(&mut self, mut runs: Vec<Run<'a>>) {
@@ -136,6 +153,9 @@ impl<'a> Records<'a> {
 
     /// The last run whose first record is not after what `compare` looks for.
     fn run_of(&self, origin: Origin, compare: impl Fn(&Record<'_>) -> Ordering) -> usize {
+        if let Runs::One(_) = self.runs {
+            return 0;
+        }
         let after = self.runs().partition_point(|run| {
             decode(origin, run).is_some_and(|(first, _)| compare(&first) == Ordering::Less)
         });

@@ -31,11 +31,11 @@ use super::log::Log;
 use super::message::ShardDigest;
 use super::mutant::{Mutants, Rule};
 use super::object::Object;
+use super::objects::Objects;
 use super::op::{Action, Op};
 use super::packed::{NewOp, PackedOp};
 use super::past::Past;
 use super::read;
-use super::stored::Objects;
 use super::time::{Hlc, UnixMillis};
 
 /// Operations that may wait for others, per shard. More are dropped: comparison brings them again.

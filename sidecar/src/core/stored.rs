@@ -4,9 +4,6 @@
 //! memory, and a shard that is sent whole would have to be put together first. Readers see through the bytes; a change
 //! makes new ones. Large objects are kept in pieces, so that a change rewrites only the piece.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use serde::ser::SerializeTuple;
@@ -14,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Dot, Kind, LifeId, ObjectId, name_hash};
 use super::limits::KEY_BYTES_MAX;
+use super::lives::Lives;
 use super::object::{Life, Object};
 use super::op::Lease;
-use super::record::{put_dot, put_varint, take, take_dot, take_varint};
+use super::record::{put_dot, put_varint, take, take_dot, take_varint, varint_len};
 use super::records::{PACKED_BYTES_MAX, Records};
 use super::time::{Hlc, UnixMillis};
 
-/// One object with its name. Compares by its key: each kind has a set of its own.
+/// One object with its name.
 #[derive(Clone, Debug)]
 pub(crate) enum Stored {
     Packed(Box<[u8]>),
@@ -29,13 +27,14 @@ pub(crate) enum Stored {
 
 impl Stored {
     pub(crate) fn new(id: &ObjectId, object: Object<'_>) -> Self {
-        let bytes: usize = object.lives.iter().map(|life| life.records.bytes()).sum();
-        if bytes > PACKED_BYTES_MAX {
+        if is_large(&object) {
             return Self::Large(Box::new((id.clone(), object.detached())));
         }
+        let bytes: usize = object.lives.iter().map(|life| life.records.bytes()).sum();
         let mut out = Vec::with_capacity(bytes + id.key.len() + 64);
         pack(id, &object, &mut out);
-        Self::Packed(out.into_boxed_slice())
+        // Not by shrinking: an allocator may leave what shrinks a little where it is.
+        Self::Packed(out.as_slice().into())
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -45,7 +44,7 @@ impl Stored {
         }
     }
 
-    fn key_bytes(&self) -> &[u8] {
+    pub(crate) fn key_bytes(&self) -> &[u8] {
         match self {
             Self::Packed(bytes) => take_name(bytes).map_or(&[], |(name, _)| name),
             Self::Large(large) => large.0.key.as_bytes(),
@@ -62,6 +61,24 @@ impl Stored {
 
     pub(crate) fn hash(&self) -> u64 {
         name_hash(self.kind(), self.key_bytes())
+    }
+
+    /// Changes the records of an object that is packed, with one life and without barriers. There were so many bytes of them.
+    pub(crate) fn replace_records(&mut self, len: usize, records: &[u8]) {
+        let Self::Packed(bytes) = self else { return };
+        // Behind the records it says that there are no barriers, before them how long they are.
+        let start = bytes.len().saturating_sub(len + 1);
+        if records.len() == len {
+            bytes[start..start + len].copy_from_slice(records);
+            return;
+        }
+        let head = start.saturating_sub(varint_len(len as u64));
+        let mut out = Vec::with_capacity(head + varint_len(records.len() as u64) + records.len() + 1);
+        out.extend_from_slice(&bytes[..head]);
+        put_varint(&mut out, records.len() as u64);
+        out.extend_from_slice(records);
+        out.push(0);
+        *bytes = out.into_boxed_slice();
     }
 
     /// What is stored under the name.
@@ -138,7 +155,13 @@ fn take_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((take(&mut rest, len)?, rest))
 }
 
-fn pack(id: &ObjectId, object: &Object<'_>, out: &mut Vec<u8>) {
+/// Whether an object is kept in pieces.
+pub(crate) fn is_large(object: &Object<'_>) -> bool {
+    object.lives.iter().map(|life| life.records.bytes()).sum::<usize>() > PACKED_BYTES_MAX
+}
+
+/// Appends the encoding of an object.
+pub(super) fn pack(id: &ObjectId, object: &Object<'_>, out: &mut Vec<u8>) {
     out.push(id.kind as u8);
     put_varint(out, id.key.len() as u64);
     out.extend_from_slice(id.key.as_bytes());
@@ -181,18 +204,22 @@ fn take_hlc(rest: &mut &[u8]) -> Option<Hlc> {
 /// Sees through bytes that were packed here.
 fn unpack(mut rest: &[u8]) -> Option<Object<'_>> {
     let rest = &mut rest;
-    let mut object = Object::default();
-    for _ in 0..take_varint(rest)? {
-        let id: LifeId = take_dot(rest)?;
-        let created = take_hlc(rest)?;
-        let (idle, absolute) = (UnixMillis(take_varint(rest)?), UnixMillis(take_varint(rest)?));
-        let barriers_seen = take_list(rest, take_dot)?;
-        let len = usize::try_from(take_varint(rest)?).ok()?;
-        let records = Records::packed(take(rest, len)?);
-        object.lives.push(Life { id, created, lease: Lease { idle, absolute }, barriers_seen, records });
-    }
-    object.barriers = take_list(rest, |rest| Some((take_dot(rest)?, take_hlc(rest)?)))?;
-    Some(object)
+    let lives = match take_varint(rest)? {
+        1 => Lives::One([unpack_life(rest)?]),
+        count => (0..count).map(|_| unpack_life(rest)).collect::<Option<_>>()?,
+    };
+    let barriers = take_list(rest, |rest| Some((take_dot(rest)?, take_hlc(rest)?)))?;
+    Some(Object { lives, barriers })
+}
+
+fn unpack_life<'a>(rest: &mut &'a [u8]) -> Option<Life<'a>> {
+    let id: LifeId = take_dot(rest)?;
+    let created = take_hlc(rest)?;
+    let (idle, absolute) = (UnixMillis(take_varint(rest)?), UnixMillis(take_varint(rest)?));
+    let barriers_seen = take_list(rest, take_dot)?;
+    let len = usize::try_from(take_varint(rest)?).ok()?;
+    let records = Records::packed(take(rest, len)?);
+    Some(Life { id, created, lease: Lease { idle, absolute }, barriers_seen, records })
 }
 
 impl PartialEq for Stored {
@@ -250,120 +277,6 @@ impl Serialize for Stored {
         bytes.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
         tuple.end()
     }
-}
-
-/// A place in a set of objects of one kind, found by the bytes of its key.
-#[derive(Clone, Debug)]
-struct Place(Stored);
-
-impl Borrow<[u8]> for Place {
-    fn borrow(&self) -> &[u8] {
-        self.0.key_bytes()
-    }
-}
-
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key_bytes() == other.0.key_bytes()
-    }
-}
-
-impl Eq for Place {}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key_bytes().cmp(other.0.key_bytes())
-    }
-}
-
-/// All objects of a shard, in the order of their names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Objects {
-    kinds: [BTreeSet<Place>; Kind::ALL.len()],
-}
-
-impl Objects {
-    /// From objects in any order.
-    pub(crate) fn of(all: impl IntoIterator<Item = Stored>) -> Self {
-        let mut kinds: [Vec<Place>; Kind::ALL.len()] = Default::default();
-        for stored in all {
-            kinds[stored.kind() as usize].push(Place(stored));
-        }
-        Self { kinds: kinds.map(|places| places.into_iter().collect()) }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.kinds.iter().map(BTreeSet::len).sum()
-    }
-
-    pub(crate) fn len_by_kind(&self) -> [u64; Kind::ALL.len()] {
-        std::array::from_fn(|kind| self.kinds[kind].len() as u64)
-    }
-
-    fn find(&self, id: &ObjectId) -> Option<&Stored> {
-        self.kinds[id.kind as usize].get(id.key.as_bytes()).map(|place| &place.0)
-    }
-
-    pub(crate) fn get(&self, id: &ObjectId) -> Option<View<'_>> {
-        self.find(id).map(Stored::object)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stored> {
-        self.kinds.iter().flatten().map(|place| &place.0)
-    }
-
-    /// Those of a kind, from a key on.
-    pub(crate) fn range(&self, kind: Kind, from: &str) -> impl Iterator<Item = &Stored> {
-        let from = (std::ops::Bound::Included(from.as_bytes()), std::ops::Bound::Unbounded);
-        self.kinds[kind as usize].range::<[u8], _>(from).map(|place| &place.0)
-    }
-
-    /// Puts an object in the place of the one with its name.
-    pub(crate) fn put(&mut self, stored: Stored) {
-        self.kinds[stored.kind() as usize].replace(Place(stored));
-    }
-
-    pub(crate) fn take(&mut self, id: &ObjectId) -> Option<Stored> {
-        self.kinds[id.kind as usize].take(id.key.as_bytes()).map(|place| place.0)
-    }
-
-    /// Changes one object, or a vacant one where there is none; what is vacant then is stored no longer.
-    pub(crate) fn change<R>(&mut self, id: &ObjectId, change: impl FnOnce(&mut Object<'_>) -> R) -> R {
-        let (result, new, stays) = match self.find(id) {
-            Some(Stored::Large(_)) => {
-                // Out of its place, or all of it would have to be copied.
-                let mut object = match self.take(id) {
-                    Some(Stored::Large(large)) => large.1,
-                    _ => Object::default(),
-                };
-                (change(&mut object), changed(id, object), false)
-            }
-            Some(packed) => {
-                let mut object = packed.object().into_object();
-                (change(&mut object), changed(id, object), true)
-            }
-            None => {
-                let mut object = Object::default();
-                (change(&mut object), changed(id, object), false)
-            }
-        };
-        match new {
-            Some(new) => self.put(new),
-            None if stays => drop(self.take(id)),
-            None => {}
-        }
-        result
-    }
-}
-
-fn changed(id: &ObjectId, object: Object<'_>) -> Option<Stored> {
-    (!object.is_vacant()).then(|| Stored::new(id, object))
 }
 
 #[cfg(test)]

@@ -67,27 +67,3 @@ fn a_cut_or_changed_object_is_an_error_or_an_object() {
         }
     }
 }
-
-#[test]
-fn objects_change_where_they_are_and_go_when_they_are_vacant() {
-    let mut objects = Objects::default();
-    let session = |n: usize| ObjectId::new(Kind::Session, &format!("s{n:03}"));
-    for n in (0..200).rev() {
-        let size = if n % 10 == 0 { 400 } else { 3 };
-        objects.change(&session(n), |object| object.add_life(life(dot(1, n as u64 + 1), size)));
-    }
-    objects.change(&id(), |object| object.add_life(life(dot(9, 9), 1)));
-    assert_eq!((objects.len(), objects.len_by_kind()), (201, [200, 1, 0, 0]));
-    let keys: Vec<&str> = objects.range(Kind::Session, "s150").map(Stored::key).collect();
-    assert_eq!((keys.len(), keys[0]), (50, "s150"));
-    for n in 0..200 {
-        let found = objects.change(&session(n), |object| {
-            let mut ledger = crate::core::digest::Ledger::default();
-            object.end_life(&dot(1, n as u64 + 1), 0, &mut ledger)
-        });
-        assert!(found);
-    }
-    assert_eq!(objects.iter().map(Stored::id).collect::<Vec<_>>(), [id()]);
-    objects.change(&session(1), |_| {});
-    assert_eq!(objects.len(), 1);
-}

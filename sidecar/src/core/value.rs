@@ -61,6 +61,11 @@ impl JsonText {
         Self(text.into())
     }
 
+    /// Text that a peer says is canonical: it is embedded in answers as it stands, so it must be JSON.
+    pub(crate) fn checked(text: &str) -> Option<Self> {
+        (is_plain(text.as_bytes()) || Self::is_json(text)).then(|| Self(text.into()))
+    }
+
     /// Whether this text is JSON.
     pub(crate) fn is_json(text: &str) -> bool {
         check_syntax(text.as_bytes()).is_ok()
@@ -91,7 +96,7 @@ impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <&str>::deserialize(deserializer)?;
         check_syntax(text.as_bytes()).map_err(de::Error::custom)?;
-        Ok(Self(text.into()))
+        Ok(Self::stored(text))
     }
 }
 
@@ -160,6 +165,16 @@ impl From<serde_json::Error> for BadJson {
 
 fn check_syntax(body: &[u8]) -> Result<&str, BadJson> {
     Ok(serde_json::from_slice::<&RawValue>(body)?.get().trim())
+}
+
+/// Whether this is JSON at first sight: digits, or a string without an escape.
+fn is_plain(text: &[u8]) -> bool {
+    match text {
+        [b'0'..=b'9'] => true,
+        [b'1'..=b'9', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        [b'"', inner @ .., b'"'] => inner.iter().all(|byte| *byte >= b' ' && !matches!(byte, b'"' | b'\\')),
+        _ => false,
+    }
 }
 
 fn push_string(plain: &str, out: &mut String) {
@@ -239,6 +254,29 @@ mod tests {
         assert!(
             matches!(canonical(r#"[{"b":1,"a":2,"b":3}]"#), Err(BadJson::DuplicateKey { key }) if key == "b")
         );
+    }
+
+    #[test]
+    fn what_is_json_at_first_sight_is_json() {
+        let texts = [
+            "0",
+            "7",
+            "10",
+            "907",
+            "\"\"",
+            "\"a b\"",
+            "\"\u{fc}/\u{7f}\"",
+            "01",
+            "00",
+            "-1",
+            "1.5",
+            "\"",
+            "\"a\"b\"",
+        ];
+        let more = ["\"\\\"", "\"\t\"", "", "1 ", "null", "[]", "{}", "1e5", "\"\\u0041\""];
+        let plain = |text: &&str| is_plain(text.as_bytes());
+        assert_eq!(texts.iter().chain(&more).filter(|text| plain(text)).count(), 7);
+        assert!(texts.iter().chain(&more).filter(|text| plain(text)).all(|text| JsonText::is_json(text)));
     }
 
     #[test]

@@ -21,6 +21,12 @@ export abstract class Holder {
   abstract readonly response: ServerResponse;
   /** Whether the response has the methods from its prototype. */
   shared = false;
+  /** Where it stands among those that no request leads to yet. */
+  earlyAt = -1;
+  /** What has been assigned to the response's `writeHead`, if it has the methods from its prototype. */
+  placedHead: unknown = undefined;
+  /** The same of its `end`. */
+  placedEnd: unknown = undefined;
   /** Whether to the application the headers are sent. */
   abstract readonly begun: boolean;
   abstract writeHead(args: Args): void;
@@ -46,15 +52,42 @@ const roots = new WeakMap<object, Shared>();
 /** Holders that no request leads to. */
 const others = new WeakMap<ServerResponse, Holder>();
 let hasOthers = false;
+/**
+ * Holders that no request leads to yet: its session is being loaded. A list, none of whose places is given up: the tables
+ * that a growing and shrinking Map leaves behind keep all that they held until the next full collection.
+ */
+const early: (Holder | undefined)[] = [];
+let earlyCount = 0;
 
 type Leading = { sessionStore?: { context?: unknown } };
 
 /** The request leads to it, by the store that express-session has put there: no property of the response is needed. */
 function holderOf(response: ServerResponse): Holder | undefined {
-  const context = (response.req as Leading | undefined)?.sessionStore?.context;
-  const holder = context instanceof Holder ? context : hasOthers ? others.get(response) : undefined;
+  const store = (response.req as Leading | undefined)?.sessionStore;
+  let holder: Holder | undefined;
+  if (store) holder = store.context instanceof Holder ? store.context : earlyOf(response);
+  if (hasOthers) holder ??= others.get(response);
   // Somebody further in may have taken the prototype's method before the response was given its own.
   return holder?.shared && holder.response === response ? holder : undefined;
+}
+
+function earlyOf(response: ServerResponse): Holder | undefined {
+  // The latest is most often it: what wraps the response's methods does so at once.
+  for (let at = earlyCount - 1; at >= 0; at--) if (early[at]?.response === response) return early[at];
+  return undefined;
+}
+
+/** The request leads to its holder from now on, or never will. */
+export function settle(holder: Holder): void {
+  const at = holder.earlyAt;
+  if (at < 0) return;
+  const last = early[--earlyCount] as Holder;
+  early[earlyCount] = undefined;
+  if (last !== holder) {
+    early[at] = last;
+    last.earlyAt = at;
+  }
+  holder.earlyAt = -1;
 }
 
 /** For a holder to which its request does not lead. */
@@ -73,6 +106,7 @@ export function hook(holder: Holder): Inner {
   }
   if (!shared || NAMES.some((name) => response[name] !== shared.methods[name])) return hookOwn(holder);
   holder.shared = true;
+  early[(holder.earlyAt = earlyCount++)] = holder;
   return shared.base;
 }
 
@@ -149,9 +183,11 @@ function share(root: object, node: object): Shared | undefined {
       return this;
     },
   };
-  for (const name of NAMES) {
+  for (const name of ["write", "flushHeaders"] as const) {
     Object.defineProperty(root, name, { value: methods[name], configurable: true, writable: true });
   }
+  takeAssigned(root, "writeHead", "placedHead", methods.writeHead);
+  takeAssigned(root, "end", "placedEnd", methods.end);
   Object.defineProperty(root, "headersSent", {
     configurable: true,
     get(this: ServerResponse) {
@@ -161,4 +197,19 @@ function share(root: object, node: object): Shared | undefined {
   const shared = { methods, base };
   roots.set(root, shared);
   return shared;
+}
+
+/** What is assigned to a held response's method stays with its holder: see above for what a property would cost. */
+function takeAssigned(root: object, name: string, place: "placedHead" | "placedEnd", method: Method): void {
+  Object.defineProperty(root, name, {
+    configurable: true,
+    get(this: ServerResponse) {
+      return holderOf(this)?.[place] ?? method;
+    },
+    set(this: ServerResponse, value: unknown) {
+      const holder = holderOf(this);
+      if (holder) holder[place] = value;
+      else Object.defineProperty(this, name, { value, configurable: true, enumerable: true, writable: true });
+    },
+  });
 }

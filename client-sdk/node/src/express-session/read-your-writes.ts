@@ -10,7 +10,7 @@ import { TokenScope } from "../scope.js";
 import { bind, type RequestContext, within } from "../session-store/context.js";
 import type { SidetalkStore } from "./store.js";
 import { Held, type Hooks } from "./hold.js";
-import { leadTo } from "./methods.js";
+import { leadTo, settle } from "./methods.js";
 import { type CookieAttributes, type TokenCookie, TokenCookies } from "./token-cookies.js";
 
 /** How {@link readYourWrites} behaves. */
@@ -59,6 +59,7 @@ export function readYourWrites(
       if (brought.length > 0) headers.cookie = cookie;
       if (request.sessionStore === store) request.sessionStore = wrapper.viewOf(held);
       else wrapper.leadTo(held);
+      settle(held);
       held.watchEnd();
       within(undefined, next, undefined, [error]);
     };
@@ -66,6 +67,9 @@ export function readYourWrites(
     if (brought.length > 0) headers.cookie = rest;
     try {
       within(held, middleware, undefined, [request as never, response as never, go]);
+    } catch (error) {
+      settle(held);
+      throw error;
     } finally {
       if (brought.length > 0) headers.cookie = cookie;
     }

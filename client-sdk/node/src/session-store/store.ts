@@ -2,73 +2,24 @@
 
 import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
-import {
-  type Draft,
-  type Json,
-  MERGE_PATCH,
-  objectPath,
-  PATH_OPS,
-  type Reply,
-  type WriteOptions,
-} from "../call.js";
-import { Sidetalk, type SidetalkOptions } from "../client.js";
-import { BehindError, RefusedError, SidetalkError } from "../errors.js";
+import { type Draft, type Json, objectPath, type Reply } from "../call.js";
+import { Sidetalk } from "../client.js";
+import { BehindError, RefusedError } from "../errors.js";
 import { Availability } from "./availability.js";
 import { Calls } from "./calls.js";
 import { contextOf, currentContext, type RequestContext } from "./context.js";
-import { isStored, lifetimeMillis, loadedCookie, sameCookie, type Stored, storedCookie } from "./cookie.js";
-import { type Declared, difference, pathsOf } from "./diff.js";
-import { fillSets, takeSets } from "./sets.js";
+import { isStored, lifetimeMillis, loadedCookie, type Stored, storedCookie } from "./cookie.js";
+import { type Declared, pathsOf } from "./diff.js";
+import type { StoreOptions } from "./options.js";
+import { Saves } from "./saves.js";
+import { fillSets } from "./sets.js";
 import { Snapshot } from "./snapshot.js";
-import { bindState, carry, give, type Known, type SessionData, type State, stateOf, stateWith } from "./state.js";
+import { bindState, carry, give, type SessionData, stateOf, stateWith } from "./state.js";
+import { begin, type Callback, heldBack } from "./told.js";
 
+export type { StoreOptions } from "./options.js";
 export { follow, type SessionData } from "./state.js";
 
-/** How a store is set up. */
-export interface StoreOptions {
-  /** The client, or where the sidecar listens. */
-  client?: Sidetalk | SidetalkOptions | string | undefined;
-  /** Stands before every session id. Applications that share a cluster and not their sessions differ in it. */
-  prefix?: string | undefined;
-  /** How long a session lives on when its cookie does not say. Default: a day. */
-  ttlSeconds?: number | undefined;
-  /**
-   * Integers in the session that requests only count up or down: what parallel requests add, adds up. A name, a path
-   * with dots, or a list of names.
-   */
-  counters?: readonly (string | readonly string[])[] | undefined;
-  /** Lists of strings in the session that are sets: what parallel requests add and remove, all counts. Sorted. */
-  sets?: readonly (string | readonly string[])[] | undefined;
-  /**
-   * What becomes of requests while the sidecar cannot be reached. `fail` (the default): they get its error. `skip`:
-   * after the first that fails, they go on without `req.session`, until the sidecar is back.
-   */
-  whenDown?: "fail" | "skip" | undefined;
-  /**
-   * What becomes of a read that is older than what the browser has seen, because the node is cut off. `fail` (the
-   * default): the request gets an error with status 503, and a proxy may try another node. `serve`: it gets what there
-   * is.
-   */
-  whenBehind?: "fail" | "serve" | undefined;
-  /**
-   * How many nodes must have a change before its request is answered. Default: the sidecar's own node; then what it was
-   * told in the milliseconds before it crashes is lost. With 2, one node may crash at any time.
-   */
-  acks?: number | "majority" | "all" | undefined;
-  /** How long to wait for them, in milliseconds. Default 1000. */
-  acksTimeoutMillis?: number | undefined;
-  /**
-   * What becomes of a change that too few nodes have acknowledged in time; it stays in both cases. `fail` (the
-   * default): the request gets an error with status 503. `serve`: it goes on, with what this node alone may have.
-   */
-  whenUnacknowledged?: "fail" | "serve" | undefined;
-  /** How long the node may take to catch up, or to ask others about a session, in milliseconds. Default 1000. */
-  waitMillis?: number | undefined;
-}
-
-// As loose as the frameworks' own types, which differ from each other.
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-type Callback<T = any> = (error?: any, value?: T) => void;
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type FrameworkSession = any;
 type JsonObject = { [key: string]: Json };
@@ -76,21 +27,6 @@ type JsonObject = { [key: string]: Json };
 const TTL_SECONDS_DEFAULT = 86_400;
 const ACKS_TIMEOUT_MILLIS_DEFAULT = 1_000;
 const PAGE = 100;
-
-/** A save, as it was asked for. */
-interface Save {
-  readonly sid: string;
-  readonly path: string;
-  readonly session: SessionData;
-  readonly content: Snapshot;
-  readonly cookie: Stored;
-  readonly lifetime: number;
-  readonly state: State;
-  readonly context: RequestContext | undefined;
-}
-
-/** Told when something is done, or why not. */
-type Told = (error?: Error) => void;
 
 /**
  * The store. Emits `disconnect` and `connect` with `whenDown: "skip"`, and `ended` with a session's id when a change
@@ -112,19 +48,21 @@ export class SessionStore extends EventEmitter {
     super();
     const { client } = options;
     this.client = client instanceof Sidetalk ? client : new Sidetalk(client);
+    const declared = { counters: pathsOf(options.counters), sets: pathsOf(options.sets) };
+    const calls = new Calls(this.client, {
+      acks: options.acks,
+      acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
+      serveUnacknowledged: options.whenUnacknowledged === "serve",
+      waitMillis: options.waitMillis,
+      availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
+    });
     this._ = {
       prefix: options.prefix ?? "",
       ttlMillis: (options.ttlSeconds ?? TTL_SECONDS_DEFAULT) * 1_000,
-      declared: { counters: pathsOf(options.counters), sets: pathsOf(options.sets) },
+      declared,
       serveBehind: options.whenBehind === "serve",
-      calls: new Calls(this.client, {
-        acks: options.acks,
-        acksTimeoutMillis: options.acksTimeoutMillis ?? ACKS_TIMEOUT_MILLIS_DEFAULT,
-        serveUnacknowledged: options.whenUnacknowledged === "serve",
-        waitMillis: options.waitMillis,
-        availability: options.whenDown === "skip" ? new Availability(this.client, this) : undefined,
-      }),
-      owner: this,
+      calls,
+      saves: new Saves(calls, declared, this),
     };
   }
 
@@ -138,7 +76,7 @@ export class SessionStore extends EventEmitter {
   set(sid: string, given: FrameworkSession, callback?: Callback): void {
     const session = given as SessionData;
     const context = this._context(session);
-    const done = begin(context, callback);
+    const done = begin(context, context ? callback : heldBack(session, callback));
     const state = stateOf(session) ?? stateWith(undefined);
     if (!state.known) bindState(session, state);
     this._at(sid, done, (path) => {
@@ -146,8 +84,7 @@ export class SessionStore extends EventEmitter {
       const content = new Snapshot(session);
       const cookie = storedCookie(session.cookie, state.known?.cookie);
       const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
-      const save: Save = { sid, path, session, content, cookie, lifetime, state, context };
-      this._inTurn(state, done, (after) => this._save(save, after));
+      this._.saves.save({ sid, path, session, content, cookie, lifetime, state, context }, done);
     });
   }
 
@@ -163,14 +100,14 @@ export class SessionStore extends EventEmitter {
     const context = this._context(session);
     const done = begin(context, callback);
     const lifetime = lifetimeMillis(session.cookie, this._.ttlMillis);
-    this._at(sid, done, (path) => this._touch(sid, path, lifetime, known, context, done));
+    this._at(sid, done, (path) => this._.saves.touch(sid, path, lifetime, known, context, done));
   }
 
   /** Destroys a session, for ever. */
   destroy(sid: string, callback?: Callback): void {
     const context = this._context();
     const done = begin(context, callback);
-    this._at(sid, done, (path) => this._destroy(path, context, done));
+    this._at(sid, done, (path) => this._.saves.destroy(path, context, done));
   }
 
   /** All sessions. */
@@ -191,7 +128,7 @@ export class SessionStore extends EventEmitter {
   /** Destroys all sessions. */
   clear(callback?: Callback): void {
     const destroyed = (sid: string) =>
-      promised((done) => this._destroy(this._path(sid), undefined, (error) => done(error ?? null)));
+      promised((done) => this._.saves.destroy(this._path(sid), undefined, (error) => done(error ?? null)));
     const clear = async () => {
       for (const ids of pages(await this._ids())) await Promise.all(ids.map(destroyed));
     };
@@ -237,167 +174,6 @@ export class SessionStore extends EventEmitter {
     give(data, state, () => callback(null, data));
   }
 
-  /** Saves of one session go one after the other. */
-  private _inTurn(state: State, done: Told, work: (after: Told) => void): void {
-    const after = (error?: Error) => {
-      const next = state.waiting?.shift();
-      if (next) next();
-      else state.saving = false;
-      done(error);
-    };
-    const go = () => {
-      try {
-        work(after);
-      } catch (error) {
-        after(error as Error);
-      }
-    };
-    if (state.saving) {
-      // A promise, which keeps to the request's own asynchronous context.
-      void new Promise<void>((resolve) => (state.waiting ??= []).push(resolve)).then(go);
-      return;
-    }
-    state.saving = true;
-    go();
-  }
-
-  private _save(save: Save, done: Told): void {
-    const { sid, path, content, cookie, lifetime, state, context } = save;
-    const { known } = state;
-    if (lifetime <= 0) return this._destroy(path, context, done);
-    if (!known) {
-      const made = (created: Known) => {
-        state.known = created;
-        done();
-      };
-      void this._create(save).then(made, done);
-      return;
-    }
-    const change = this._changeOf(known, content, cookie);
-    if (change) return this._change(save, known, change, done);
-    if (performance.now() + lifetime <= known.deadline) process.nextTick(done);
-    else this._touch(sid, path, lifetime, known, context, done);
-  }
-
-  /** What a save has to send; nothing when nothing has changed. */
-  private _changeOf(known: Known, content: Snapshot, cookie: Stored): Change | undefined {
-    const { declared } = this._;
-    const sameCookies = sameCookie(known.cookie, cookie);
-    if (sameCookies) {
-      const patch = known.content.plainPatch(content, declared);
-      if (patch !== undefined) return { body: patch, type: MERGE_PATCH };
-    }
-    const [was, is] = known.content.differing(content);
-    if (!sameCookies) {
-      was["cookie"] = jsonOf(known.cookie);
-      is["cookie"] = jsonOf(cookie);
-    }
-    if (!differs(was) && !differs(is)) return undefined;
-    const { ops, merge } = difference(was, is, declared);
-    if (ops.length === 0) return undefined;
-    if (merge) return { body: JSON.stringify(merge), type: MERGE_PATCH };
-    const anew = () => JSON.stringify(difference(was, is, declared, true).ops);
-    return { body: JSON.stringify(ops), type: PATH_OPS, anew };
-  }
-
-  /** Creates a session: only here is one made, and only under an id that has never been used. */
-  private async _create(save: Save): Promise<Known> {
-    const { path, session, cookie, lifetime } = save;
-    const { calls } = this._;
-    const scope = save.context?.scope;
-    const foreign = !("req" in session) && !("sessionId" in session);
-    const content: JsonObject = { ...save.content.toObject(), cookie: jsonOf(cookie) };
-    const sets = takeSets(content, this._.declared);
-    const put: Draft = { method: "PUT", path, body: JSON.stringify(content), repeat: "never", asks: false };
-    const options: WriteOptions = { ttlSeconds: seconds(lifetime), minimal: true };
-    let done: Reply<unknown>;
-    try {
-      done = await calls.ask(put, { ...options, ifNoneMatch: "*" }, path, scope, "change");
-    } catch (error) {
-      if (!(error instanceof RefusedError)) throw error;
-      if (error.code === "ended") {
-        throw new SidetalkError("session_id_used", "a session of this id was destroyed, and an id is used once");
-      }
-      if (error.code !== "precondition_failed") throw error;
-      // It is there: an id that the application chooses itself, or data that was not read from here. Data takes the
-      // place of what is there; a request's session joins it.
-      const merge: Draft = { ...put, method: "PATCH", contentType: MERGE_PATCH, repeat: "never" };
-      done = foreign
-        ? await calls.ask(put, { ...options, ifMatch: "*" }, path, scope, "change")
-        : await calls.ask(merge, { ...options, idempotencyKey: null }, path, scope, "change");
-    }
-    if (sets.length > 0) {
-      const { life } = done;
-      const body = JSON.stringify(sets);
-      const add: Draft = { method: "PATCH", path, body, contentType: PATH_OPS, repeat: "never", asks: false };
-      done = await calls.ask(add, { minimal: true, life, idempotencyKey: null }, path, scope, "change");
-    }
-    return { content: save.content, cookie, life: done.life ?? "", deadline: deadlineOf(done) };
-  }
-
-  /** Sends a difference. It comes to nothing when the session has ended. */
-  private _change(save: Save, known: Known, change: Change, done: Told): void {
-    const { path, lifetime, context } = save;
-    const draft: Draft = {
-      method: "PATCH",
-      path,
-      body: change.body,
-      contentType: change.type,
-      repeat: "never",
-      asks: true,
-    };
-    const lasts = performance.now() + lifetime <= known.deadline;
-    const options: WriteOptions = {
-      life: known.life,
-      ttlSeconds: lasts ? undefined : seconds(lifetime),
-      minimal: true,
-    };
-    this._.calls.make(draft, options, path, context?.scope, "change", (error, found) => {
-      if (found) {
-        learn(known, save, found);
-        done();
-      } else if (change.anew && error instanceof RefusedError && error.code === "wrong_shape") {
-        this._change(save, known, { body: change.anew(), type: change.type }, done);
-      } else {
-        this._unlessEnded(save.sid, error, done);
-      }
-    });
-  }
-
-  private _touch(
-    sid: string,
-    path: string,
-    lifetime: number,
-    known: Known | undefined,
-    context: RequestContext | undefined,
-    done: Told,
-  ): void {
-    if (lifetime <= 0) return this._destroy(path, context, done);
-    const draft: Draft = { method: "POST", path: `${path}/touch`, repeat: "free", asks: true };
-    const options = { life: known?.life, ttlSeconds: seconds(lifetime) };
-    this._.calls.make(draft, options, path, context?.scope, "none", (error, found) => {
-      if (!found) return this._unlessEnded(sid, error, done);
-      if (known) known.deadline = deadlineOf(found);
-      done();
-    });
-  }
-
-  /** A change of what was destroyed meanwhile comes to nothing: that is what destroying means. */
-  private _unlessEnded(sid: string, error: Error | undefined, done: Told): void {
-    const ended =
-      error instanceof RefusedError && (error.code === "ended" || (error.code === "unknown" && !error.behind));
-    if (!ended) return done(error);
-    this._.owner.emit("ended", sid);
-    done();
-  }
-
-  private _destroy(path: string, context: RequestContext | undefined, done: Told): void {
-    const draft: Draft = { method: "DELETE", path, repeat: "free", asks: true };
-    this._.calls.make(draft, {}, path, context?.scope, "change", (error, found) =>
-      done(found ? undefined : error),
-    );
-  }
-
   private async _ids(): Promise<string[]> {
     const { prefix } = this._;
     const ids: string[] = [];
@@ -440,15 +216,7 @@ interface Inner {
   readonly declared: Declared;
   readonly serveBehind: boolean;
   readonly calls: Calls;
-  readonly owner: EventEmitter;
-}
-
-/** A change on the wire. */
-interface Change {
-  readonly body: string;
-  readonly type: string;
-  /** The same for a session in which something of another shape stands where counters and sets are declared. */
-  readonly anew?: () => string;
+  readonly saves: Saves;
 }
 
 /** Nothing, when that is certain. */
@@ -469,48 +237,6 @@ function promised<T>(call: (callback: (error: Error | null, value?: T) => void) 
   });
 }
 
-function jsonOf(cookie: Stored): Json {
-  return JSON.parse(JSON.stringify(cookie)) as Json;
-}
-
-function differs(part: JsonObject): boolean {
-  for (const _ in part) return true;
-  return false;
-}
-
-function learn(known: Known, { content, cookie }: Save, done: Reply<unknown>): void {
-  known.content = content;
-  known.cookie = cookie;
-  known.life = done.life ?? known.life;
-  known.deadline = deadlineOf(done);
-}
-
-function deadlineOf(done: Reply<unknown>): number {
-  return performance.now() + (done.expiresInSeconds ?? 0) * 1_000;
-}
-
-function seconds(millis: number): number {
-  return Math.max(1, Math.ceil(millis / 1_000));
-}
-
 function* pages(ids: readonly string[]): Generator<string[]> {
   for (let at = 0; at < ids.length; at += PAGE) yield ids.slice(at, at + PAGE);
-}
-
-/** Begins something that a request waits for. Gives who is to be told: tells the callback, and the request. */
-function begin(context: RequestContext | undefined, callback: Callback | undefined): Told {
-  if (!context) return (error) => (error === undefined ? callback?.() : callback?.(error));
-  const byFramework = context.ending;
-  context.saving++;
-  return (error) => {
-    context.saving--;
-    // The response says so: see the wrapper.
-    if (error !== undefined && byFramework) context.failure ??= error;
-    try {
-      if (error !== undefined && !byFramework) callback?.(error);
-      else callback?.();
-    } finally {
-      if (context.saving === 0) context.settled();
-    }
-  };
 }

@@ -8,7 +8,7 @@ use crate::core::command::{
     Changes, Conflict, ContentExplained, EntryExplained, Explanation, Figures, Known, LifeExplained,
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
-use crate::core::identity::{Clock, Dot, Kind, ObjectId, Replica, SHARDS, ShardId};
+use crate::core::identity::{Clock, Dot, Kind, LifeId, ObjectId, Replica, SHARDS, ShardId};
 use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
@@ -77,20 +77,25 @@ impl Node {
         let composed = self.shard(write.object.shard()).compose(self.id(), stamp, times, lifetime, write)?;
         let ends = matches!(write.change, crate::core::command::Change::Destroy);
         let Some(action) = composed.action else {
-            return Ok(self.written(time, &write.object, self.read_token(&write.object), false, ends));
+            let (life, expires_in_millis) = self.standing(time, &write.object, ends);
+            let token = self.read_token(&write.object);
+            return Ok(Written { created: false, token, life, expires_in_millis });
         };
         self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
         let op = self.author(now, stamp, write.object.clone(), action);
         let token = Token { shard: write.object.shard(), hlc: op.op.hlc, dots: vec![op.op.dot] };
-        Ok(self.written(time, &write.object, token, created, ends))
+        let known = composed.standing;
+        debug_assert!(known.is_none_or(|known| known == self.standing(time, &write.object, ends)));
+        let (life, expires_in_millis) = known.unwrap_or_else(|| self.standing(time, &write.object, ends));
+        Ok(Written { created, token, life, expires_in_millis })
     }
 
-    fn written(&self, time: UnixMillis, id: &ObjectId, token: Token, created: bool, ends: bool) -> Written {
+    /// The life of an object that counts, and how long it lasts.
+    fn standing(&self, time: UnixMillis, id: &ObjectId, ends: bool) -> (Option<LifeId>, Option<u64>) {
         let object = self.shard(id.shard()).objects().get(id).filter(|_| !ends);
         let lives = object.as_ref().map(|object| object.visible(time)).unwrap_or_default();
-        let (life, expires_in_millis) = read::standing_of(&lives, time);
-        Written { created, token, life, expires_in_millis }
+        read::standing_of(&lives, time)
     }
 
     /// A page of keys that a reader would find, in order.

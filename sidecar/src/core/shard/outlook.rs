@@ -5,7 +5,8 @@
 
 use super::Shard;
 use crate::core::object::Object;
-use crate::core::stored::{Objects, Stored};
+use crate::core::objects::Objects;
+use crate::core::stored::Stored;
 use crate::core::time::UnixMillis;
 
 /// Bounds for everything that time can end in one shard.

@@ -16,8 +16,9 @@ use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order}
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
+use crate::core::objects::Objects;
 use crate::core::packed::{NewOp, encode};
-use crate::core::stored::{Objects, Stored};
+use crate::core::stored::Stored;
 use crate::core::time::Hlc;
 
 /// A shard, whole, as it travels.

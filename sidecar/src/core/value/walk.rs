@@ -31,6 +31,9 @@ impl<'a> Walk<'a> {
     /// Takes a value as a tree.
     pub(super) fn tree(&mut self, depth_left: usize) -> Result<Tree, BadJson> {
         if self.peek() != b'{' {
+            if let Some(text) = self.plain() {
+                return Ok(Tree::Value(JsonText(text.into())));
+            }
             let mut text = String::new();
             self.value(depth_left, &mut text)?;
             return Ok(Tree::Value(JsonText(text.into())));
@@ -47,6 +50,19 @@ impl<'a> Walk<'a> {
         members.sort_by(|a, b| a.0.cmp(&b.0));
         check_unique(&members)?;
         Ok(Tree::Object(members.into_iter().map(|(key, value)| (Box::from(key), value)).collect()))
+    }
+
+    /// Takes a value that is its own minified form: a number, a word, or a string without an escape. Has been peeked at.
+    fn plain(&mut self) -> Option<&'a str> {
+        let rest = &self.text[self.at..];
+        let len = match rest.as_bytes().first()? {
+            b'[' => return None,
+            b'"' => string_len(rest.as_bytes()),
+            _ => plain_len(rest.as_bytes()),
+        };
+        let token = rest.get(..len).filter(|token| !token.is_empty() && !token.contains('\\'))?;
+        self.go(len);
+        Some(token)
     }
 
     /// Takes a value and appends its minified form.

@@ -1,0 +1,136 @@
+//! Answers that are lost, and tokens that are carried.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::Server;
+use crate::*;
+
+/// What to do with a connection's one request.
+enum Act {
+    Lose,
+    Answer(&'static str),
+    /// The status of a process that has been running for so long.
+    StartedUnixMillis(u64),
+}
+
+/// Takes one request on each connection, and gives all of them.
+async fn scripted(acts: Vec<Act>) -> (Client, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
+    let served = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for act in acts {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            // The bodies of these calls come with their heads.
+            while !request.windows(4).any(|four| four == b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            asked.push(String::from_utf8(request).unwrap());
+            let body = match act {
+                Act::Lose => continue,
+                Act::Answer(body) => body.to_owned(),
+                Act::StartedUnixMillis(at) => json!({ "started_unix_millis": at }).to_string(),
+            };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    (client, served)
+}
+
+fn key_of(request: &str) -> &str {
+    let line = request.lines().find(|line| line.starts_with("idempotency-key: "));
+    line.unwrap_or_else(|| panic!("no key: {request}"))
+}
+
+#[tokio::test]
+async fn without_being_told_no_call_is_made_twice() {
+    let (client, asked) = scripted(vec![Act::Lose]).await;
+    let error = client.document("d").get().await.unwrap_err();
+    assert!(matches!(error, Error::Broken(_)), "{error}");
+    assert_eq!(asked.await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_is_made_again() {
+    let (client, asked) = scripted(vec![Act::Lose, Act::Answer(r#"{"a":1}"#)]).await;
+    assert_eq!(client.with_repeats().document("d").get().await.unwrap().value, json!({"a":1}));
+    let asked = asked.await.unwrap();
+    assert_eq!(asked[0], asked[1]);
+    assert!(!asked[0].contains("idempotency-key"), "{}", asked[0]);
+}
+
+#[tokio::test]
+async fn a_change_is_made_again_with_its_key_by_the_process_that_knows_it() {
+    let acts = vec![Act::Lose, Act::StartedUnixMillis(1), Act::Answer(r#"{"value":1}"#)];
+    let (client, asked) = scripted(acts).await;
+    assert_eq!(client.with_repeats().counter("c").add(1).await.unwrap().value.value, 1);
+    let asked = asked.await.unwrap();
+    assert!(asked[1].starts_with("GET /v1/status "), "{}", asked[1]);
+    assert_eq!(key_of(&asked[0]), key_of(&asked[2]));
+    assert_eq!(key_of(&asked[0]).len(), "idempotency-key: ".len() + 32);
+}
+
+#[tokio::test]
+async fn a_change_is_not_made_again_by_a_process_that_was_started_since() {
+    let (client, asked) = scripted(vec![Act::Lose, Act::StartedUnixMillis(u64::MAX)]).await;
+    let error = client.with_repeats().counter("c").add(1).idempotency_key("mine").await.unwrap_err();
+    assert!(error.is_uncertain(), "{error}");
+    let asked = asked.await.unwrap();
+    assert_eq!(key_of(&asked[0]), "idempotency-key: mine");
+}
+
+#[tokio::test]
+async fn what_could_undo_something_is_never_made_again() {
+    let (client, asked) = scripted(vec![Act::Lose, Act::Lose]).await;
+    let client = client.with_repeats();
+    for call in [client.document("d").put(&json!({})), client.document("d").destroy().typed()] {
+        let error = IntoFuture::into_future(call).await.unwrap_err();
+        assert!(matches!(error, Error::Broken(_)), "{error}");
+    }
+    assert_eq!(asked.await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_scope_carries_tokens_from_call_to_call() {
+    let token = |text: &str| Token(text.to_owned());
+    let behind = Server::answering(200, &[("Sidetalk-Token", "T9"), ("Sidetalk-Behind", "true")], "{}").await;
+    let scope = Scope::new([token("T1"), token("T2")]);
+    let client = behind.client().scoped(scope.clone());
+    client.session("s").get().after([&token("mine")]).await.unwrap();
+    assert_eq!(behind.asked().headers["sidetalk-after"], "mine,T1,T2");
+    client.session("s").get().await.unwrap();
+    // The node has not seen them: they are sent again.
+    assert_eq!(behind.asked().headers["sidetalk-after"], "T1,T2");
+    assert_eq!(scope.tokens(), [token("T1"), token("T2")]);
+
+    let server = Server::answering(200, &[("Sidetalk-Token", "T3")], "{}").await;
+    let client = server.client().scoped(scope.clone());
+    client.session("s").patch(&json!({"a": 1})).await.unwrap();
+    assert_eq!(server.asked().headers["sidetalk-after"], "T1,T2");
+    client.session("s").touch().typed::<Value>().await.unwrap();
+    // It has seen them, and its own write.
+    assert!(!server.asked().headers.contains_key("sidetalk-after"));
+    // For others they all count; of one object's writes the last.
+    assert_eq!(scope.tokens(), [token("T1"), token("T2"), token("T3")]);
+}
+
+#[tokio::test]
+async fn a_session_is_missing_only_when_that_is_certain() {
+    let unknown = r#"{"code":"unknown","detail":"d"}"#;
+    let server = Server::answering(404, &[], unknown).await;
+    assert!(server.client().session("s").find().await.unwrap().is_none());
+    let server = Server::answering(410, &[], r#"{"code":"ended","detail":"d"}"#).await;
+    assert!(server.client().session("s").find().await.unwrap().is_none());
+    let server = Server::answering(404, &[("Sidetalk-Behind", "true")], unknown).await;
+    let error = server.client().session("s").find().await.unwrap_err();
+    assert!(error.is_unknown() && error.is_behind(), "{error}");
+    let server = Server::answering(200, &[], r#"{"a":1}"#).await;
+    assert_eq!(server.client().session("s").find().await.unwrap().unwrap().value, json!({"a":1}));
+}
