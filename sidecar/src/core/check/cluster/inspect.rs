@@ -267,6 +267,7 @@ impl Cluster {
             }
         }
         self.pass(60_000)?;
+        let early = self.up().map(|(seat, _)| self.time_of(seat)).min().unwrap_or_default();
         // What a disk holds is a time as well: one that is given nothing to write does not get on.
         let first = first.filter(|_| self.setup.disk_micros.is_some());
         if let Some(seat) = first {
@@ -277,11 +278,9 @@ impl Cluster {
         self.inspect()?;
         self.converge()?;
         let Some((seat, _)) = self.up().next() else { return Ok(()) };
-        // What has expired for some must not go while it is alive for others.
-        let now = self.up().map(|(seat, _)| self.time_of(seat)).min().unwrap_or_default();
         for shard in SHARDS_USED {
             for (id, object) in self.specified(seat, shard) {
-                if id.kind == Kind::Session && object.lives.values().any(|life| life.lease.ends() < now) {
+                if id.kind == Kind::Session && object.lives.values().any(|life| life.lease.ends() < early) {
                     return Err(Violation(format!("{id} has expired and is never destroyed")));
                 }
                 if !object.barriers.is_empty() {
