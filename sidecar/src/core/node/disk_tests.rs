@@ -222,3 +222,26 @@ fn a_fresh_node_waits_until_whoever_brings_a_backup_has_found_its_history() {
         assert!(matches!(node.look_up(at(pair.millis), &counter), Lookup::Found(_)));
     }
 }
+
+/// What the others have may be more than what is on the disk: a moment is worth waiting for.
+#[test]
+fn who_comes_back_and_hears_others_does_not_go_on_alone_before_they_have_said_who_they_are() {
+    let mut pair = Pair::of_a_backup_and_a_fresh_node();
+    pair.input(0, Input::LinkDown(ReplicaId(2)));
+    let other = Replica { node: "n2".into(), started: at(9_000).wall, id: ReplicaId(2) };
+    let ready_after = |mut pair: Pair, hears: bool| {
+        let alive = hears;
+        pair.nodes[0].handle(at(pair.millis), Input::Liveness { replica: other.clone(), alive });
+        let from = pair.millis;
+        while pair.nodes[0].readiness() != Readiness::Ready {
+            pair.millis += 50;
+            pair.nodes[0].handle(at(pair.millis), Input::Tick);
+            while pair.nodes[0].poll_output().is_some() {}
+        }
+        pair.millis - from
+    };
+    assert_eq!(ready_after(pair, true), 10_000, "it hears somebody who has not said hello");
+    let mut pair = Pair::of_a_backup_and_a_fresh_node();
+    pair.input(0, Input::LinkDown(ReplicaId(2)));
+    assert_eq!(ready_after(pair, false), 5_000, "it hears nobody");
+}

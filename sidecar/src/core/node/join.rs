@@ -122,7 +122,8 @@ impl Node {
                 self.say_hello_again();
                 return;
             }
-        } else if !has_time {
+        } else if !has_time && (all_here || waited_millis >= self.config.bootstrap_millis.saturating_mul(2)) {
+            // Who gossips with somebody and has not been introduced has found a cluster, which goes on without it.
             self.go_on_alone();
             return;
         }
