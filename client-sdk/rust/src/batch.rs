@@ -6,9 +6,10 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::call::Call;
+use crate::call::{Call, Token, has_seen, object_of};
 use crate::client::Client;
 use crate::error::Error;
+use crate::scope::Scope;
 
 /// Calls to be sent together. Each is on its own: none waits for another, and none undoes another.
 #[derive(Debug)]
@@ -25,6 +26,18 @@ struct Op {
     headers: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Box<RawValue>>,
+}
+
+impl Op {
+    fn also_after(&mut self, tokens: &[Token]) {
+        if !tokens.is_empty() {
+            let after = self.headers.entry("sidetalk-after").or_default();
+            let tokens = tokens.iter().map(|token| token.0.as_str());
+            let all: Vec<&str> =
+                Some(after.as_str()).filter(|after| !after.is_empty()).into_iter().chain(tokens).collect();
+            *after = all.join(",");
+        }
+    }
 }
 
 /// What one of them came to.
@@ -73,9 +86,23 @@ impl Batch {
     ///
     /// # Errors
     /// The batch as a whole was refused or lost. What single calls came to stands in their results.
-    pub async fn send(self) -> Result<Vec<BatchResult>, Error> {
-        let call: Call<Results> = self.client.call(Method::POST, "/v1/batch");
+    pub async fn send(mut self) -> Result<Vec<BatchResult>, Error> {
+        let scope = self.client.scope().cloned();
+        let sent = scope.as_ref().map(Scope::before).unwrap_or_default();
+        self.ops.iter_mut().for_each(|op| op.also_after(&sent));
+        // Each call waits for itself: the batch as a whole waits for nothing.
+        let call: Call<Results> = self.client.unscoped().call(Method::POST, "/v1/batch");
         let answer = call.json(&serde_json::json!({ "ops": self.ops })).await?;
-        Ok(answer.value.results)
+        let results = answer.value.results;
+        if let Some(scope) = scope {
+            for (op, result) in self.ops.iter().zip(&results) {
+                let token = result.headers.get("sidetalk-token").map(|token| Token(token.clone()));
+                let behind = result.headers.get("sidetalk-behind").is_some_and(|behind| behind == "true");
+                let stays = (200..300).contains(&result.status) || result.status == 504;
+                let written = token.as_ref().filter(|_| op.method != "GET" && op.method != "HEAD" && stays);
+                scope.after(&object_of(&op.path), &sent, has_seen(token.as_ref(), behind), written);
+            }
+        }
+        Ok(results)
     }
 }

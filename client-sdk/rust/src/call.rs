@@ -219,18 +219,13 @@ impl<T> Call<T> {
             request.body(Full::new(body.into())).map_err(|error| Error::Invalid(error.to_string()))?;
         Ok((self.client, request))
     }
-
-    /// The object that it is about: the first three segments of its path.
-    fn object(&self) -> String {
-        self.path.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
-    }
 }
 
 impl<T: DeserializeOwned> Call<T> {
     async fn make(mut self) -> Result<Answer<T>, Error> {
         let limit = self.client.timeout() + self.patience;
         let Some(scope) = self.client.scope().cloned() else { return self.within(limit).await };
-        let (object, sent) = (self.object(), scope.before());
+        let (object, sent) = (object_of(&self.path), scope.before());
         if !sent.is_empty() {
             self = self.also_after(&sent);
         }
@@ -239,12 +234,16 @@ impl<T: DeserializeOwned> Call<T> {
         match &made {
             Ok(answer) => {
                 let written = answer.token.as_ref().filter(|_| !reads);
-                scope.after(&object, &sent, answer.behind, written);
+                scope.after(&object, &sent, has_seen(answer.token.as_ref(), answer.behind), written);
             }
             // The write stays although too few have acknowledged it.
             Err(Error::Refused(problem)) => {
                 let written = problem.token.as_ref().filter(|_| !reads && problem.status == 504);
-                scope.after(&object, &sent, problem.behind, written);
+                scope.after(&object, &sent, has_seen(problem.token.as_ref(), problem.behind), written);
+            }
+            // The write stays although nobody can read what it came to.
+            Err(Error::Unintelligible { token, .. }) => {
+                scope.after(&object, &sent, false, token.as_ref().filter(|_| !reads));
             }
             Err(_) => (),
         }
@@ -264,7 +263,9 @@ impl<T: DeserializeOwned> Call<T> {
 
     /// Makes it again when its answer was lost, where that is safe.
     async fn perhaps_twice(mut self) -> Result<Answer<T>, Error> {
-        if self.headers.iter().any(|(name, _)| *name == "idempotency-key") {
+        // A node knows the keys of these two only.
+        let takes_keys = matches!(self.method, Method::POST | Method::PATCH);
+        if takes_keys && self.headers.iter().any(|(name, _)| *name == "idempotency-key") {
             self.repeat = Repeat::Keyed;
         } else if self.repeat == Repeat::Keyed {
             self = self.idempotency_key(&random_key()?);
@@ -297,6 +298,18 @@ impl<T: DeserializeOwned> Call<T> {
     }
 }
 
+/// The path of the object that a call is about: the first three segments.
+pub(crate) fn object_of(path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    path.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
+}
+
+/// Whether an answer shows that its node has seen the tokens that were sent: one that has not looked at any object bears no
+/// token itself.
+pub(crate) fn has_seen(token: Option<&Token>, behind: bool) -> bool {
+    token.is_some() && !behind
+}
+
 async fn exchange<T: DeserializeOwned>(
     client: &Client,
     request: Request<Full<Bytes>>,
@@ -327,8 +340,11 @@ fn read_answer<T: DeserializeOwned>(
         return Err(read_refusal(status, headers, body));
     }
     let body = if body.is_empty() { b"null" } else { body };
-    let value = serde_json::from_slice(body)
-        .map_err(|error| Error::Unintelligible { status: status.as_u16(), reason: error.to_string() })?;
+    let value = serde_json::from_slice(body).map_err(|error| Error::Unintelligible {
+        status: status.as_u16(),
+        reason: error.to_string(),
+        token: token(headers),
+    })?;
     Ok(Answer {
         status: status.as_u16(),
         value,

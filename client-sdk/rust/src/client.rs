@@ -126,6 +126,10 @@ impl Client {
         Self { scope: Some(scope), ..self.clone() }
     }
 
+    pub(crate) fn unscoped(&self) -> Self {
+        Self { scope: None, ..self.clone() }
+    }
+
     pub(crate) fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }

@@ -40,6 +40,8 @@ pub enum Error {
         status: u16,
         /// What is wrong with it.
         reason: String,
+        /// To be sent with the next call: what was called for has happened.
+        token: Option<Token>,
     },
 }
 

@@ -134,3 +134,67 @@ async fn a_session_is_missing_only_when_that_is_certain() {
     let server = Server::answering(200, &[], r#"{"a":1}"#).await;
     assert_eq!(server.client().session("s").find().await.unwrap().unwrap().value, json!({"a":1}));
 }
+
+/// It has a key that only changes by POST and PATCH are known by.
+#[tokio::test]
+async fn what_could_undo_something_is_not_made_again_with_a_key_either() {
+    let (client, asked) = scripted(vec![Act::Lose]).await;
+    let call = client.with_repeats().counter("c").reset().idempotency_key("k");
+    let error = IntoFuture::into_future(call).await.unwrap_err();
+    assert!(matches!(error, Error::Broken(_)), "{error}");
+    assert_eq!(asked.await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_nothing_shows_nothing() {
+    let owed = || Scope::new([Token("T1".to_owned())]);
+    for (status, body) in [(200, "{}"), (422, r#"{"code":"bad_json","detail":"d"}"#), (502, "<html>")] {
+        let server = Server::answering(status, &[], body).await;
+        let client = server.client().scoped(owed());
+        for _ in 0..2 {
+            let _ = client.document("d").get().await;
+            assert_eq!(server.asked().headers["sidetalk-after"], "T1", "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_calls_of_a_batch_carry_tokens_too() {
+    let results = r#"{"results":[
+        {"status":200,"headers":{"sidetalk-token":"T2"},"body":{}},
+        {"status":404,"headers":{"sidetalk-token":"T3","sidetalk-behind":"true"},"body":{}}]}"#;
+    let server = Server::answering(200, &[], results).await;
+    let scope = Scope::new([Token("T1".to_owned())]);
+    let client = server.client().scoped(scope.clone());
+    let mut batch = client.batch();
+    batch.push(client.session("s").patch(&json!({"a": 1})).after([&Token("mine".to_owned())])).unwrap();
+    batch.push(client.session("u").get()).unwrap();
+    batch.send().await.unwrap();
+    let asked = server.asked();
+    assert!(!asked.headers.contains_key("sidetalk-after"), "a batch as a whole waits for nothing");
+    let ops: Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!(ops["ops"][0]["headers"]["sidetalk-after"], "mine,T1");
+    assert_eq!(ops["ops"][1]["headers"]["sidetalk-after"], "T1");
+    assert_eq!(scope.tokens(), [Token("T1".to_owned()), Token("T2".to_owned())]);
+}
+
+#[tokio::test]
+async fn the_token_of_a_write_is_kept_though_its_answer_is_of_another_shape() {
+    let server = Server::answering(200, &[("Sidetalk-Token", "T1")], "[]").await;
+    let scope = Scope::default();
+    let call = server.client().scoped(scope.clone()).session("s").patch(&json!({"a": 1}));
+    let error = IntoFuture::into_future(call.typed::<std::collections::BTreeMap<String, i32>>()).await;
+    assert!(matches!(error, Err(Error::Unintelligible { .. })));
+    assert_eq!(scope.tokens(), [Token("T1".to_owned())]);
+}
+
+#[tokio::test]
+async fn no_is_only_what_the_node_says_and_is_sure_of() {
+    let server = Server::answering(404, &[], "<html>").await;
+    assert!(server.client().session("s").find().await.is_err(), "a proxy said so");
+    let body = r#"{"code":"not_a_member","detail":"d"}"#;
+    let server = Server::answering(404, &[("Sidetalk-Behind", "true")], body).await;
+    assert!(server.client().set("s").contains("m").await.unwrap_err().is_behind());
+    let server = Server::answering(404, &[], body).await;
+    assert!(!server.client().set("s").contains("m").await.unwrap());
+}

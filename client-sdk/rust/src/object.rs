@@ -44,8 +44,9 @@ impl Object {
     pub async fn find(&self) -> Result<Option<Answer<Value>>, Error> {
         match self.get().await {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if error.is_ended() => Ok(None),
-            Err(error) if error.is_unknown() && !error.is_behind() => Ok(None),
+            // By their codes: what stands between the two has statuses of its own.
+            Err(error) if error.code() == Some("ended") => Ok(None),
+            Err(error) if error.code() == Some("unknown") && !error.is_behind() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -197,11 +198,11 @@ impl Set {
     /// Whether a member is in it.
     ///
     /// # Errors
-    /// Any but "no".
+    /// Any but "no"; the 404 of a node that is behind stays one.
     pub async fn contains(&self, member: &str) -> Result<bool, Error> {
         match self.0.call::<()>(Method::GET, &format!("/{}", encode(member))).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_unknown() => Ok(false),
+            Err(error) if error.is_unknown() && !error.is_behind() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -43,10 +43,11 @@ impl Scope {
         self.lock().owed.clone()
     }
 
-    /// Takes note of an answer. `sent`: what [`before`](Self::before) gave. `written`: the token of a write.
-    pub(crate) fn after(&self, object: &str, sent: &[Token], behind: bool, written: Option<&Token>) {
+    /// Takes note of an answer. `sent`: what [`before`](Self::before) gave. `seen`: whether the node has shown that it has
+    /// seen them. `written`: the token of a write.
+    pub(crate) fn after(&self, object: &str, sent: &[Token], seen: bool, written: Option<&Token>) {
         let mut tokens = self.lock();
-        if !behind {
+        if seen {
             let (seen, owed) =
                 std::mem::take(&mut tokens.owed).into_iter().partition(|token| sent.contains(token));
             tokens.owed = owed;

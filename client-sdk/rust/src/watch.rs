@@ -161,7 +161,11 @@ impl Watch {
                 "change" => {
                     return serde_json::from_str(&message.data)
                         .map(|change| Some(Event::Change(Change { text: message.data, ..change })))
-                        .map_err(|error| Error::Unintelligible { status: 200, reason: error.to_string() });
+                        .map_err(|error| Error::Unintelligible {
+                            status: 200,
+                            reason: error.to_string(),
+                            token: None,
+                        });
                 }
                 "reset" => return Ok(Some(Event::Reset)),
                 "current" => return Ok(Some(Event::Current)),
