@@ -307,6 +307,12 @@ impl Node {
         self.send(sponsor, Message::WantStates(wanted));
     }
 
+    /// A member is gone that had not admitted this process. There is a cluster, which perhaps hears a predecessor: it gets its
+    /// time to show up again.
+    pub(super) fn begin_anew(&mut self, now: Now) {
+        self.joining.started = now.mono;
+    }
+
     pub(super) fn sponsor_lost(&mut self, now: Now, lost: PeerId) {
         if matches!(&self.joining.phase, Phase::Taking { sponsor, .. } if *sponsor == lost) {
             self.joining.phase = Phase::Seeking;

@@ -133,7 +133,7 @@ impl Node {
     }
 
     pub(super) fn roster_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
-        if self.is_disowned_by(now, from, entries) || self.is_stranger(from) {
+        if self.is_stranger(from) || self.is_disowned_by(now, from, entries) {
             return;
         }
         self.learn_roster(entries);
@@ -146,7 +146,7 @@ impl Node {
     }
 
     pub(super) fn members_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
-        if self.is_disowned_by(now, from, entries) || self.is_stranger(from) {
+        if self.is_stranger(from) || self.is_disowned_by(now, from, entries) {
             return;
         }
         self.learn_roster(entries);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use super::peer::Peer;
+use super::roster::age;
 use crate::core::identity::{Replica, ReplicaId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
@@ -43,9 +44,22 @@ impl Succession {
         self.put_off.is_empty()
     }
 
+    /// Of a name only the latest, which would replace the others at once.
+    fn put_off(&mut self, entry: &RosterEntry) {
+        let same_name = |known: &RosterEntry| known.replica.node == entry.replica.node;
+        if self.put_off.values().any(|known| same_name(known) && age(&known.replica) > age(&entry.replica)) {
+            return;
+        }
+        self.put_off.retain(|id, known| *id == entry.replica.id || !same_name(known));
+        let known = self.put_off.entry(entry.replica.id).or_insert_with(|| entry.clone());
+        known.left |= entry.left;
+        known.replica.started = known.replica.started.max(entry.replica.started);
+    }
+
     fn concerns(&self, node: &str) -> bool {
         self.waiting.values().any(|hello| hello.replica.node == node)
             || self.put_off.values().any(|entry| entry.replica.node == node)
+            || self.awaited.contains_key(node)
     }
 }
 
@@ -65,7 +79,7 @@ impl Node {
     pub(super) fn puts_off(&mut self, entry: &RosterEntry) -> bool {
         let waits = self.has_heard_predecessor(&entry.replica);
         if waits {
-            self.succession.put_off.insert(entry.replica.id, entry.clone());
+            self.succession.put_off(entry);
         }
         waits
     }
@@ -90,19 +104,23 @@ impl Node {
 
     /// A link is gone. It may be back in a moment.
     pub(super) fn await_return(&mut self, now: Now, id: PeerId) {
-        self.succession.waiting.remove(&id);
+        let until = now.mono.plus_millis(AWAIT_MILLIS);
+        if let Some(hello) = self.succession.waiting.remove(&id) {
+            // Both may be back in a moment, in any order: they may share a host.
+            self.succession.awaited.insert(hello.replica.node, until);
+        }
         let Some(peer) = self.peers.get(&id).filter(|peer| peer.introduced) else { return };
+        let knows_better = peer.takes_ops() && !peer.admits;
         if self.succession.concerns(&peer.replica.node) {
-            self.succession.awaited.insert(peer.replica.node.clone(), now.mono.plus_millis(AWAIT_MILLIS));
+            self.succession.awaited.insert(peer.replica.node.clone(), until);
+        }
+        if knows_better {
+            self.begin_anew(now);
         }
     }
 
     /// Takes those who need not wait any more.
     pub(super) fn succession_tick(&mut self, now: Now) {
-        if self.succession.waiting.is_empty() && self.succession.put_off.is_empty() {
-            self.succession.awaited.clear();
-            return;
-        }
         self.succession.awaited.retain(|_, until| *until > now.mono);
         for entry in self.succession.put_off.values().cloned().collect::<Vec<_>>() {
             if !self.has_heard_predecessor(&entry.replica) {

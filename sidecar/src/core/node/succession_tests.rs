@@ -230,3 +230,39 @@ fn a_process_that_comes_back_with_a_disk_waits_as_well() {
     assert_eq!(net.nodes[NEW].readiness(), Readiness::Ready);
     assert_eq!(net.read(NEW, &session("meanwhile")), "{}");
 }
+
+/// A link that breaks for an instant is no reason to begin a history, however long it has waited.
+#[test]
+fn who_waits_for_its_name_goes_on_waiting_when_a_link_breaks() {
+    let mut net = two_of_one_name(three_of(Mutants::NONE), &[1]);
+    net.run_millis(60_000);
+    assert_eq!(net.nodes[NEW].readiness(), Readiness::NameInUse);
+    net.cut_off(NEW);
+    net.run_millis(1_000);
+    assert_ne!(net.nodes[NEW].readiness(), Readiness::Ready);
+    net.link(NEW, 1);
+    net.run_millis(20_000);
+    assert_eq!(net.nodes[NEW].readiness(), Readiness::NameInUse);
+    assert_eq!(net.nodes[OLD].readiness(), Readiness::Ready);
+}
+
+/// They may share a host, whose network stumbles.
+#[test]
+fn the_earlier_process_is_waited_for_when_both_lose_their_links_whichever_is_first() {
+    for first in [OLD, NEW] {
+        let mut net = two_of_one_name(three_of(Mutants::NONE), &[0, 1]);
+        net.run_millis(1_000);
+        net.cut_off(first);
+        net.cut_off(OLD + NEW - first);
+        assert!(try_put(&mut net, OLD, "cut off"));
+        net.run_millis(500);
+        net.link(NEW, 0);
+        net.link(NEW, 1);
+        net.run_millis(500);
+        net.link(OLD, 0);
+        net.link(OLD, 1);
+        net.run_millis(20_000);
+        assert_eq!(net.read(0, &session("cut off")), "{}", "{first} first");
+        assert_eq!(net.nodes[OLD].readiness(), Readiness::Ready);
+    }
+}
