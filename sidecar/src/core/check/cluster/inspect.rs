@@ -204,7 +204,8 @@ impl Cluster {
         }
     }
 
-    /// A session whose DELETE was answered is gone, unless it was created later.
+    /// A session whose DELETE was answered is gone, unless it was created later, or by somebody of whom those who answered had
+    /// never heard: two clusters are one only when they have met.
     fn logout_won(&self) -> Result<(), Violation> {
         let Some((seat, node)) = self.up().next() else { return Ok(()) };
         for delete in &self.users.deletes {
@@ -216,7 +217,8 @@ impl Cluster {
             for (id, life) in &session.lives {
                 let Some((step, creator)) = self.born.get(&(shard, *id)).copied() else { continue };
                 let mad = self.is_mad(creator) || self.is_mad(delete.seat);
-                if survived && !mad && step < delete.step && !reading::hidden(session, life) {
+                let had_met = delete.known.contains(&format!("n{creator}"));
+                if survived && !mad && had_met && step < delete.step && !reading::hidden(session, life) {
                     return Err(Violation(format!(
                         "DELETE of {} at step {} was answered, but life {} of step {step} is there",
                         delete.object,

@@ -42,6 +42,8 @@ pub(super) struct BlindDelete {
     pub(super) seat: usize,
     pub(super) object: ObjectId,
     pub(super) op: Option<DotKey>,
+    /// The members that its node knew of.
+    pub(super) known: Vec<String>,
 }
 
 /// What users remember.
@@ -177,7 +179,10 @@ impl Cluster {
         let own = self.own_dot(seat, written);
         if write.object.kind == Kind::Session && write.change == Change::Destroy && blind {
             self.count("blind deletes");
-            let delete = BlindDelete { step: self.step, seat, object: write.object.clone(), op: own };
+            let now = self.now(seat);
+            let members = self.seats[seat].node.iter().flat_map(|node| node.members(now));
+            let known = members.map(|member| member.replica.node).collect();
+            let delete = BlindDelete { step: self.step, seat, object: write.object.clone(), op: own, known };
             self.users.deletes.push(delete);
         }
         self.remember_token(seat, written.token.clone());
