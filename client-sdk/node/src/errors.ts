@@ -92,6 +92,11 @@ export function isUnknown(error: unknown): error is RefusedError {
   return error instanceof RefusedError && error.code === "unknown";
 }
 
+/** Whether an error says that a set does not hold the member. */
+export function isNoMember(error: unknown): error is RefusedError {
+  return error instanceof RefusedError && error.code === "not_a_member";
+}
+
 /** Whether an error says that the sidecar could not be spoken with at all. */
 export function isDown(error: unknown): boolean {
   return (

@@ -14,7 +14,7 @@ import {
   segment,
   type WriteOptions,
 } from "./call.js";
-import { BehindError, isEnded, isUnknown } from "./errors.js";
+import { BehindError, isEnded, isNoMember, isUnknown } from "./errors.js";
 
 /** Makes calls. */
 export interface Caller {
@@ -191,14 +191,18 @@ export class StringSet extends Named {
     return (await this.fetch<{ members: string[] }>(options)).value.members;
   }
 
-  /** Whether a member is in it. */
+  /**
+   * Whether a member is in it.
+   * @throws BehindError when it is not, and the node could not catch up with what its caller has seen
+   */
   async has(member: string, options: ReadOptions = {}): Promise<boolean> {
     try {
       await this.call({ method: "GET", path: this.#member(member), repeat: "free", asks: false }, options);
       return true;
     } catch (error) {
-      if (isUnknown(error) || (error as { code?: string }).code === "not_a_member") return false;
-      throw error;
+      if (!isUnknown(error) && !isNoMember(error)) throw error;
+      if (!error.behind) return false;
+      throw new BehindError(`${this.kind}/${this.key} is older here than what its reader has seen`);
     }
   }
 

@@ -70,7 +70,8 @@ export class TokenScope implements TokenKeeper {
   }
 
   after(path: string, sent: readonly string[], answer: Seen): void {
-    if (sent.length > 0 && this.owed.length > 0 && !answer.behind) {
+    // Who answers without a token has not waited for those that were sent: it was refused before, or does not wait at all.
+    if (sent.length > 0 && this.owed.length > 0 && answer.token !== undefined && !answer.behind) {
       const seen = this.owed === sent ? sent : this.owed.filter((token) => sent.includes(token));
       this.carried = this.carried.length === 0 ? seen : [...this.carried, ...seen];
       this.owed = this.owed === sent ? NONE : this.owed.filter((token) => !sent.includes(token));
@@ -102,7 +103,7 @@ export class ProcessTokens implements TokenKeeper {
 
   after(path: string, sent: readonly string[], answer: Seen): void {
     // Caught up, or lost with the process that had it: no use to wait for it again.
-    if (sent.length > 0) this.#written.delete(path);
+    if (sent.length > 0 && answer.token !== undefined) this.#written.delete(path);
     if (!answer.wrote || answer.token === undefined) return;
     this.#written.delete(path);
     this.#written.set(path, { token: answer.token, epoch: this.#epoch() });

@@ -126,6 +126,54 @@ describe("the client", () => {
     there.close();
   });
 
+  test("only an answer that has waited for a scope's tokens ends their being sent", async () => {
+    const [here, there] = cluster.nodes.map((node) => new Sidetalk(node.api));
+    await cluster.cut(1);
+    const writer = here.scoped();
+    await writer.document("owed").put({ n: 1 });
+    const refused = { name: "RefusedError" };
+    const bad = { method: "PUT", path: "/v1/documents/owed", body: "[1]", repeat: "never", asks: false };
+    const acts = {
+      status: (talk) => talk.status(),
+      ready: (talk) => talk.ready(),
+      list: (talk) => talk.list("documents"),
+      "a refusal before the wait": (talk) => assert.rejects(talk.call("/v1/documents/owed", bad), refused),
+      "the same in a batch": (talk) =>
+        Promise.all([assert.rejects(talk.call("/v1/documents/owed", bad), refused), talk.status()]),
+    };
+    for (const [name, act] of Object.entries(acts)) {
+      const reader = there.scoped(writer.scope.tokens);
+      const [token] = writer.scope.tokens;
+      await act(reader).catch((error) => assert.equal(error.name, "RefusedError"));
+      assert(reader.scope.owes(token), name);
+      await assert.rejects(reader.document("owed").get({ waitMillis: 20 }), { code: "behind" }, name);
+      assert(reader.scope.owes(token), name);
+    }
+    await cluster.heal();
+    const reader = there.scoped(writer.scope.tokens);
+    assert.deepEqual(await reader.document("owed").get(), { n: 1 });
+    assert(!reader.scope.owes(writer.scope.tokens[0]));
+    here.close();
+    there.close();
+  });
+
+  test("who is not in a set that is behind may be in it", async () => {
+    const [here, there] = cluster.nodes.map((node) => new Sidetalk(node.api));
+    await here.set("late").add("first");
+    await eventually("both have it", async () => assert(await there.set("late").has("first")));
+    await cluster.cut(1);
+    const writer = here.scoped();
+    await writer.set("late").add("second");
+    const reader = there.scoped(writer.scope.tokens);
+    await assert.rejects(reader.set("late").has("second", { waitMillis: 20 }), { code: "behind" });
+    assert.equal(await there.set("late").has("second"), false);
+    await cluster.heal();
+    assert.equal(await reader.set("late").has("second"), true);
+    assert.equal(await reader.set("late").has("third"), false);
+    here.close();
+    there.close();
+  });
+
   test("a call is given up in time, and with its signal", async () => {
     const server = await scripted(() => undefined);
     const talk = new Sidetalk({ api: server.api, timeoutMillis: 150 });

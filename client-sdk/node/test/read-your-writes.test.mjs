@@ -12,8 +12,10 @@ import express from "express";
 import express4 from "express4";
 import session from "express-session";
 import { readYourWrites, SidetalkStore } from "sidetalk/express-session";
+import { earlyHolders } from "../dist/esm/express-session/methods.js";
 import { Browser, serve } from "./support/app.mjs";
 import { Cluster } from "./support/sidecar.mjs";
+import { eventually } from "./support/wait.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "sidetalk-send-"));
 const BIG = "x".repeat(300_000);
@@ -371,6 +373,112 @@ describe("read your writes", () => {
       await served.close();
       store.client.close();
     }
+  });
+
+  /** One application on the first node, mounted by `mount`. */
+  async function site(mount, run) {
+    const store = new SidetalkStore({ client: cluster.nodes[0].api });
+    const middleware = session({ store, secret: "s", resave: false, saveUninitialized: false, name: "sid" });
+    const app = express();
+    mount(app, middleware, store);
+    const served = await serve(app);
+    const browser = new Browser();
+    try {
+      await run((path) => browser.fetch(served.url, path), store);
+    } finally {
+      browser.close();
+      await served.close();
+      store.client.close();
+    }
+  }
+
+  test("nothing is kept of requests that the wrapped middleware answers by itself", async () => {
+    const mount = (app, middleware, store) => {
+      const guarded = (request, response, next) => {
+        if (request.path === "/at-once") return void response.status(401).end();
+        if (request.path === "/later") return void setTimeout(() => response.status(401).end(), 5);
+        middleware(request, response, next);
+      };
+      app.use(readYourWrites(guarded, store));
+      app.get("/", (request, response) => response.send("served"));
+    };
+    await site(mount, async (fetch) => {
+      for (const path of ["/at-once", "/later"]) {
+        for (let at = 0; at < 20; at++) assert.equal((await fetch(path)).status, 401);
+      }
+      assert.equal((await fetch("/")).text, "served");
+      await eventually("none is kept", () => assert.equal(earlyHolders(), 0));
+    });
+  });
+
+  test("mounted twice, and the application has removed the session in between", async () => {
+    const mount = (app, middleware, store) => {
+      app.use(readYourWrites(middleware, store));
+      app.get("/set", (request, response) => {
+        request.session.n = 1;
+        response.send("set");
+      });
+      const again = (request, response) => {
+        request.session.again = (request.session.again ?? 0) + 1;
+        response.send("again");
+      };
+      const remove = (request, response, next) => {
+        request.session = null;
+        next();
+      };
+      app.get("/again", remove, readYourWrites(middleware, store), again);
+      app.get("/see", (request, response) => response.json({ again: request.session.again }));
+    };
+    await site(mount, async (fetch) => {
+      for (const again of [1, 2]) {
+        if (again > 1) await fetch("/set");
+        const answer = await fetch("/again");
+        assert.equal(answer.text, "again");
+        assert.match(String(answer.headers["set-cookie"]), /sidetalk-/);
+        assert.deepEqual((await fetch("/see")).json, { again });
+      }
+    });
+  });
+
+  test("a middleware that goes on twice", async () => {
+    const mount = (app, middleware, store) => {
+      const twice = (request, response, next) => {
+        middleware(request, response, () => {
+          next();
+          next();
+        });
+      };
+      app.use(readYourWrites(twice, store));
+      app.get("/", (request, response) => {
+        if (response.headersSent) return;
+        request.session.n = 1;
+        response.send("once");
+      });
+    };
+    await site(mount, async (fetch) => {
+      const answer = await fetch("/");
+      assert.equal(answer.text, "once");
+      assert.match(String(answer.headers["set-cookie"]), /sidetalk-/);
+    });
+  });
+
+  test("a session that cannot be written fails its response when it is saved early", async () => {
+    const mount = (app, middleware, store) => {
+      app.use(readYourWrites(middleware, store));
+      app.get("/", (request, response) => {
+        request.session.ok = 1;
+        response.write("x");
+        request.session.n = 10n;
+        setTimeout(() => response.end("y"), 20);
+      });
+    };
+    await site(mount, async (fetch) => {
+      for (let round = 0; round < 2; round++) {
+        const answer = await fetch("/");
+        assert.equal(answer.status, 503);
+        assert.equal(answer.json.code, "session_not_saved");
+      }
+    });
   });
 
   test("what a request carries asynchronously is with it after its session was read and saved", async () => {

@@ -598,6 +598,16 @@ describe("the store under express-session", () => {
     store.client.close();
   });
 
+  test("a request whose socket cannot hold anything back", async () => {
+    const store = new SidetalkStore({ client: cluster.nodes[0].api });
+    const cookie = { originalMaxAge: 60_000, expires: new Date(Date.now() + 60_000) };
+    const req = { httpVersionMajor: 1, socket: {} };
+    await new Promise((resolve, reject) => {
+      store.set("made-up", { cookie, req }, (error) => (error ? reject(error) : resolve()));
+    });
+    store.client.close();
+  });
+
   test("an expired session is gone", async () => {
     await site({ cookie: { maxAge: 1_000 } }, { login: ok((s) => (s.user = "ada")) }, async ({ get, browser }) => {
       const { id } = await get("login");

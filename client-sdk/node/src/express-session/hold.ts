@@ -84,6 +84,8 @@ export class Held extends Holder implements RequestContext {
 
   /** Whatever saves at the end of a response stands in its place: goes around it. */
   watchEnd(): void {
+    // Whoever calls the next one twice would have it end in itself.
+    if (this.savingEnd) return;
     const saving: unknown = this.response.end; // eslint-disable-line @typescript-eslint/unbound-method -- called as one
     if (saving === this.plainEnd) return;
     this.savingEnd = saving as Method;
@@ -100,6 +102,10 @@ export class Held extends Holder implements RequestContext {
     this.ending = true;
     try {
       return within(this, this.savingEnd as Method, this.response, args);
+    } catch (error) {
+      // The browser has been told of it already.
+      if (this.dropped) return this.response;
+      throw error;
     } finally {
       this.ending = false;
     }
@@ -191,6 +197,9 @@ export class Held extends Holder implements RequestContext {
     this.ending = true;
     try {
       this.hooks.saveEarly(this);
+    } catch (error) {
+      // Nobody is there to catch it: the response says so, as with any save that fails.
+      this.failure ??= error instanceof Error ? error : new Error(String(error));
     } finally {
       this.ending = false;
     }

@@ -90,6 +90,11 @@ export function settle(holder: Holder): void {
   holder.earlyAt = -1;
 }
 
+/** @internal How many requests have not been led to their holder. */
+export function earlyHolders(): number {
+  return earlyCount;
+}
+
 /** For a holder to which its request does not lead. */
 export function leadTo(holder: Holder): void {
   hasOthers = true;
@@ -126,7 +131,11 @@ function hookOwn(holder: Holder): Inner {
     flushHeaders: () => holder.flushHeaders(),
     end: (...args) => (holder.end(args), response),
   };
-  Object.assign(response, methods);
+  // Not assigned: a prototype that takes what is assigned would give it to an outer holder of the same response.
+  for (const name of NAMES) {
+    const value = methods[name];
+    Object.defineProperty(response, name, { value, configurable: true, enumerable: true, writable: true });
+  }
   return { writeHead, write, flushHeaders, end };
 }
 

@@ -72,6 +72,11 @@ export function readYourWrites(
       throw error;
     } finally {
       if (brought.length > 0) headers.cookie = cookie;
+      // Who answers without calling the next one leaves nothing that settles it.
+      if (held.earlyAt >= 0) {
+        if (response.writableEnded) settle(held);
+        else response.once("close", () => settle(held));
+      }
     }
   };
 }

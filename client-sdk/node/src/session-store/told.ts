@@ -18,7 +18,8 @@ export type Callback<T = any> = (error?: any, value?: T) => void;
 export function heldBack(session: SessionData, callback: Callback | undefined): Callback | undefined {
   const request = session["req"] as IncomingMessage | undefined;
   const socket = request?.httpVersionMajor === 1 ? request.socket : undefined;
-  if (!callback || !socket || socket.destroyed) return callback;
+  // Made-up requests have made-up sockets, which may not cork.
+  if (!callback || !socket || socket.destroyed || typeof socket.cork !== "function") return callback;
   socket.cork();
   return (error?: unknown) => {
     try {
