@@ -94,7 +94,8 @@ export class Talk implements Caller {
 
   /** Makes a call for an object, or any other. Calls made in one turn of the event loop go out in one round trip. */
   async call<T>(object: string, draft: Draft, options: WriteOptions = {}): Promise<Reply<T>> {
-    const kept = this.#tokens.before(object);
+    // Only what is about an object waits for tokens; the node refuses the others when they are told how long.
+    const kept = OBJECT.test(object) ? this.#tokens.before(object) : [];
     const sent = options.after === undefined ? kept : [...new Set([...kept, ...options.after])];
     const made = request(draft, options, this.timeoutMillis, sent);
     const answer = await this.transport.call(made, options.signal);
@@ -160,6 +161,9 @@ export class Talk implements Caller {
     }
   }
 }
+
+/** The path of an object. */
+const OBJECT = /^\/v1\/(sessions|documents|counters|sets)\/./;
 
 function read(path: string): Draft {
   return { method: "GET", path, repeat: "free", asks: false };
