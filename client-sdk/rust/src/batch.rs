@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::call::{Call, Token, has_seen, object_of};
+use crate::call::{Call, Token, object_of};
 use crate::client::Client;
 use crate::error::Error;
 use crate::scope::Scope;
@@ -98,9 +98,9 @@ impl Batch {
             for (op, result) in self.ops.iter().zip(&results) {
                 let token = result.headers.get("sidetalk-token").map(|token| Token(token.clone()));
                 let behind = result.headers.get("sidetalk-behind").is_some_and(|behind| behind == "true");
-                let stays = (200..300).contains(&result.status) || result.status == 504;
-                let written = token.as_ref().filter(|_| op.method != "GET" && op.method != "HEAD" && stays);
-                scope.after(&object_of(&op.path), &sent, has_seen(token.as_ref(), behind), written);
+                let reads = op.method == "GET" || op.method == "HEAD";
+                let stays = !reads && ((200..300).contains(&result.status) || result.status == 504);
+                scope.after(&object_of(&op.path), &sent, token.as_ref(), behind, stays);
             }
         }
         Ok(results)

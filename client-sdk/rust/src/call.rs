@@ -232,18 +232,15 @@ impl<T: DeserializeOwned> Call<T> {
         let reads = Repeat::of(&self.method) == Repeat::Free;
         let made = self.within(limit).await;
         match &made {
-            Ok(answer) => {
-                let written = answer.token.as_ref().filter(|_| !reads);
-                scope.after(&object, &sent, has_seen(answer.token.as_ref(), answer.behind), written);
-            }
+            Ok(answer) => scope.after(&object, &sent, answer.token.as_ref(), answer.behind, !reads),
             // The write stays although too few have acknowledged it.
             Err(Error::Refused(problem)) => {
-                let written = problem.token.as_ref().filter(|_| !reads && problem.status == 504);
-                scope.after(&object, &sent, has_seen(problem.token.as_ref(), problem.behind), written);
+                let stays = !reads && problem.status == 504;
+                scope.after(&object, &sent, problem.token.as_ref(), problem.behind, stays);
             }
-            // The write stays although nobody can read what it came to.
+            // The write stays although nobody can read what it came to, nor whether the node was behind.
             Err(Error::Unintelligible { token, .. }) => {
-                scope.after(&object, &sent, false, token.as_ref().filter(|_| !reads));
+                scope.after(&object, &sent, token.as_ref(), true, !reads);
             }
             Err(_) => (),
         }
@@ -302,12 +299,6 @@ impl<T: DeserializeOwned> Call<T> {
 pub(crate) fn object_of(path: &str) -> String {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     path.splitn(5, '/').take(4).collect::<Vec<_>>().join("/")
-}
-
-/// Whether an answer shows that its node has seen the tokens that were sent: one that has not looked at any object bears no
-/// token itself.
-pub(crate) fn has_seen(token: Option<&Token>, behind: bool) -> bool {
-    token.is_some() && !behind
 }
 
 async fn exchange<T: DeserializeOwned>(

@@ -43,17 +43,26 @@ impl Scope {
         self.lock().owed.clone()
     }
 
-    /// Takes note of an answer. `sent`: what [`before`](Self::before) gave. `seen`: whether the node has shown that it has
-    /// seen them. `written`: the token of a write.
-    pub(crate) fn after(&self, object: &str, sent: &[Token], seen: bool, written: Option<&Token>) {
+    /// Takes note of an answer. `sent`: what [`before`](Self::before) gave. `stays`: whether what was called for is a write that
+    /// has happened, which `token` names. An answer without a token has not looked at any object, and shows nothing of those
+    /// that were sent.
+    pub(crate) fn after(
+        &self,
+        object: &str,
+        sent: &[Token],
+        token: Option<&Token>,
+        behind: bool,
+        stays: bool,
+    ) {
+        let Some(token) = token else { return };
         let mut tokens = self.lock();
-        if seen {
+        if !behind {
             let (seen, owed) =
                 std::mem::take(&mut tokens.owed).into_iter().partition(|token| sent.contains(token));
             tokens.owed = owed;
             tokens.carried.extend::<Vec<_>>(seen);
         }
-        if let Some(token) = written {
+        if stays {
             tokens.written.insert(object.to_owned(), token.clone());
         }
     }

@@ -23,3 +23,10 @@ pub mod world;
 
 #[cfg(test)]
 mod tests;
+
+/// A number that a long test is told from outside.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "only tests that are told what to do from outside ask")]
+pub(crate) fn told(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

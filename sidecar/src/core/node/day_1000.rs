@@ -5,6 +5,7 @@
 use allocation_counter::measure;
 
 use super::*;
+use crate::core::check::told;
 use crate::core::command::Figures;
 
 /// What must not grow: peers, logged operations and their bytes, memory.
@@ -127,12 +128,8 @@ fn print_day(net: &Net, day: usize, restarts: usize, sessions: usize, held: i64)
 /// --no-default-features -p sidetalk --lib thousand_days -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes as long as it is told to"]
-#[expect(clippy::disallowed_methods, reason = "a test that is told from outside how long to take")]
 fn a_thousand_days_leave_everything_where_it_was() {
-    let number = |name: &str, default: usize| {
-        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-    };
-    let (restarts, sessions) = (number("RESTARTS", 1_000), number("SESSIONS", 100));
+    let (restarts, sessions) = (told("RESTARTS", 1_000) as usize, told("SESSIONS", 100) as usize);
     let mut net = Net::new(3);
     net.run_millis(10_000);
     live_on(&mut net, 0..6, 20);

@@ -133,11 +133,7 @@ impl Node {
     }
 
     pub(super) fn roster_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
-        if self.is_stranger(from) || self.is_disowned_by(now, from, entries) {
-            return;
-        }
-        self.learn_roster(entries);
-        let admits = entries.iter().any(|entry| entry.replica == self.config.replica);
+        let Some(admits) = self.entries_from(now, from, entries) else { return };
         let kept = if self.is_overlay() { &[] } else { entries };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.admits = admits;
@@ -146,14 +142,19 @@ impl Node {
     }
 
     pub(super) fn members_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) {
-        if self.is_stranger(from) || self.is_disowned_by(now, from, entries) {
-            return;
-        }
-        self.learn_roster(entries);
-        let admits = entries.iter().any(|entry| entry.replica == self.config.replica);
+        let Some(admits) = self.entries_from(now, from, entries) else { return };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.admits |= admits;
         }
+    }
+
+    /// Takes a peer's word on who is a member, if it has one. Gives whether this process is among them.
+    fn entries_from(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) -> Option<bool> {
+        if self.is_stranger(from) || self.is_disowned_by(now, from, entries) {
+            return None;
+        }
+        self.learn_roster(entries);
+        Some(entries.iter().any(|entry| entry.replica == self.config.replica))
     }
 
     pub(super) fn learn_roster(&mut self, entries: &[RosterEntry]) {

@@ -67,7 +67,7 @@ impl Node {
     /// Whether an earlier process of its name is heard, or may be again in a moment.
     fn has_heard_predecessor(&self, replica: &Replica) -> bool {
         let Some(newest) = self.roster.newest(&replica.node) else { return false };
-        let is_later = (newest.started, newest.id) < (replica.started, replica.id) && newest.id != replica.id;
+        let is_later = age(newest) < age(replica) && newest.id != replica.id;
         if !is_later || self.is_sealed(newest.id) || self.mutants.lacks(Rule::HastySuccession) {
             return false;
         }

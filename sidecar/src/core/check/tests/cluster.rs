@@ -1,6 +1,7 @@
 use crate::core::check::cluster::{
     Cluster, Codec, Setup, Theme, attempt, check_setup, fails, objects, steps,
 };
+use crate::core::check::told;
 use crate::core::check::world::{Tally, Violation};
 use crate::core::command::{Change, Write};
 use crate::core::identity::Kind;
@@ -207,12 +208,8 @@ fn the_same_seed_gives_the_same_history() {
 /// Many seeds, for a long night (`TAKE=2`: with disks only; `SKIP=6`: sparse clusters only; `SHRINK=0`: as they are): `FIRST=1000 SEEDS=2000 STEPS=150 cargo test --release cluster::soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
-#[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
 fn soak() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 40), number("STEPS", 150));
+    let (first, count, steps) = (told("FIRST", 0), told("SEEDS", 40), told("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
             let draws: [(Draw, Theme); 12] = [
@@ -229,10 +226,10 @@ fn soak() {
                 (Setup::durable, Theme::Forgetting),
                 (Setup::durable, Theme::GivingUp),
             ];
-            let (skip, take) = (number("SKIP", 0) as usize, number("TAKE", 12) as usize);
+            let (skip, take) = (told("SKIP", 0) as usize, told("TAKE", 12) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
-                if number("SHRINK", 1) == 1 {
+                if told("SHRINK", 1) == 1 {
                     return check_setup(seed, &setup, steps as usize).err();
                 }
                 let history = crate::core::check::cluster::steps(seed, &setup, steps as usize);

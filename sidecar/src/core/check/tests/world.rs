@@ -1,3 +1,4 @@
+use crate::core::check::told;
 use crate::core::check::world::{
     CONFLICTS, COUNTERS, LARGE, MIXED, Profile, SESSIONS, TREES, Tally, check_seed,
 };
@@ -66,12 +67,8 @@ fn large() {
 /// Many seeds, for a long night: `FIRST=1000 SEEDS=20000 STEPS=250 cargo test --release soak -- --ignored`.
 #[test]
 #[ignore = "takes as long as it is told to"]
-#[expect(clippy::disallowed_methods, reason = "the one test that is told what to do from outside")]
 fn soak() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let (first, count, steps) = (number("FIRST", 0), number("SEEDS", 500), number("STEPS", 200));
+    let (first, count, steps) = (told("FIRST", 0), told("SEEDS", 500), told("STEPS", 200));
     for profile in [MIXED, SESSIONS, COUNTERS, TREES, CONFLICTS, LARGE] {
         seeds(profile, first..first + count, steps as usize, &[]);
     }
