@@ -21,22 +21,26 @@ class Text {
  */
 export class Snapshot {
   // No member is private to the language: that makes objects dearer.
-  private readonly names: string[] = [];
+  private readonly names: string[];
   /** Of each name: what stands there. */
-  private readonly values: (Plain | Text)[] = [];
+  private readonly values: (Plain | Text)[];
 
   constructor(session: Readonly<Record<string, unknown>>) {
-    for (const name of Object.keys(session)) {
+    // What is kept as long as the request is no longer than it has to be: lists that grow make room for 17.
+    const names = Object.keys(session);
+    const values = new Array<Plain | Text>(names.length);
+    let count = 0;
+    for (const name of names) {
       // These are no content.
-      if (name !== "cookie" && name !== "__sidetalk") this.put(name, session[name]);
+      if (name === "cookie" || name === "__sidetalk") continue;
+      const kept = keep(session[name]);
+      if (kept === undefined) continue;
+      names[count] = name;
+      values[count++] = kept;
     }
-  }
-
-  private put(name: string, value: unknown): void {
-    const kept = keep(value);
-    if (kept === undefined) return;
-    this.names.push(name);
-    this.values.push(kept);
+    names.length = values.length = count;
+    this.names = names;
+    this.values = values;
   }
 
   /** Whether both say the same. */
