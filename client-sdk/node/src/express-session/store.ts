@@ -51,7 +51,6 @@ function cookieOf(stored: SessionCookie): session.Cookie {
         cookie.httpOnly = value;
         break;
       case "expires":
-        // eslint-disable-next-line @typescript-eslint/no-unsafe-assignment
         cookie.expires = typeof value === "string" ? new Date(value) : (value as Date);
         break;
       case "originalMaxAge":

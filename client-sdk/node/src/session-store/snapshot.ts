@@ -38,7 +38,10 @@ export class Snapshot {
       names[count] = name;
       values[count++] = kept;
     }
-    names.length = values.length = count;
+    for (let over = names.length - count; over > 0; over--) {
+      names.pop();
+      values.pop();
+    }
     this.names = names;
     this.values = values;
   }

@@ -12,7 +12,8 @@ export interface RawAnswer {
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 /** The head of nearly every answer: to a batch, by a sidecar and nobody between. */
-const USUAL = /^HTTP\/1\.1 200 OK\r\ncontent-type: application\/json\r\ncontent-length: (\d{1,7})\r\ndate: [^\r]+$/;
+const USUAL =
+  /^HTTP\/1\.1 200 OK\r\ncontent-type: application\/json\r\ncontent-length: (\d{1,7})\r\ndate: [^\r]+$/;
 const USUAL_HEADERS: Record<string, string> = Object.freeze({ "content-type": "application/json" });
 const HEAD_BYTES_MAX = 256 * 1024;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
