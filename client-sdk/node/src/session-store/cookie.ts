@@ -20,8 +20,9 @@ const SECONDS_MAX = 316_224_000;
 /** The part of a cookie that is stored. */
 export type Stored = Record<string, unknown>;
 
-/** The part that is stored. `known` is what is stored already. */
+/** The part that is stored. `known` is what is stored already, and given back when nothing has changed. */
 export function storedCookie(cookie: SessionCookie | undefined, known: Stored | undefined): Stored {
+  if (known && isStored(cookie, known)) return known;
   const all = (typeof cookie?.toJSON === "function" ? cookie.toJSON() : (cookie ?? {})) as Stored;
   const stored: Stored = {};
   const age = all["originalMaxAge"];
@@ -38,6 +39,7 @@ export function storedCookie(cookie: SessionCookie | undefined, known: Stored | 
 
 /** Whether two stored cookies say the same. */
 export function sameCookie(one: Stored, other: Stored): boolean {
+  if (one === other) return true;
   let count = 0;
   for (const name in one) {
     if (one[name] !== other[name]) return false;

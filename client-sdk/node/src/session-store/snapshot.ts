@@ -72,7 +72,8 @@ export class Snapshot {
     for (let at = 0; at < other.names.length; at++) {
       const name = other.names[at] as string;
       const before = this.names[at] === name ? at : this.names.indexOf(name);
-      const [was, is] = [this.values[before], other.values[at] as Plain | Text];
+      const was = this.values[before];
+      const is = other.values[at] as Plain | Text;
       if (before >= 0) found++;
       if (was === is || (was instanceof Text && is instanceof Text && was.json === is.json)) continue;
       // In a merge patch null removes, and objects merge.
@@ -94,7 +95,8 @@ export class Snapshot {
     const name = this.names[at] as string;
     const there = other.names[at] === name ? at : other.names.indexOf(name);
     if (there < 0) return false;
-    const [one, two] = [this.values[at], other.values[there]];
+    const one = this.values[at];
+    const two = other.values[there];
     return one === two || (one instanceof Text && two instanceof Text && one.json === two.json);
   }
 

@@ -62,7 +62,8 @@ export function batch(calls: readonly { readonly request: Request }[], common: s
     const { request } = calls[at] as { request: Request };
     const { method, path, headers, body: content, contentType, waits } = request;
     const target = waits === "may" ? waiting(path, 0) : path;
-    body += `${at === 0 ? "" : ","}{"method":"${method}","path":${quoted(target)}`;
+    body += at === 0 ? '{"method":"' : ',{"method":"';
+    body += `${method}","path":${quoted(target)}`;
     let any = false;
     for (const name in headers) {
       body += `${any ? "," : ',"headers":{'}"${name}":${quoted(headers[name] as string)}`;
