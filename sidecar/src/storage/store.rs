@@ -219,7 +219,8 @@ impl Store {
         self.first_row = first_row;
         self.next_row = next_row;
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current }), ops })
+        let is_awaited = head.is_current;
+        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current, is_awaited }), ops })
     }
 
     /// Shards that should be written anew, so that the rows before them can go.
