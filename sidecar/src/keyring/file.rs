@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::{ClusterKey, KEYS_MAX, SessionIdHash};
 
-/// Longer than any key file: the rest would only be read to be refused.
-const FILE_BYTES_MAX: u64 = 4_096;
+/// Longer than any file of keys or tokens, comments and all. One that is longer is refused: half a secret must not count.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 const SESSION_IDS_WORD: &str = "session-ids";
 
@@ -52,7 +52,10 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, KeyFileError> {
         )));
     }
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| cannot("read", error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| cannot("read", error))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(KeyFileError(format!("is longer than {FILE_BYTES_MAX} bytes")));
+    }
     Ok(text)
 }
 

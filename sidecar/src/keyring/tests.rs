@@ -1,3 +1,5 @@
+use std::os::unix::fs::OpenOptionsExt as _;
+
 use super::*;
 
 fn key(byte: u8) -> ClusterKey {
@@ -57,4 +59,25 @@ fn what_session_ids_are_hashed_with_outlives_the_key_it_comes_from() {
     assert_ne!(file(&[key(2)]).session_id_hash().mark(), hash.mark());
     assert_eq!(hash.hash("s").len(), 32);
     assert!(hash.hash("s") != hash.hash("t") && !hash.hash("secret").contains("secret"));
+}
+
+#[test]
+fn a_secret_file_is_read_whole_or_refused() {
+    let path = std::env::temp_dir().join(format!("sidetalk-keyring-{}", std::process::id()));
+    let write = |text: &str| {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    let comment =
+        |bytes: usize| format!("{}\n#{}\n{}\n", key(1).to_text(), "x".repeat(bytes), key(2).to_text());
+    write(&comment(8_000));
+    assert_eq!(KeyFile::read(&path).unwrap().keys, [key(1), key(2)], "the key behind a long comment counts");
+    write(&comment(80_000));
+    assert!(KeyFile::read(&path).unwrap_err().to_string().contains("longer than"));
+    // As many tokens as there may be, as long as they may be.
+    let tokens: Vec<String> = (0..8).map(|n| n.to_string().repeat(512)).collect();
+    write(&tokens.join("\n"));
+    assert_eq!(read_secret(&path).unwrap().lines().last(), Some(&*tokens[7]));
+    std::fs::remove_file(&path).unwrap();
 }
