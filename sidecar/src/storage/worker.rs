@@ -120,7 +120,8 @@ impl Writer {
         let mut looked = begun;
         let mut committed = begun;
         loop {
-            let patience = if self.failed { RETRY } else { IDLE };
+            // A failure leaves something unsaved, and so wakes this thread by itself.
+            let patience = if self.failed { RETRY.saturating_sub(begun.elapsed()) } else { IDLE };
             let left = match orders.recv_timeout(patience) {
                 Ok(Order::Stop { left }) => Some(left),
                 Ok(Order::Wake) | Err(RecvTimeoutError::Timeout) => None,
@@ -134,6 +135,9 @@ impl Writer {
             if looked.elapsed() >= IDLE {
                 looked = Instant::now();
                 self.store.answer_requests();
+            }
+            if self.failed && begun.elapsed() < RETRY {
+                continue;
             }
             // What comes meanwhile goes with it.
             std::thread::sleep((begun + interval).saturating_duration_since(Instant::now()));
