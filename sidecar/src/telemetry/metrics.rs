@@ -194,10 +194,11 @@ pub fn render(sources: &Sources) -> String {
 fn limits(page: &mut Page, sources: &Sources) {
     let Sources { status: NodeStatus { figures, .. }, api, queues, .. } = sources;
     let at = |(now, max): (usize, usize)| (now as u64, max as u64);
-    let limits: [(&str, (u64, u64)); 12] = [
+    let limits: [(&str, (u64, u64)); 13] = [
         ("memory_bytes", (figures.memory_bytes, figures.memory_bytes_max)),
         ("log_bytes", (figures.log_bytes, figures.log_bytes_max)),
         ("pending_operations", (figures.pending_ops, figures.pending_ops_max)),
+        ("pending_bytes", (figures.pending_bytes, figures.pending_bytes_max)),
         ("link_queue_bytes", at((queues.bytes_longest, queues.bytes_max))),
         ("link_unpacking_bytes", at((queues.unpacking, queues.unpacking_max))),
         ("api_connections", at(api.connections)),
