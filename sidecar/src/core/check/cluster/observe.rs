@@ -172,6 +172,7 @@ impl Cluster {
             Action::Destroy { .. } => "lives destroyed",
             Action::Barrier { .. } => "barriers written",
             Action::Unbarrier { .. } => "barriers removed",
+            Action::Fold(_) => "counters folded",
         });
         self.known.insert((shard, dot), Known { op: std::sync::Arc::clone(op), history });
         self.born.insert((shard, dot), (self.step, seat));
