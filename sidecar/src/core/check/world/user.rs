@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Act, BlindDelete, Event, MAD_MILLIS, Taste, Violation, World, object};
+use crate::core::check::folds;
 use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::replica::name_of;
 use crate::core::check::rng::Rng;
 use crate::core::check::spec::Known;
 use crate::core::check::wishes;
 use crate::core::command::{Change, EntityTag, Lookup, Refusal, Write};
-use crate::core::identity::{Clock, Dot, Kind, LifeId, ObjectId, dot_order};
-use crate::core::op::{Action, Edit, Op};
+use crate::core::identity::{Kind, LifeId, ObjectId, dot_order};
+use crate::core::op::{Action, Op};
 
 impl World {
     pub(super) fn user(&mut self, node: usize, act: Act, rng: &mut Rng) -> Result<(), Violation> {
@@ -159,7 +160,9 @@ impl World {
         let history = self.replicas[node].shard.clock().clone();
         let op = self.replicas[node].author(object, action);
         let dot = dot_order(&op.dot);
-        self.note_covers(&op, &history);
+        for reset in folds::resets(&op, &history, self.known.values()) {
+            self.count(reset);
+        }
         self.known.insert(dot, Known { op: Arc::clone(&op), history });
         self.born.insert(dot, (self.step, node));
         self.kept.insert(dot);
@@ -169,33 +172,6 @@ impl World {
         self.event(Event::Authored(node, Arc::clone(&op)));
         self.push(node, &op, rng);
         op
-    }
-
-    /// Resets of what is folded, and of what is being folded elsewhere.
-    fn note_covers(&mut self, op: &Op, history: &Clock) {
-        let (Action::Create { edit: Edit { removal, .. }, .. }
-        | Action::Edit { edit: Edit { removal, .. }, .. }
-        | Action::Destroy { removal, .. }) = &op.action
-        else {
-            return;
-        };
-        let covers = |name: Dot| removal.covers.iter().any(|cover| cover.accumulator == name);
-        let (mut seen, mut unseen) = (false, false);
-        for (dot, known) in &self.known {
-            if let Action::Fold(fold) = &known.op.action
-                && covers(fold.into)
-            {
-                let knows = history.get(&dot.0) >= dot.1;
-                seen |= knows;
-                unseen |= !knows;
-            }
-        }
-        if seen {
-            self.count("resets of what is folded");
-        }
-        if unseen {
-            self.count("resets beside a fold");
-        }
     }
 
     /// Whether a node's clock is beyond all limits, so that nothing is promised of its stamps.
