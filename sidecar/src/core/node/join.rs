@@ -1,4 +1,4 @@
-//! Joining and leaving.
+//! Joining.
 //!
 //! A process starts without memory. Before it applies, serves or writes anything it takes every shard, whole, from
 //! one member that has put it into its roster first (semantics finding 23). Where nobody has a memory, one starts
@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::peer::Peer;
-use super::{HandOver, Node, NodeConfig, Output};
+use super::{Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
+use crate::core::identity::{Clock, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -43,8 +43,8 @@ enum Phase {
     Seeking,
     /// Takes the state of one.
     Taking { sponsor: PeerId, left: BTreeSet<ShardId>, asked: BTreeSet<ShardId>, retry_at: MonoMicros },
-    /// Has the sponsor's state, and waits for what the others had when it joined.
-    Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros },
+    /// Has the sponsor's state, and waits for what the others had when it joined, those who were linked later among them.
+    Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros, found_all: bool },
     /// Goes on with what another process has saved, once it has what the members that it finds have.
     Returning,
     /// Is a member.
@@ -106,11 +106,7 @@ impl Node {
         let found = members.clone().count();
         let lineage = members.clone().map(|peer| peer.lineage).filter(|lineage| *lineage != 0).min();
         let all_told = members.clone().all(|peer| peer.told && peer.states_wanted.is_empty());
-        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
-        let me = &self.config.replica.node;
-        // Its own predecessor may still seem to live.
-        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
-        let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
+        let all_here = self.everyone_is_here();
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
         // Who is on nobody's roster may not write, however long it takes: a predecessor may still do so.
@@ -128,6 +124,15 @@ impl Node {
             return;
         }
         self.joining.wake_at = now.mono.plus_millis(RETURN_POLL_MILLIS);
+    }
+
+    /// All that gossip and to whom a link is wanted are linked, and have said who they are.
+    fn everyone_is_here(&self) -> bool {
+        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        let me = &self.config.replica.node;
+        // Its own predecessor may still seem to live.
+        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
+        others.all(|id| !self.wants_link(*id) || is_here(id))
     }
 
     /// Whether it may serve.
@@ -359,7 +364,7 @@ impl Node {
         self.standing.admit();
         let targets = self.targets();
         let until = now.mono.plus_millis(self.config.bootstrap_millis);
-        self.joining.phase = Phase::Following { targets, until };
+        self.joining.phase = Phase::Following { targets, until, found_all: false };
         self.say_hello_again();
         for peer in self.linked() {
             self.meet_history(now, peer);
@@ -392,10 +397,18 @@ impl Node {
 
     fn follow(&mut self, now: Now) {
         let is_admitted = self.is_admitted_by_all();
+        let members_told = self.peers.values().filter(|peer| peer.takes_ops()).all(|peer| peer.told);
+        if let Phase::Following { until, found_all: false, .. } = self.joining.phase
+            && members_told
+            && self.everyone_is_here()
+        {
+            // What a member had that was linked later may be nowhere else, and that member may be the next to go.
+            self.joining.phase = Phase::Following { targets: self.targets(), until, found_all: true };
+        }
         let shards = &self.shards;
-        let Phase::Following { targets, until } = &mut self.joining.phase else { return };
+        let Phase::Following { targets, until, found_all } = &mut self.joining.phase else { return };
         targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
-        if targets.is_empty() && is_admitted || *until <= now.mono {
+        if targets.is_empty() && *found_all && is_admitted || *until <= now.mono {
             self.joining.phase = Phase::Member;
         }
     }
@@ -417,82 +430,5 @@ impl Node {
             self.joining.asked_at.insert(from, now.mono);
             self.ask_history(now);
         }
-    }
-
-    /// What a leaving node has not handed over yet.
-    #[must_use]
-    pub fn hand_over(&self) -> HandOver {
-        let me = self.id();
-        let mut hand_over = HandOver::default();
-        if self.other_members().is_empty() {
-            return hand_over;
-        }
-        for shard in &self.shards {
-            let kept = self.kept_by_others(shard.id());
-            for Dot { actor, counter } in shard.clock().beyond(&kept) {
-                let ahead = counter - kept.get(&actor);
-                hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
-            }
-        }
-        for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
-            let behind =
-                self.shards.iter().any(|shard| peer.known.counter(shard.id(), me) < shard.clock().get(&me));
-            if behind {
-                hand_over.peers_behind.push(peer.replica.node.clone());
-            }
-        }
-        hand_over
-    }
-
-    /// How far members that are linked have got, each author by whoever has most: whoever is gone has nothing any more, and
-    /// what the dead wrote may be nowhere but here.
-    pub(super) fn kept_by_others(&self, shard: ShardId) -> Clock {
-        let mut kept = Clock::default();
-        for heir in self.linked_members() {
-            let theirs = heir.kept(shard);
-            if kept.is_empty() {
-                kept = theirs;
-            } else {
-                for dot in theirs.iter() {
-                    kept.raise(dot);
-                }
-            }
-        }
-        kept
-    }
-
-    /// Members that a leaving node can hand over to.
-    #[must_use]
-    pub fn heirs(&self) -> usize {
-        self.linked_members().count()
-    }
-
-    fn linked_members(&self) -> impl Iterator<Item = &Peer> {
-        let stays = |(id, peer): &(&ReplicaId, &Peer)| peer.linked && peer.introduced && !self.has_left(**id);
-        self.peers.iter().filter(stays).map(|(_, peer)| peer)
-    }
-
-    /// Whether a farewell now would take it off the roster.
-    #[must_use]
-    pub fn would_leave(&self) -> bool {
-        self.hand_over().held_by_nobody_else == 0 && self.has_peers()
-    }
-
-    /// Leaves the roster, unless operations would be lost with this process. Whoever hears it takes nothing more from this
-    /// process, so it writes nothing more either.
-    pub(super) fn say_farewell(&mut self) {
-        if self.would_leave() {
-            self.broadcast(Message::Leave);
-            self.standing.say_farewell();
-        }
-    }
-
-    fn has_peers(&self) -> bool {
-        self.peers.values().any(|peer| peer.linked)
-    }
-
-    /// Whether a process has left in order.
-    pub(super) fn has_left(&self, replica: ReplicaId) -> bool {
-        self.roster.get(replica).is_some_and(|entry| entry.left)
     }
 }

@@ -13,6 +13,7 @@ mod fold;
 mod forget;
 mod join;
 mod journal;
+mod leave;
 mod links;
 mod local;
 mod memory;
