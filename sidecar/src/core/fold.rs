@@ -5,7 +5,7 @@
 
 use super::apply::Change;
 use super::identity::{Dot, ObjectId, dot_order};
-use super::object::{Life, Object};
+use super::object::Life;
 use super::op::{Action, Fold, Folded};
 use super::path::Path;
 use super::record::{ACCUMULATOR, Absorbed, Accumulator, Body, Record};
@@ -52,11 +52,11 @@ fn fold(life: Dot, here: &[Record<'_>]) -> Option<Fold> {
     let mut sum = stays.absorbed.map_or(0, |absorbed| absorbed.sum);
     let mut from = Vec::new();
     for record in here.iter().filter(|record| record.dot != into.dot).take(FOLDED_MAX) {
-        let Body::Accumulator(Accumulator { counted, total, .. }) = record.body else { continue };
         let Body::Accumulator(accumulator) = record.body else { continue };
-        let adds = i64::try_from(accumulator.net()).ok().filter(|adds| sum.checked_add(*adds).is_some());
-        if let Some(adds) = adds {
-            sum += adds;
+        let adds = i64::try_from(accumulator.net()).ok();
+        if let Some((adds, more)) = adds.and_then(|adds| Some((adds, sum.checked_add(adds)?))) {
+            sum = more;
+            let Accumulator { counted, total, .. } = accumulator;
             from.push(Folded { name: record.dot, counted, total, adds });
         }
     }
@@ -174,16 +174,6 @@ impl Shard {
         });
         self.crowded = crowded;
         due
-    }
-}
-
-impl Object<'_> {
-    /// How many accumulators stand for others besides.
-    #[cfg(any(test, feature = "mutants"))]
-    pub(crate) fn absorbing(&self) -> usize {
-        let records = self.lives.iter().flat_map(|life| life.records.iter(life.origin()));
-        let absorbs = |record: &Record<'_>| matches!(&record.body, Body::Accumulator(known) if known.absorbed.is_some());
-        records.filter(absorbs).count()
     }
 }
 
