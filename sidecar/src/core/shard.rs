@@ -29,6 +29,7 @@ use super::apply::Change;
 use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
+use super::fold::FOLD_MIN;
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId};
 use super::log::Log;
 use super::message::ShardDigest;
@@ -62,6 +63,9 @@ pub struct Shard {
     latest: Hlc,
     /// Objects that hold covered accumulators, waiting to be collected.
     residue: BTreeSet<ObjectId>,
+    /// Objects in which perhaps many have counted that are over.
+    pub(super) crowded: BTreeSet<ObjectId>,
+    pub(super) fold_min: usize,
     revisions: Revisions,
     outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
@@ -106,6 +110,8 @@ impl Shard {
             key_bytes: 0,
             latest: Hlc::default(),
             residue: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            fold_min: FOLD_MIN,
             revisions: Revisions::default(),
             outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]
@@ -359,6 +365,7 @@ impl Shard {
         if op.action.covers() {
             self.residue.insert(op.object.clone());
         }
+        self.note_counting(&op.object, op.dot, &op.action);
         for dep in &op.deps {
             if self.frontier.get(&dep.actor).is_some_and(|counter| *counter <= dep.counter) {
                 self.frontier.remove(&dep.actor);
