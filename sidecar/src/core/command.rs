@@ -480,6 +480,10 @@ pub struct Figures {
     pub pending_ops: u64,
     /// What they may be at most.
     pub pending_ops_max: u64,
+    /// What they take, roughly.
+    pub pending_bytes: u64,
+    /// What they may take, over all shards.
+    pub pending_bytes_max: u64,
     /// What the logs may take.
     pub log_bytes_max: u64,
     /// Estimated memory of the state.
@@ -508,6 +512,8 @@ pub struct Figures {
     pub skew_alarms: u64,
     /// Lives destroyed because they expired.
     pub expired: u64,
+    /// Operations that made one accumulator of many.
+    pub folds: u64,
     /// Members given up here.
     pub forgotten: u64,
     /// Replica ids that a clock of this node names itself, at most in one shard.

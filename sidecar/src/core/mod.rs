@@ -16,6 +16,7 @@ pub mod command;
 pub mod contents;
 mod digest;
 mod draft;
+mod fold;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 pub mod identity;

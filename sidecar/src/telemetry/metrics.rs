@@ -33,6 +33,8 @@ const SKEW_ALARMS: Metric = ("sidetalk_skew_alarms_total", "counter", "Stamps fr
 const SKEW: Metric = ("sidetalk_clock_skew_milliseconds", "gauge", "This node's clock ahead of the median.");
 const EXPIRED: Metric =
     ("sidetalk_expired_total", "counter", "Lives this node destroyed because they expired.");
+const FOLDS: Metric =
+    ("sidetalk_folds_total", "counter", "Times this node made one record of many that a counter had kept.");
 const FORGOTTEN: Metric =
     ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
 const CLOCK_ENTRIES: Metric =
@@ -137,6 +139,7 @@ pub fn render(sources: &Sources) -> String {
     page.one(SKEW_ALARMS, figures.skew_alarms);
     page.one(SKEW, status.skew_millis);
     page.one(EXPIRED, figures.expired);
+    page.one(FOLDS, figures.folds);
     page.one(FORGOTTEN, figures.forgotten);
     page.one(CLOCK_ENTRIES, figures.clock_entries);
     page.one(PAST_PROCESSES, figures.past_processes);
@@ -194,10 +197,11 @@ pub fn render(sources: &Sources) -> String {
 fn limits(page: &mut Page, sources: &Sources) {
     let Sources { status: NodeStatus { figures, .. }, api, queues, .. } = sources;
     let at = |(now, max): (usize, usize)| (now as u64, max as u64);
-    let limits: [(&str, (u64, u64)); 12] = [
+    let limits: [(&str, (u64, u64)); 13] = [
         ("memory_bytes", (figures.memory_bytes, figures.memory_bytes_max)),
         ("log_bytes", (figures.log_bytes, figures.log_bytes_max)),
         ("pending_operations", (figures.pending_ops, figures.pending_ops_max)),
+        ("pending_bytes", (figures.pending_bytes, figures.pending_bytes_max)),
         ("link_queue_bytes", at((queues.bytes_longest, queues.bytes_max))),
         ("link_unpacking_bytes", at((queues.unpacking, queues.unpacking_max))),
         ("api_connections", at(api.connections)),
@@ -242,6 +246,40 @@ impl Page {
         for (which, value) in values {
             let which = which.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let _ = writeln!(self.0, "{}{{{label}=\"{which}\"}} {value}", metric.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const OPERATING: &str = include_str!("../../../docs/operating.md");
+
+    /// Words of the text that begin so.
+    fn named(prefix: &str) -> Vec<&'static str> {
+        let word = |at: usize| {
+            let rest = &OPERATING[at..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            &rest[..end]
+        };
+        OPERATING.match_indices(prefix).map(|(at, _)| word(at)).collect()
+    }
+
+    #[test]
+    fn what_operators_are_told_to_look_at_is_there() {
+        // Up to here, so that the test does not find its own words.
+        let (source, _) = include_str!("metrics.rs").split_once("mod tests").unwrap();
+        let metrics = named("sidetalk_");
+        assert!(metrics.len() > 10, "{metrics:?}");
+        for name in metrics {
+            assert!(source.contains(&format!("\"{name}\"")), "{name} is no metric");
+        }
+        // Every bound is explained.
+        let (_, limits) = source.split_once("let limits").unwrap();
+        let (limits, _) = limits.split_once("];").unwrap();
+        let what: Vec<&str> = limits.split("(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(what.len() > 10, "{what:?}");
+        for what in what {
+            assert!(OPERATING.contains(&format!("`{what}`")), "{what} is not explained");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::peer::Peer;
 use super::{Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -44,7 +44,7 @@ enum Phase {
     /// Takes the state of one.
     Taking { sponsor: PeerId, left: BTreeSet<ShardId>, asked: BTreeSet<ShardId>, retry_at: MonoMicros },
     /// Has the sponsor's state, and waits for what the others had when it joined, those who were linked later among them.
-    Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros, found_all: bool },
+    Following { targets: Vec<(ShardId, Clock)>, search: Search, until: MonoMicros },
     /// Goes on with what another process has saved, once it has what the members that it finds have.
     Returning,
     /// Is a member.
@@ -62,9 +62,28 @@ impl Joining {
             Phase::Member => self.asked_at.values().min().copied(),
             Phase::Seeking | Phase::Returning => Some(self.wake_at),
             Phase::Taking { retry_at, .. } => Some(*retry_at),
+            Phase::Following { search: Search::Members { silent_until }, until, .. } => {
+                Some((*until).min(*silent_until))
+            }
             Phase::Following { until, .. } => Some(*until),
         }
     }
+}
+
+/// Who must be linked before a process that has joined is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    /// All members. Who has not begun to gossip by then is down.
+    Members { silent_until: MonoMicros },
+    /// All who gossip.
+    Gossiping,
+    /// They are.
+    Done,
+}
+
+/// How long a member that is silent is waited for: gossip shows within a second or two who lives.
+fn silence_millis(config: &NodeConfig) -> u64 {
+    config.bootstrap_millis / 2
 }
 
 /// How long nodes without memory give others with one the time to show up before they start a history together.
@@ -115,6 +134,7 @@ impl Node {
             if all_told && is_admitted && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
+                self.standing.has_shared();
                 self.say_hello_again();
                 return;
             }
@@ -128,11 +148,14 @@ impl Node {
 
     /// All that gossip and to whom a link is wanted are linked, and have said who they are.
     fn everyone_is_here(&self) -> bool {
-        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
+        self.are_here(self.alive.values())
+    }
+
+    /// Of these all to whom a link is wanted are linked, and have said who they are. Its own predecessor may still seem to live.
+    fn are_here<'a>(&self, mut members: impl Iterator<Item = &'a Replica>) -> bool {
+        let is_here = |id| self.peers.get(&id).is_some_and(|peer| peer.linked && peer.introduced);
         let me = &self.config.replica.node;
-        // Its own predecessor may still seem to live.
-        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
-        others.all(|id| !self.wants_link(*id) || is_here(id))
+        members.all(|other| other.node == *me || !self.wants_link(other.id) || is_here(other.id))
     }
 
     /// Whether it may serve.
@@ -364,7 +387,8 @@ impl Node {
         self.standing.admit();
         let targets = self.targets();
         let until = now.mono.plus_millis(self.config.bootstrap_millis);
-        self.joining.phase = Phase::Following { targets, until, found_all: false };
+        let search = Search::Members { silent_until: now.mono.plus_millis(silence_millis(&self.config)) };
+        self.joining.phase = Phase::Following { targets, search, until };
         self.say_hello_again();
         for peer in self.linked() {
             self.meet_history(now, peer);
@@ -397,19 +421,34 @@ impl Node {
 
     fn follow(&mut self, now: Now) {
         let is_admitted = self.is_admitted_by_all();
-        let members_told = self.peers.values().filter(|peer| peer.takes_ops()).all(|peer| peer.told);
-        if let Phase::Following { until, found_all: false, .. } = self.joining.phase
-            && members_told
-            && self.everyone_is_here()
-        {
-            // What a member had that was linked later may be nowhere else, and that member may be the next to go.
-            self.joining.phase = Phase::Following { targets: self.targets(), until, found_all: true };
-        }
+        self.look_for_members(now);
         let shards = &self.shards;
-        let Phase::Following { targets, until, found_all } = &mut self.joining.phase else { return };
+        let Phase::Following { targets, search, until } = &mut self.joining.phase else { return };
         targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
-        if targets.is_empty() && *found_all && is_admitted || *until <= now.mono {
+        if targets.is_empty() && *search == Search::Done && is_admitted || *until <= now.mono {
             self.joining.phase = Phase::Member;
+        }
+    }
+
+    /// What a member has that is linked late may be nowhere else, and that member may be the next to go. Gossip shows who
+    /// lives only after a second, the roster at once.
+    fn look_for_members(&mut self, now: Now) {
+        let told = self.peers.values().filter(|peer| peer.takes_ops()).all(|peer| peer.told);
+        let gossiping_are_here = told && self.everyone_is_here();
+        let members_are_here = gossiping_are_here && self.are_here(self.roster.living());
+        let Phase::Following { search, .. } = &mut self.joining.phase else { return };
+        if matches!(search, Search::Members { silent_until } if *silent_until <= now.mono) {
+            *search = Search::Gossiping;
+        }
+        let done = match search {
+            Search::Members { .. } => members_are_here,
+            Search::Gossiping => gossiping_are_here,
+            Search::Done => false,
+        };
+        if done {
+            let all = self.targets();
+            let Phase::Following { targets, search, .. } = &mut self.joining.phase else { return };
+            (*targets, *search) = (all, Search::Done);
         }
     }
 

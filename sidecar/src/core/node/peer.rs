@@ -209,6 +209,8 @@ pub(super) struct Peer {
     pub(super) report: Option<Report>,
     /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
     news: Vec<(ShardId, Dot)>,
+    /// It cannot read operations that fold counters.
+    pub(super) is_outdated: bool,
     /// Whom it counts as members, as its introduction says it.
     pub(super) roster_stamps: Box<[u8]>,
     /// Those of them that are not over.
@@ -250,6 +252,7 @@ impl Peer {
             untold: BTreeMap::new(),
             report: None,
             news: Vec::new(),
+            is_outdated: false,
             roster_stamps: Box::default(),
             living: Arc::default(),
             tell_over_at: MonoMicros(0),
