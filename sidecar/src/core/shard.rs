@@ -25,6 +25,7 @@ pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
 use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
+use super::counters::Counters;
 use super::digest::{Ledger, clock_hash};
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
 use super::log::Log;
@@ -47,7 +48,7 @@ pub struct Shard {
     id: ShardId,
     mutants: Mutants,
     clock: Clock,
-    frontier: BTreeMap<ReplicaId, u64>,
+    frontier: Counters,
     objects: Objects,
     log: Log,
     pending: BTreeMap<(ReplicaId, u64), NewOp>,
@@ -94,7 +95,7 @@ impl Shard {
             id,
             mutants,
             clock: Clock::default(),
-            frontier: BTreeMap::new(),
+            frontier: Counters::default(),
             objects: Objects::default(),
             log: Log::default(),
             pending: BTreeMap::new(),
@@ -145,7 +146,7 @@ impl Shard {
 
     /// Maximal dots: whoever has applied these has applied everything that this shard has.
     pub fn frontier(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.frontier.iter().map(|(actor, counter)| Dot::new(*actor, *counter))
+        self.frontier.iter().map(Dot::from)
     }
 
     /// Whether the operation of this dot has been applied, or counts as applied.
@@ -357,7 +358,7 @@ impl Shard {
             self.residue.insert(op.object.clone());
         }
         for dep in &op.deps {
-            if self.frontier.get(&dep.actor).is_some_and(|counter| *counter <= dep.counter) {
+            if self.frontier.get(&dep.actor).is_some_and(|counter| counter <= dep.counter) {
                 self.frontier.remove(&dep.actor);
             }
         }

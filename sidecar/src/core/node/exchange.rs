@@ -299,7 +299,7 @@ impl Node {
         }
         for object in merged.changed {
             self.asked_object_changed(now, &object);
-            self.journal.push(object);
+            self.journal.push(&object);
         }
         for dot in merged.raised {
             self.advanced(shard, dot.actor, before.get(&dot.actor));

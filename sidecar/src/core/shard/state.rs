@@ -203,7 +203,7 @@ impl Shard {
                 keep(*dot);
             }
         }
-        self.frontier = joined;
+        self.frontier = joined.into_iter().collect();
     }
 }
 
