@@ -34,6 +34,10 @@ impl Port for Service {
         self.driver.change(|node, now| node.write(now, write))
     }
 
+    fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, Refusal>> {
+        self.driver.change(|node, now| writes.iter().map(|write| node.write(now, write)).collect())
+    }
+
     fn seen(&self, tokens: &[Token]) -> bool {
         self.driver.read(|node, _| node.seen(tokens))
     }
