@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 
 use self::disk::Disk;
 use self::network::Network;
-use self::observe::Had;
+use self::observe::Met;
 pub use self::setup::{Act, Codec, Setup, Step, Theme, steps};
 use self::users::Users;
 use self::watch::Watcher;
@@ -53,6 +53,7 @@ struct Seat {
     id: ReplicaId,
     /// How many there were.
     starts: u64,
+    started: MonoMicros,
     skew_millis: i64,
     /// It has left in order and stays away.
     left: bool,
@@ -105,8 +106,8 @@ pub struct Cluster {
     ready: BTreeSet<ReplicaId>,
     /// Processes that were forgotten and have started over: what only they had is lost.
     disowned: u64,
-    /// What the members had with whom a process got a link before it was ready.
-    met: BTreeMap<ReplicaId, Vec<(u64, Option<Had>)>>,
+    /// With whom a process got a link before it was ready.
+    met: BTreeMap<ReplicaId, Vec<Met>>,
     /// Processes that have begun with what was saved.
     returned: BTreeSet<ReplicaId>,
     step: usize,
@@ -136,6 +137,7 @@ impl Cluster {
             node: None,
             id: id_of(index, 0),
             starts: 0,
+            started: MonoMicros(0),
             skew_millis: *skew,
             left: false,
             disk: None,
@@ -222,6 +224,7 @@ impl Cluster {
         let now = self.now(index);
         let seat = &mut self.seats[index];
         seat.starts += 1;
+        seat.started = self.mono;
         seat.id = id_of(index, seat.starts);
         let config = NodeConfig {
             joins: !(self.setup.founder && index == 0 && seat.starts == 1),
@@ -254,6 +257,10 @@ impl Cluster {
         self.watch_from_here(index);
         self.unchecked.extend(SHARDS_USED.map(|shard| (index, shard)));
         Ok(())
+    }
+
+    fn node_of(&self, id: ReplicaId) -> Option<&Node> {
+        self.seats.iter().find(|seat| seat.id == id)?.node.as_ref()
     }
 
     fn up(&self) -> impl Iterator<Item = (usize, &Node)> {

@@ -1,4 +1,4 @@
-//! Joining and leaving.
+//! Joining.
 //!
 //! A process starts without memory. Before it applies, serves or writes anything it takes every shard, whole, from
 //! one member that has put it into its roster first (semantics finding 23). Where nobody has a memory, one starts
@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::peer::Peer;
-use super::{HandOver, Node, NodeConfig, Output};
+use super::{Node, NodeConfig, Output};
 use crate::core::command::Readiness;
-use crate::core::identity::{Clock, Dot, ReplicaId, ShardId};
+use crate::core::identity::{Clock, Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::shard::ShardState;
@@ -43,8 +43,8 @@ enum Phase {
     Seeking,
     /// Takes the state of one.
     Taking { sponsor: PeerId, left: BTreeSet<ShardId>, asked: BTreeSet<ShardId>, retry_at: MonoMicros },
-    /// Has the sponsor's state, and waits for what the others had when it joined.
-    Following { targets: Vec<(ShardId, Clock)>, until: MonoMicros },
+    /// Has the sponsor's state, and waits for what the others had when it joined, those who were linked later among them.
+    Following { targets: Vec<(ShardId, Clock)>, search: Search, until: MonoMicros },
     /// Goes on with what another process has saved, once it has what the members that it finds have.
     Returning,
     /// Is a member.
@@ -62,9 +62,28 @@ impl Joining {
             Phase::Member => self.asked_at.values().min().copied(),
             Phase::Seeking | Phase::Returning => Some(self.wake_at),
             Phase::Taking { retry_at, .. } => Some(*retry_at),
+            Phase::Following { search: Search::Members { silent_until }, until, .. } => {
+                Some((*until).min(*silent_until))
+            }
             Phase::Following { until, .. } => Some(*until),
         }
     }
+}
+
+/// Who must be linked before a process that has joined is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    /// All members. Who has not begun to gossip by then is down.
+    Members { silent_until: MonoMicros },
+    /// All who gossip.
+    Gossiping,
+    /// They are.
+    Done,
+}
+
+/// How long a member that is silent is waited for: gossip shows within a second or two who lives.
+fn silence_millis(config: &NodeConfig) -> u64 {
+    config.bootstrap_millis / 2
 }
 
 /// How long nodes without memory give others with one the time to show up before they start a history together.
@@ -106,11 +125,7 @@ impl Node {
         let found = members.clone().count();
         let lineage = members.clone().map(|peer| peer.lineage).filter(|lineage| *lineage != 0).min();
         let all_told = members.clone().all(|peer| peer.told && peer.states_wanted.is_empty());
-        let is_here = |id: &ReplicaId| self.peers.get(id).is_some_and(|peer| peer.linked && peer.introduced);
-        let me = &self.config.replica.node;
-        // Its own predecessor may still seem to live.
-        let mut others = self.alive.iter().filter(|(_, other)| other.node != *me).map(|(id, _)| id);
-        let all_here = others.all(|id| !self.wants_link(*id) || is_here(id));
+        let all_here = self.everyone_is_here();
         let waited_millis = now.mono.since(self.joining.started) / 1_000;
         let has_time = waited_millis < self.config.bootstrap_millis;
         // Who is on nobody's roster may not write, however long it takes: a predecessor may still do so.
@@ -128,6 +143,18 @@ impl Node {
             return;
         }
         self.joining.wake_at = now.mono.plus_millis(RETURN_POLL_MILLIS);
+    }
+
+    /// All that gossip and to whom a link is wanted are linked, and have said who they are.
+    fn everyone_is_here(&self) -> bool {
+        self.are_here(self.alive.values())
+    }
+
+    /// Of these all to whom a link is wanted are linked, and have said who they are. Its own predecessor may still seem to live.
+    fn are_here<'a>(&self, mut members: impl Iterator<Item = &'a Replica>) -> bool {
+        let is_here = |id| self.peers.get(&id).is_some_and(|peer| peer.linked && peer.introduced);
+        let me = &self.config.replica.node;
+        members.all(|other| other.node == *me || !self.wants_link(other.id) || is_here(other.id))
     }
 
     /// Whether it may serve.
@@ -359,7 +386,8 @@ impl Node {
         self.standing.admit();
         let targets = self.targets();
         let until = now.mono.plus_millis(self.config.bootstrap_millis);
-        self.joining.phase = Phase::Following { targets, until };
+        let search = Search::Members { silent_until: now.mono.plus_millis(silence_millis(&self.config)) };
+        self.joining.phase = Phase::Following { targets, search, until };
         self.say_hello_again();
         for peer in self.linked() {
             self.meet_history(now, peer);
@@ -392,11 +420,34 @@ impl Node {
 
     fn follow(&mut self, now: Now) {
         let is_admitted = self.is_admitted_by_all();
+        self.look_for_members(now);
         let shards = &self.shards;
-        let Phase::Following { targets, until } = &mut self.joining.phase else { return };
+        let Phase::Following { targets, search, until } = &mut self.joining.phase else { return };
         targets.retain(|(shard, clock)| !shards[shard.index()].clock().covers(clock));
-        if targets.is_empty() && is_admitted || *until <= now.mono {
+        if targets.is_empty() && *search == Search::Done && is_admitted || *until <= now.mono {
             self.joining.phase = Phase::Member;
+        }
+    }
+
+    /// What a member has that is linked late may be nowhere else, and that member may be the next to go. Gossip shows who
+    /// lives only after a second, the roster at once.
+    fn look_for_members(&mut self, now: Now) {
+        let told = self.peers.values().filter(|peer| peer.takes_ops()).all(|peer| peer.told);
+        let gossiping_are_here = told && self.everyone_is_here();
+        let members_are_here = gossiping_are_here && self.are_here(self.roster.living());
+        let Phase::Following { search, .. } = &mut self.joining.phase else { return };
+        if matches!(search, Search::Members { silent_until } if *silent_until <= now.mono) {
+            *search = Search::Gossiping;
+        }
+        let done = match search {
+            Search::Members { .. } => members_are_here,
+            Search::Gossiping => gossiping_are_here,
+            Search::Done => false,
+        };
+        if done {
+            let all = self.targets();
+            let Phase::Following { targets, search, .. } = &mut self.joining.phase else { return };
+            (*targets, *search) = (all, Search::Done);
         }
     }
 
@@ -417,82 +468,5 @@ impl Node {
             self.joining.asked_at.insert(from, now.mono);
             self.ask_history(now);
         }
-    }
-
-    /// What a leaving node has not handed over yet.
-    #[must_use]
-    pub fn hand_over(&self) -> HandOver {
-        let me = self.id();
-        let mut hand_over = HandOver::default();
-        if self.other_members().is_empty() {
-            return hand_over;
-        }
-        for shard in &self.shards {
-            let kept = self.kept_by_others(shard.id());
-            for Dot { actor, counter } in shard.clock().beyond(&kept) {
-                let ahead = counter - kept.get(&actor);
-                hand_over.held_by_nobody_else = hand_over.held_by_nobody_else.saturating_add(ahead);
-            }
-        }
-        for peer in self.peers.values().filter(|peer| peer.takes_ops()) {
-            let behind =
-                self.shards.iter().any(|shard| peer.known.counter(shard.id(), me) < shard.clock().get(&me));
-            if behind {
-                hand_over.peers_behind.push(peer.replica.node.clone());
-            }
-        }
-        hand_over
-    }
-
-    /// How far members that are linked have got, each author by whoever has most: whoever is gone has nothing any more, and
-    /// what the dead wrote may be nowhere but here.
-    pub(super) fn kept_by_others(&self, shard: ShardId) -> Clock {
-        let mut kept = Clock::default();
-        for heir in self.linked_members() {
-            let theirs = heir.kept(shard);
-            if kept.is_empty() {
-                kept = theirs;
-            } else {
-                for dot in theirs.iter() {
-                    kept.raise(dot);
-                }
-            }
-        }
-        kept
-    }
-
-    /// Members that a leaving node can hand over to.
-    #[must_use]
-    pub fn heirs(&self) -> usize {
-        self.linked_members().count()
-    }
-
-    fn linked_members(&self) -> impl Iterator<Item = &Peer> {
-        let stays = |(id, peer): &(&ReplicaId, &Peer)| peer.linked && peer.introduced && !self.has_left(**id);
-        self.peers.iter().filter(stays).map(|(_, peer)| peer)
-    }
-
-    /// Whether a farewell now would take it off the roster.
-    #[must_use]
-    pub fn would_leave(&self) -> bool {
-        self.hand_over().held_by_nobody_else == 0 && self.has_peers()
-    }
-
-    /// Leaves the roster, unless operations would be lost with this process. Whoever hears it takes nothing more from this
-    /// process, so it writes nothing more either.
-    pub(super) fn say_farewell(&mut self) {
-        if self.would_leave() {
-            self.broadcast(Message::Leave);
-            self.standing.say_farewell();
-        }
-    }
-
-    fn has_peers(&self) -> bool {
-        self.peers.values().any(|peer| peer.linked)
-    }
-
-    /// Whether a process has left in order.
-    pub(super) fn has_left(&self, replica: ReplicaId) -> bool {
-        self.roster.get(replica).is_some_and(|entry| entry.left)
     }
 }

@@ -12,6 +12,7 @@ mod exchange;
 mod forget;
 mod join;
 mod journal;
+mod leave;
 mod links;
 mod local;
 mod memory;

@@ -551,5 +551,7 @@ mod past_tests;
 
 #[path = "forget_tests.rs"]
 mod forget_tests;
+#[path = "join_tests.rs"]
+mod join_tests;
 #[path = "succession_tests.rs"]
 mod succession_tests;

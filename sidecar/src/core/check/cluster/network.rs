@@ -21,6 +21,8 @@ struct Link {
     ends: [ReplicaId; 2],
     /// Who has been told that it stands and not yet that it is gone.
     told: [bool; 2],
+    /// Who has got a message over it.
+    heard: [bool; 2],
     /// Nothing passes any more.
     broken: bool,
     /// A queue on it has overflowed.
@@ -102,6 +104,11 @@ impl Network {
         self.links.get(&number).is_some_and(|link| !link.broken && !link.overflowed)
     }
 
+    /// Something has come to this process over the link, or the link is no more.
+    pub(super) fn has_heard(&self, number: u64, process: ReplicaId) -> bool {
+        self.links.get(&number).is_none_or(|link| link.heard[usize::from(link.ends[1] == process)])
+    }
+
     fn between(&self, a: usize, b: usize) -> Option<u64> {
         self.by_seats.get(&(a.min(b), a.max(b))).copied()
     }
@@ -154,12 +161,13 @@ impl Cluster {
 
     fn arrive(&mut self, number: u64, to: usize, message: Message) -> Result<(), Violation> {
         let me = self.seats[to].id;
-        let Some(link) = self.network.links.get(&number) else { return Ok(()) };
+        let Some(link) = self.network.links.get_mut(&number) else { return Ok(()) };
         let end = usize::from(link.ends[1] == me);
         let broken = link.broken && !link.outlives;
         if !link.told[end] || broken || link.ends[end] != me || self.seats[to].node.is_none() {
             return Ok(());
         }
+        link.heard[end] = true;
         let from = link.ends[1 - end];
         if self.seat_of(from).is_none() {
             self.count("late words");
@@ -249,6 +257,7 @@ impl Cluster {
             Link {
                 ends,
                 told: [true, true],
+                heard: [false, false],
                 broken: false,
                 overflowed: false,
                 outlives: false,

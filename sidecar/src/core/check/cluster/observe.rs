@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cluster, Dead, SHARDS_USED, Violation};
+use super::{BOOTSTRAP_MILLIS, Cluster, Dead, SHARDS_USED, Violation};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
@@ -26,9 +26,17 @@ impl Before {
     }
 }
 
-/// What a member had when somebody met it.
+/// A link that a process has got before it was ready.
 #[derive(Debug)]
-pub(super) struct Had {
+pub(super) struct Met {
+    link: u64,
+    peer: ReplicaId,
+    /// What the other end had then, if it was a member.
+    had: Option<Had>,
+}
+
+#[derive(Debug)]
+struct Had {
     lineage: u64,
     clocks: [Clock; SHARDS_USED.len()],
 }
@@ -66,14 +74,16 @@ impl Cluster {
         let clocks = SHARDS_USED.map(|shard| peer.shard(shard).clock().clone());
         let hello = peer.hello();
         let had = (!hello.fresh).then_some(Had { lineage: hello.lineage, clocks });
+        let met = Met { link, peer: self.seats[other].id, had };
         let me = self.seats[seat].id;
         if !self.ready.contains(&me) {
-            self.met.entry(me).or_default().push((link, had));
+            self.met.entry(me).or_default().push(met);
         }
     }
 
-    /// A process that has joined others is ready only with what one of them had when they met. One that has a memory of its
-    /// own goes on alone when all whom it has met are gone.
+    /// A process that has joined others is ready only with what one of them had when they met. When it has waited as long as it
+    /// waits for anybody, those of whom it has heard nothing do not count. One that has a memory of its own goes on alone when all whom it has
+    /// met are gone.
     fn got_ready(&mut self, seat: usize) -> Result<(), Violation> {
         let Some(node) = self.seats[seat].node.as_ref().filter(|node| node.readiness() == Readiness::Ready)
         else {
@@ -84,21 +94,31 @@ impl Cluster {
             return Ok(());
         }
         let lineage = node.hello().lineage;
-        let mut met = self.met.remove(&me).unwrap_or_default();
-        met.retain(|(_, had)| had.as_ref().is_none_or(|had| had.lineage == lineage));
-        if self.returned.contains(&me) {
-            met.retain(|(link, _)| self.network.is_whole(*link));
-        }
+        let met = self.met.remove(&me).unwrap_or_default();
+        let is_of_this_history = |met: &Met| {
+            let now = || self.node_of(met.peer).map(|peer| peer.hello().lineage);
+            met.had.as_ref().is_none_or(|had| had.lineage == lineage || now() == Some(lineage))
+        };
+        let late = self.seats[seat].started.plus_millis(BOOTSTRAP_MILLIS) <= self.mono;
+        let is_silent = |met: &Met| late && !self.network.has_heard(met.link, me);
+        let returned = self.returned.contains(&me);
+        let is_gone = |met: &Met| returned && !self.network.is_whole(met.link);
+        let silent = met.iter().filter(|met| is_silent(met)).count();
+        let counts = |met: &&Met| is_of_this_history(met) && !is_silent(met) && !is_gone(met);
+        let met: Vec<&Met> = met.iter().filter(counts).collect();
         let alone = lineage == me.0;
         // Of a peer that had no memory then it is not known here when it got one.
-        let has_all = |(_, had): &(u64, Option<Had>)| {
-            let Some(had) = had else { return true };
+        let has_all = |met: &&Met| {
+            let Some(had) = &met.had else { return true };
             SHARDS_USED.iter().zip(&had.clocks).all(|(shard, had)| {
                 had.partial_cmp(node.shard(*shard).clock()).is_some_and(std::cmp::Ordering::is_le)
             })
         };
         if !alone && !met.is_empty() && !met.iter().any(has_all) {
             return Err(Violation(format!("n{seat} is ready without what any member had when they met")));
+        }
+        if silent > 0 {
+            self.count("ready beside links that stayed silent");
         }
         self.count(if alone { "started alone" } else { "joined" });
         Ok(())
