@@ -161,6 +161,13 @@ impl Node {
     }
 
     fn applied_by(&mut self, from: PeerId, progress: &[Progress]) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if self.waits.is_empty() {
+            for progress in progress {
+                peer.knows(progress.shard, progress.dot);
+            }
+            return;
+        }
         for progress in progress {
             self.known_to(from, progress.shard, progress.dot);
         }
