@@ -13,7 +13,9 @@ mod state;
 #[cfg(any(test, feature = "mutants"))]
 mod tampered;
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(any(test, feature = "mutants"))]
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
