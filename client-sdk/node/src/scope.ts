@@ -12,6 +12,13 @@ export function isToken(text: string): boolean {
 }
 
 const NONE: readonly string[] = [];
+
+/** Those of them that are tokens, each once. */
+function checked(tokens: readonly string[]): readonly string[] {
+  // Most browsers bring one.
+  if (tokens.length === 1) return isToken(tokens[0] as string) ? tokens : NONE;
+  return [...new Set(tokens)].filter(isToken).slice(0, TOKENS_MAX);
+}
 const NOTHING: ReadonlyMap<string, string> = new Map();
 
 /** Carries tokens from call to call. */
@@ -42,7 +49,7 @@ export class TokenScope implements TokenKeeper {
   private writes: Map<string, string> | undefined = undefined;
 
   constructor(tokens: Iterable<string> = NONE) {
-    this.owed = tokens === NONE ? NONE : [...new Set(tokens)].filter(isToken).slice(0, TOKENS_MAX);
+    this.owed = tokens === NONE ? NONE : checked([...tokens]);
   }
 
   /** Everything that a later call elsewhere has to send. */

@@ -397,13 +397,18 @@ describe("read your writes", () => {
       const guarded = (request, response, next) => {
         if (request.path === "/at-once") return void response.status(401).end();
         if (request.path === "/later") return void setTimeout(() => response.status(401).end(), 5);
-        middleware(request, response, next);
+        middleware(request, response, (error) => {
+          if (request.path === "/loaded") return void response.status(401).end();
+          if (request.path !== "/changed") return next(error);
+          request.session.at = request.path;
+          response.status(401).send("changed");
+        });
       };
       app.use(readYourWrites(guarded, store));
       app.get("/", (request, response) => response.send("served"));
     };
     await site(mount, async (fetch) => {
-      for (const path of ["/at-once", "/later"]) {
+      for (const path of ["/at-once", "/later", "/loaded", "/changed"]) {
         for (let at = 0; at < 20; at++) assert.equal((await fetch(path)).status, 401);
       }
       assert.equal((await fetch("/")).text, "served");

@@ -608,6 +608,34 @@ describe("the store under express-session", () => {
     store.client.close();
   });
 
+  test("it makes sessions as express-session's own base class does", () => {
+    const store = new SidetalkStore({ client: cluster.nodes[0].api });
+    const expires = new Date(Date.now() + 60_000);
+    const cookies = [
+      {},
+      { originalMaxAge: null, expires: null, httpOnly: true, path: "/" },
+      { originalMaxAge: 60_000, expires, httpOnly: false, path: "/app", secure: true, sameSite: "lax" },
+      { path: "/", expires: expires.toISOString(), originalMaxAge: 50_000, partitioned: true, priority: "high" },
+      { maxAge: null, domain: "example.org", data: 1, own: "x" },
+    ];
+    for (const cookie of cookies) {
+      const [one, other] = [store, session.Store.prototype].map((maker) => {
+        const request = { sessionID: "an-id", sessionStore: store };
+        const made = maker.createSession.call(store, request, { user: "ada", cookie: { ...cookie }, save: 1 });
+        assert.equal(request.session, made);
+        return made;
+      });
+      assert.ok(one.cookie instanceof session.Cookie);
+      assert.deepEqual(Object.keys(one), Object.keys(other));
+      // Its expiry, and all else that it has.
+      assert.deepEqual({ ...one.cookie }, { ...other.cookie });
+      assert.deepEqual(one, other);
+      assert.equal(one.id, "an-id");
+    }
+    assert.throws(() => store.createSession({ sessionID: "an-id" }, { user: "ada" }), TypeError);
+    store.client.close();
+  });
+
   test("an expired session is gone", async () => {
     await site({ cookie: { maxAge: 1_000 } }, { login: ok((s) => (s.user = "ada")) }, async ({ get, browser }) => {
       const { id } = await get("login");

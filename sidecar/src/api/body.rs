@@ -39,7 +39,9 @@ pub(super) async fn collect(
     body: Incoming,
 ) -> Result<(Bytes, Option<Room>), Problem> {
     let declared = body.size_hint().lower();
-    if declared > BODY_BYTES_MAX as u64 && headers.contains_key(EXPECT) {
+    let waits = headers.contains_key(EXPECT) && declared > BODY_BYTES_MAX as u64;
+    // Nobody reads that much to be polite.
+    if waits || declared > DISCARD_BYTES_MAX as u64 {
         return Err(too_large());
     }
     match tokio::time::timeout(settings.body_timeout, collect_bounded(settings, load, body)).await {

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::args::KeygenArgs;
@@ -18,7 +18,7 @@ pub(super) fn keygen(args: &KeygenArgs) -> Result<(), Failure> {
         (_, true, ..) => change(path, promote),
         (_, _, true, _) => change(path, prune),
         (.., true) => list(path),
-        _ => create(path, &(new_key()?.to_text() + "\n")),
+        _ => create(path, &(new_key()?.to_text() + "\n"), "is left as it is; --add puts another key into it"),
     }
 }
 
@@ -27,14 +27,13 @@ fn new_key() -> Result<ClusterKey, Failure> {
         .map_err(|error| Failure::Failed(format!("the system gives no random bytes: {error}")))
 }
 
-/// A key that is in use must not be lost by a slip.
-fn create(path: &Path, text: &str) -> Result<(), Failure> {
+/// A key that is in use must not be lost by a slip. `then` is what becomes of a file that is there already.
+fn create(path: &Path, text: &str, then: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
         |error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::Failed(format!(
-                "{} exists already and is left as it is; --add puts another key into it",
-                path.display()
-            )),
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::Failed(format!("{} exists already and {then}", path.display()))
+            }
             _ => Failure::Failed(format!("{}: {error}", path.display())),
         },
     )?;
@@ -57,14 +56,17 @@ fn add(mut file: KeyFile) -> Result<KeyFile, Failure> {
 /// The newest is used from now on, and the others are still accepted.
 fn promote(mut file: KeyFile) -> Result<KeyFile, Failure> {
     file = file.with_session_ids();
-    file.keys.rotate_right(1);
-    Ok(file)
+    if file.promote() {
+        return Ok(file);
+    }
+    Err(Failure::Failed("no key waits to be used: the newest is in use already; --add makes another".into()))
 }
 
 /// Only the one in use is accepted from now on.
 fn prune(mut file: KeyFile) -> Result<KeyFile, Failure> {
     file = file.with_session_ids();
     file.keys.truncate(1);
+    file.replaced.clear();
     Ok(file)
 }
 
@@ -74,9 +76,22 @@ fn change(path: &Path, change: impl Fn(KeyFile) -> Result<KeyFile, Failure>) -> 
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
-    create(beside, &changed.to_text())?;
-    std::fs::rename(beside, path)?;
+    create(beside, &changed.to_text(), "may be another keygen's that is at work; if none is, remove it")?;
+    let placed = keep_owner(path, beside).and_then(|()| std::fs::rename(beside, path));
+    if let Err(error) = placed {
+        let _ = std::fs::remove_file(beside);
+        return Err(Failure::Failed(format!("{} is left as it was: {error}", path.display())));
+    }
     show_ids(&changed)
+}
+
+/// Whoever could read the old file must be able to read the new one: root takes the steps, and the node is somebody else.
+fn keep_owner(of: &Path, to: &Path) -> std::io::Result<()> {
+    let (old, new) = (std::fs::metadata(of)?, std::fs::metadata(to)?);
+    if (old.uid(), old.gid()) == (new.uid(), new.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(to, Some(old.uid()), Some(old.gid()))
 }
 
 fn list(path: &Path) -> Result<(), Failure> {

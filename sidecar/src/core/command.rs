@@ -480,6 +480,10 @@ pub struct Figures {
     pub pending_ops: u64,
     /// What they may be at most.
     pub pending_ops_max: u64,
+    /// What they take, roughly.
+    pub pending_bytes: u64,
+    /// What they may take, over all shards.
+    pub pending_bytes_max: u64,
     /// What the logs may take.
     pub log_bytes_max: u64,
     /// Estimated memory of the state.

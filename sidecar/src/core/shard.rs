@@ -7,6 +7,7 @@
 mod ended;
 mod memory;
 mod outlook;
+mod pending;
 mod revisions;
 mod state;
 #[cfg(any(test, feature = "mutants"))]
@@ -20,6 +21,8 @@ use crdts::CmRDT;
 
 use self::ended::EndedLately;
 use self::outlook::Outlook;
+use self::pending::Pending;
+pub(crate) use self::pending::{PENDING_BYTES_MAX, PENDING_MAX};
 use self::revisions::Revisions;
 pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
@@ -27,7 +30,7 @@ use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::digest::{Ledger, clock_hash};
 use super::fold::FOLD_MIN;
-use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId, dot_order};
+use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId};
 use super::log::Log;
 use super::message::ShardDigest;
 use super::mutant::{Mutants, Rule};
@@ -39,9 +42,6 @@ use super::past::Past;
 use super::read;
 use super::time::{Hlc, UnixMillis};
 
-/// Operations that may wait for others, per shard. More are dropped: comparison brings them again.
-pub(crate) const PENDING_MAX: usize = 4_096;
-
 /// One shard of one node.
 #[derive(Clone, Debug)]
 pub struct Shard {
@@ -51,7 +51,7 @@ pub struct Shard {
     frontier: BTreeMap<ReplicaId, u64>,
     objects: Objects,
     log: Log,
-    pending: BTreeMap<(ReplicaId, u64), NewOp>,
+    pending: Pending,
     /// What changed in the clock since the last own operation: the next one's `deps`.
     unnamed: Clock,
     ended: EndedLately,
@@ -101,7 +101,7 @@ impl Shard {
             frontier: BTreeMap::new(),
             objects: Objects::default(),
             log: Log::default(),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             unnamed: Clock::default(),
             ended: EndedLately::default(),
             content_sum: 0,
@@ -188,6 +188,12 @@ impl Shard {
     #[must_use]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// What they take, roughly.
+    #[must_use]
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending.bytes()
     }
 
     /// Drops covered accumulators for which `goes` says, by owner and covering operation, that no message can still
@@ -320,9 +326,7 @@ impl Shard {
             return Vec::new();
         }
         if !self.is_deliverable(op) {
-            if self.pending.len() < PENDING_MAX {
-                self.pending.insert(dot_order(&op.dot), new);
-            }
+            self.pending.insert(new);
             return Vec::new();
         }
         self.apply_op(&new);
@@ -339,10 +343,9 @@ impl Shard {
 
     fn drain(&mut self, applied: &mut Vec<NewOp>) {
         while !self.pending.is_empty() {
-            let clock = &self.clock;
-            self.pending.retain(|(actor, counter), _| *counter > clock.get(actor));
-            let ready: Vec<NewOp> =
-                self.pending.values().filter(|new| self.is_deliverable(&new.op)).cloned().collect();
+            let mut pending = std::mem::take(&mut self.pending);
+            let ready = pending.ready(&self.clock, |new| self.is_deliverable(&new.op));
+            self.pending = pending;
             if ready.is_empty() {
                 return;
             }
@@ -440,7 +443,7 @@ impl Shard {
 
     /// Drops operations of this author that wait for others.
     pub(crate) fn drop_pending_of(&mut self, author: ReplicaId) {
-        self.pending.retain(|(actor, _), _| *actor != author);
+        self.pending.drop_of(author);
     }
 
     /// Drops the oldest operations of the log until it fits.

@@ -10,16 +10,21 @@ use std::path::Path;
 
 use super::{ClusterKey, KEYS_MAX, SessionIdHash};
 
-/// Longer than any key file: the rest would only be read to be refused.
-const FILE_BYTES_MAX: u64 = 4_096;
+/// Longer than any file of keys or tokens, comments and all. One that is longer is refused: half a secret must not count.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 const SESSION_IDS_WORD: &str = "session-ids";
+
+/// The comment behind a key that another one has taken the place of.
+const REPLACED: &str = "replaced";
 
 /// What a key file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
     /// The keys, the one in use first. Never empty.
     pub keys: Vec<ClusterKey>,
+    /// Those of them that another one has taken the place of.
+    pub replaced: Vec<ClusterKey>,
     /// The key for session ids, where the file has one of its own.
     pub session_ids: Option<ClusterKey>,
 }
@@ -52,7 +57,10 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, KeyFileError> {
         )));
     }
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| cannot("read", error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| cannot("read", error))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(KeyFileError(format!("is longer than {FILE_BYTES_MAX} bytes")));
+    }
     Ok(text)
 }
 
@@ -70,9 +78,10 @@ impl KeyFile {
     /// # Errors
     /// A line is no key, or there is none, or there are too many.
     pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        let (mut keys, mut session_ids) = (Vec::new(), None);
+        let (mut keys, mut replaced, mut session_ids) = (Vec::new(), Vec::new(), None);
         for (number, line) in (1..).zip(text.lines()) {
-            let line = line.split('#').next().unwrap_or_default().trim();
+            let (line, comment) = line.split_once('#').unwrap_or((line, ""));
+            let line = line.trim();
             if line.is_empty() {
                 continue;
             }
@@ -84,7 +93,12 @@ impl KeyFile {
             };
             match ids {
                 Some(_) => session_ids = Some(key),
-                None if !keys.contains(&key) => keys.push(key),
+                None if !keys.contains(&key) => {
+                    if comment.trim() == REPLACED {
+                        replaced.push(key.clone());
+                    }
+                    keys.push(key);
+                }
                 None => {}
             }
         }
@@ -92,7 +106,7 @@ impl KeyFile {
             0 => Err(KeyFileError(
                 "must hold 32 bytes as base64 or hex, a key a line; `sidetalk keygen FILE` writes such a file".into(),
             )),
-            1..=KEYS_MAX => Ok(Self { keys, session_ids }),
+            1..=KEYS_MAX => Ok(Self { keys, replaced, session_ids }),
             many => Err(KeyFileError(format!("holds {many} keys; at most {KEYS_MAX} are accepted at a time"))),
         }
     }
@@ -111,10 +125,28 @@ impl KeyFile {
         self
     }
 
+    /// Uses the newest key. Gives whether there is one that is not used yet, nor was: a step taken twice must not bring
+    /// an old key back.
+    pub fn promote(&mut self) -> bool {
+        let newest = self.keys.iter().rposition(|key| !self.replaced.contains(key));
+        let Some(newest) = newest.filter(|newest| *newest > 0) else { return false };
+        let key = self.keys.remove(newest);
+        self.replaced.clone_from(&self.keys);
+        self.keys.insert(0, key);
+        true
+    }
+
     /// The text of the file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text: String = self.keys.iter().map(|key| key.to_text() + "\n").collect();
+        let mut text = String::new();
+        for key in &self.keys {
+            text += &key.to_text();
+            if self.replaced.contains(key) {
+                text += &format!(" # {REPLACED}");
+            }
+            text += "\n";
+        }
         if let Some(key) = &self.session_ids {
             text += &format!("{SESSION_IDS_WORD} {}\n", key.to_text());
         }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub enum ServeError {
     /// Gossip does not start.
     Membership(membership::StartError),
     /// The directory for data cannot be used.
-    Storage(StoreError),
+    Storage(PathBuf, StoreError),
     /// The system gives no random bits.
     NoRandomness,
     /// The others have gone on without this process.
@@ -72,7 +73,7 @@ impl fmt::Display for ServeError {
                 "the others have gone on without this process: start it again, it will come back empty",
             ),
             Self::Membership(error) => write!(f, "cannot start gossip: {error}"),
-            Self::Storage(error) => write!(f, "--data-dir: {error}"),
+            Self::Storage(directory, error) => write!(f, "--data-dir {}: {error}", directory.display()),
             Self::NoRandomness => f.write_str("the system gives no random bits"),
         }
     }
@@ -141,7 +142,7 @@ impl Bound {
             let interval = Duration::from_millis(config.fsync_interval_millis);
             let node = Arc::clone(&driver) as Arc<dyn Disk>;
             let worker = Worker::start(store, config.fsync, interval, node)
-                .map_err(|error| ServeError::Storage(error.into()))?;
+                .map_err(|error| cannot_store(config.data_dir.as_deref(), error.into()))?;
             driver.save_to(Arc::new(worker));
         }
         let keys = config.cluster_keys.as_ref().map(|file| KeyRing::new(&file.keys));
@@ -295,7 +296,11 @@ pub(super) async fn bind_api(address: &ApiAddress) -> io::Result<(Listener, Opti
 }
 
 /// The next process begins with an empty directory.
-fn set_aside(directory: &std::path::Path, at: crate::core::time::UnixMillis) {
+fn cannot_store(directory: Option<&Path>, error: StoreError) -> ServeError {
+    ServeError::Storage(directory.unwrap_or(Path::new("")).to_owned(), error)
+}
+
+fn set_aside(directory: &Path, at: crate::core::time::UnixMillis) {
     match storage::set_aside(directory, at) {
         Ok(path) => {
             tracing::error!(path = %path.display(), "what was saved is set aside, and not read again");
@@ -329,7 +334,7 @@ fn start_node(config: &Config, clocks: &Clocks) -> Result<(Node, Option<Store>),
     };
     let begun = Instant::now();
     let (store, found) = Store::open(directory, &config.cluster, &config.node_id, config.fsync)
-        .map_err(ServeError::Storage)?;
+        .map_err(|error| cannot_store(Some(directory), error))?;
     let node_config = node_config(config, clocks)?;
     let node = match found.restored {
         Some(restored) => {

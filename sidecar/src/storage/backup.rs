@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +15,14 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
 use super::backend::{Backend, Fsync};
 use super::record::{decode, encode};
-use super::store::{CACHE_BYTES, DATABASE, Head, IMAGES, META, ROWS, Store};
+use super::store::{CACHE_BYTES, DATABASE, Head, IMAGES, META, MODE, ROWS, Store, guarded, is_used};
 use super::{StoreError, store};
 
 const REQUEST: &str = "backup.request";
 const ANSWER: &str = "backup.answer";
+
+/// A backup on its way into a directory.
+const PARTIAL: &str = "restore.partial";
 
 /// A node looks once a second.
 const PICKUP_MAX: Duration = Duration::from_secs(15);
@@ -27,6 +31,9 @@ const PICKUP_MAX: Duration = Duration::from_secs(15);
 const COPY_MAX: Duration = Duration::from_secs(3_600);
 
 const POLL: Duration = Duration::from_millis(50);
+
+/// Between looks at whether the node still is there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a backup holds.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ pub fn backup(directory: &Path, to: &Path) -> Result<u64, StoreError> {
     if !directory.join(DATABASE).is_file() {
         return Err(StoreError::Io(format!("{} holds no data", directory.display())));
     }
-    match Store::at(directory, Fsync::Interval) {
+    match guarded(|| Store::at(directory, Fsync::Interval)) {
         Ok(store) => copy(store.shared()?.as_ref(), to),
         Err(StoreError::InUse) => ask(directory, to),
         Err(error) => Err(error),
@@ -62,26 +69,42 @@ pub fn backup(directory: &Path, to: &Path) -> Result<u64, StoreError> {
 /// # Errors
 /// The directory holds data or is in use; the backup is not whole.
 pub fn restore(from: &Path, directory: &Path) -> Result<Backup, StoreError> {
-    std::fs::create_dir_all(directory)?;
+    let mut backup = File::open(from).map_err(|error| named(from, error))?;
+    std::fs::create_dir_all(directory).map_err(|error| named(directory, error))?;
     let place = directory.join(DATABASE);
     if place.exists() {
         return Err(StoreError::Io(format!("{} holds data: move it away", directory.display())));
     }
-    let partial = directory.join("restore.partial");
-    let bytes = std::fs::copy(from, &partial)?;
-    File::open(&partial)?.sync_all()?;
-    std::fs::rename(&partial, &place)?;
-    let checked = Store::at(directory, Fsync::Interval).and_then(|mut store| {
+    let restored = take_in(&mut backup, directory, &place);
+    if restored.is_err() {
+        // Nothing is left that a node would start with.
+        let _ = std::fs::remove_file(directory.join(PARTIAL));
+        let _ = std::fs::remove_file(&place);
+    }
+    restored
+}
+
+fn take_in(backup: &mut File, directory: &Path, place: &Path) -> Result<Backup, StoreError> {
+    let partial = directory.join(PARTIAL);
+    // Left by one that was killed.
+    let _ = std::fs::remove_file(&partial);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&partial)?;
+    let bytes = std::io::copy(backup, &mut file)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, place)?;
+    let head = guarded(|| {
+        let mut store = Store::at(directory, Fsync::Interval)?;
         store.load(None)?;
         store.set_back()
-    });
-    match checked {
-        Ok(head) => Ok(Backup { node: head.replica.node, cluster: head.cluster, bytes }),
-        Err(error) => {
-            // Nothing is left that a node would start with.
-            std::fs::remove_file(&place)?;
-            Err(error)
-        }
+    })?;
+    Ok(Backup { node: head.replica.node, cluster: head.cluster, bytes })
+}
+
+/// A failure with the name of what it is about.
+fn named(path: &Path, error: std::io::Error) -> StoreError {
+    match error.into() {
+        StoreError::Io(why) => StoreError::Io(format!("{}: {why}", path.display())),
+        other => other,
     }
 }
 
@@ -91,6 +114,7 @@ fn ask(directory: &Path, to: &Path) -> Result<u64, StoreError> {
     let _ = std::fs::remove_file(&answer);
     put(&request, std::path::absolute(to)?.to_string_lossy().as_bytes())?;
     let begun = Instant::now();
+    let mut looked = begun;
     loop {
         if let Ok(text) = std::fs::read_to_string(&answer) {
             std::fs::remove_file(&answer)?;
@@ -103,6 +127,14 @@ fn ask(directory: &Path, to: &Path) -> Result<u64, StoreError> {
         if waited > COPY_MAX || (waited > PICKUP_MAX && request.exists()) {
             let _ = std::fs::remove_file(&request);
             return Err(StoreError::Io("the node that uses this directory does not answer".into()));
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            // It may have answered before it went.
+            if !is_used(directory)? && !answer.exists() {
+                let _ = std::fs::remove_file(&request);
+                return Err(StoreError::Io("the node that used this directory has ended: try again".into()));
+            }
         }
         std::thread::sleep(POLL);
     }
@@ -142,7 +174,9 @@ fn copy(database: &Database, to: &Path) -> Result<u64, StoreError> {
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let copied = copy_to(database, &partial).and_then(|()| {
+    // Left by one that was killed. Of two at once each has a file of its own, and the later one stays.
+    let _ = std::fs::remove_file(&partial);
+    let copied = guarded(|| copy_to(database, &partial)).and_then(|()| {
         std::fs::rename(&partial, to)?;
         if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
@@ -157,7 +191,9 @@ fn copy(database: &Database, to: &Path) -> Result<u64, StoreError> {
 
 fn copy_to(database: &Database, partial: &Path) -> Result<(), StoreError> {
     let read = database.begin_read().map_err(redb::Error::from)?;
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(partial)?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(MODE).open(partial);
+    let file = file.map_err(|error| named(partial, error))?;
     let backend = Backend::new(file, Fsync::Interval).map_err(redb::Error::from)?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);

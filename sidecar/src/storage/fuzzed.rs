@@ -70,7 +70,7 @@ fn serves(head: Option<Head>, loaded: Loaded) {
         Some(head) => head.into_node(),
         None => SavedNode { replica: replica(7), lineage: 7, roster: Vec::new(), time: now.wall },
     };
-    let restored = Restored { shards: loaded.shards, node, is_current: true };
+    let restored = Restored { shards: loaded.shards, node, is_current: true, is_awaited: true };
     let mut node = Node::restore(NodeConfig::new(replica(8), "c"), now, restored);
     let all: Vec<ShardId> = ShardId::all().collect();
     let images: Vec<(ShardId, Vec<u8>)> = all

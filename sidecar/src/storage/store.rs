@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -32,6 +35,13 @@ const IMAGES_PER_COMMIT: usize = 4;
 
 /// The file in the directory.
 pub(super) const DATABASE: &str = "sidetalk.redb";
+
+/// How often, and with what pause, a node that starts tries to get its directory.
+const LOCK_TRIES: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of every file with content in it, whatever the directory allows: sessions are in it.
+pub(super) const MODE: u32 = 0o600;
 
 /// Pages kept in memory: everything is read once and written once.
 pub(super) const CACHE_BYTES: usize = 16 << 20;
@@ -77,6 +87,25 @@ pub fn set_aside(directory: &Path, at: UnixMillis) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Takes a directory for this process.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let lock = OpenOptions::new().create(true).append(true).mode(MODE).open(directory.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Whether a process has a directory.
+pub(super) fn is_used(directory: &Path) -> Result<bool, StoreError> {
+    match lock(directory) {
+        Ok(_) => Ok(false),
+        Err(StoreError::InUse) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// A directory that this process has for itself.
 #[derive(Debug)]
 pub struct Store {
@@ -105,21 +134,27 @@ impl Store {
         node: &str,
         fsync: Fsync,
     ) -> Result<(Self, Found), StoreError> {
-        let mut store = Self::at(directory, fsync)?;
-        cluster.clone_into(&mut store.cluster);
-        let found = store.load(Some((cluster, node)))?;
-        Ok((store, found))
+        guarded(|| {
+            // Who only looks whether somebody is here has the lock for a moment.
+            let mut tries = (0..LOCK_TRIES).map(|_| Self::at(directory, fsync));
+            let in_use = |tried: &Result<Self, StoreError>| {
+                let in_use = matches!(tried, Err(StoreError::InUse));
+                if in_use {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                in_use
+            };
+            let mut store = tries.find(|tried| !in_use(tried)).unwrap_or(Err(StoreError::InUse))?;
+            cluster.clone_into(&mut store.cluster);
+            let found = store.load(Some((cluster, node)))?;
+            Ok((store, found))
+        })
     }
 
     /// Opens a directory without looking into it.
     pub(super) fn at(directory: &Path, fsync: Fsync) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)?;
-        let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
+        let lock = lock(directory)?;
         let mut store = Self {
             directory: directory.to_owned(),
             cluster: String::new(),
@@ -140,7 +175,8 @@ impl Store {
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         self.database = None;
         let path = self.directory.join(DATABASE);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;
         let backend = Backend::new(file, self.fsync).map_err(redb::Error::from)?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
@@ -219,7 +255,8 @@ impl Store {
         self.first_row = first_row;
         self.next_row = next_row;
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current }), ops })
+        let is_awaited = head.is_current;
+        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current, is_awaited }), ops })
     }
 
     /// Shards that should be written anew, so that the rows before them can go.
@@ -327,6 +364,17 @@ impl Store {
         write.commit().map_err(redb::Error::from)?;
         Ok(())
     }
+}
+
+/// Does something with a database. The library checks little of what it reads back: of a page that the disk has
+/// damaged it may make a panic, which must become an answer, and must not end the thread that writes.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What was being done is given up whole: the database is opened again before it is used again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        Err(StoreError::Damaged(text.to_owned()))
+    })
 }
 
 pub(super) fn no_head() -> StoreError {

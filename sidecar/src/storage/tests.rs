@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use super::load::{Image, Loading};
 use super::record::{decode, encode, seal};
-use super::{Fsync, Store, StoreError};
+use super::store::guarded;
+use super::{Fsync, Store, StoreError, backup, restore};
 use crate::core::command::{Change, PathOp, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
 use crate::core::node::{Node, NodeConfig};
@@ -185,4 +186,76 @@ fn a_sequence_that_nobody_reaches_is_damage() {
     let image = encode(&Image { row: 1, state }).unwrap();
     let refused = Loading::new().images(&[(shard, image)]);
     assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
+}
+
+/// A directory with something in it, and a backup of it.
+fn backed_up(directory: &Directory) -> PathBuf {
+    let (mut store, _) = open(&directory.0).unwrap();
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    count(&mut node, 1);
+    save(&mut store, &mut node, &[ObjectId::new(Kind::Counter, "c").shard()]);
+    drop(store);
+    let file = directory.0.join("backup");
+    assert!(backup(&directory.0, &file).unwrap() > 0);
+    file
+}
+
+#[test]
+fn what_makes_the_library_panic_is_damage() {
+    let found = guarded(|| -> Result<(), StoreError> { panic!("page {}", 7) });
+    assert!(matches!(&found, Err(StoreError::Damaged(why)) if why == "page 7"), "{found:?}");
+    assert!(guarded(|| Ok(1)).is_ok());
+}
+
+#[test]
+fn a_backup_that_is_damaged_is_refused_and_leaves_nothing_that_a_node_would_start_with() {
+    let (directory, into) = (Directory::new("rot"), Directory::new("rot-into"));
+    let file = backed_up(&directory);
+    let whole = std::fs::read(&file).unwrap();
+    let left = || {
+        let names = std::fs::read_dir(&into.0).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != "lock").collect::<Vec<_>>()
+    };
+    let mut refused = 0;
+    // Each page says first of what sort it is.
+    for page in 1..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096] ^= 88;
+        std::fs::write(&file, &bytes).unwrap();
+        match restore(&file, &into.0) {
+            Ok(_) => std::fs::remove_file(into.0.join("sidetalk.redb")).unwrap(),
+            Err(_) => {
+                refused += 1;
+                assert!(left().is_empty(), "page {page}: {:?}", left());
+            }
+        }
+    }
+    assert!(refused > 1, "{refused}");
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    assert!(restore(&file, &into.0).is_err() && left().is_empty());
+    std::fs::write(&file, &whole).unwrap();
+    // What one that was killed has left is in nobody's way.
+    std::fs::write(into.0.join("restore.partial"), "half").unwrap();
+    assert_eq!(restore(&file, &into.0).unwrap().node, "n");
+    assert_eq!(left(), ["sidetalk.redb"]);
+    let missing = restore(&into.0.join("nowhere"), &into.0.join("new")).unwrap_err().to_string();
+    assert!(missing.contains("nowhere") && !into.0.join("new").exists(), "{missing}");
+}
+
+#[test]
+fn only_the_owner_can_read_what_is_stored() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (directory, into) = (Directory::new("mode"), Directory::new("mode-into"));
+    let file = backed_up(&directory);
+    // Left by a backup that was killed.
+    std::fs::write(directory.0.join("second.partial"), "half").unwrap();
+    let second = directory.0.join("second");
+    backup(&directory.0, &second).unwrap();
+    restore(&file, &into.0).unwrap();
+    let name = Path::new("sidetalk.redb");
+    for path in [file, second, directory.0.join(name), into.0.join(name)] {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
 }

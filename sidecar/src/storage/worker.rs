@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::StoreError;
 use super::backend::Fsync;
-use super::store::Store;
+use super::store::{Store, guarded};
 use crate::core::identity::{Clock, ShardId};
 use crate::core::node::{DiskHealth, SavedNode, UnsavedShard};
 use crate::core::time::UnixMillis;
@@ -120,7 +120,8 @@ impl Writer {
         let mut looked = begun;
         let mut committed = begun;
         loop {
-            let patience = if self.failed { RETRY } else { IDLE };
+            // A failure leaves something unsaved, and so wakes this thread by itself.
+            let patience = if self.failed { RETRY.saturating_sub(begun.elapsed()) } else { IDLE };
             let left = match orders.recv_timeout(patience) {
                 Ok(Order::Stop { left }) => Some(left),
                 Ok(Order::Wake) | Err(RecvTimeoutError::Timeout) => None,
@@ -134,6 +135,9 @@ impl Writer {
             if looked.elapsed() >= IDLE {
                 looked = Instant::now();
                 self.store.answer_requests();
+            }
+            if self.failed && begun.elapsed() < RETRY {
+                continue;
             }
             // What comes meanwhile goes with it.
             std::thread::sleep((begun + interval).saturating_duration_since(Instant::now()));
@@ -158,7 +162,7 @@ impl Writer {
         let clocks: Vec<(ShardId, Clock)> =
             unsaved.iter().map(|unsaved| (unsaved.shard, unsaved.clock.clone())).collect();
         let begun = Instant::now();
-        match self.store.commit(unsaved, &node, is_current) {
+        match guarded(|| self.store.commit(unsaved, &node, is_current)) {
             Ok(()) => {
                 self.figures.commits.fetch_add(1, Ordering::Relaxed);
                 let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -178,7 +182,7 @@ impl Writer {
 
     /// The database does not go on after a failure: it must be opened again.
     fn reopen(&mut self) -> bool {
-        match self.store.reopen() {
+        match guarded(|| self.store.reopen()) {
             Ok(()) => true,
             Err(error) => {
                 self.fail(&error, Vec::new());

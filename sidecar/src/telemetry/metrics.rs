@@ -197,10 +197,11 @@ pub fn render(sources: &Sources) -> String {
 fn limits(page: &mut Page, sources: &Sources) {
     let Sources { status: NodeStatus { figures, .. }, api, queues, .. } = sources;
     let at = |(now, max): (usize, usize)| (now as u64, max as u64);
-    let limits: [(&str, (u64, u64)); 12] = [
+    let limits: [(&str, (u64, u64)); 13] = [
         ("memory_bytes", (figures.memory_bytes, figures.memory_bytes_max)),
         ("log_bytes", (figures.log_bytes, figures.log_bytes_max)),
         ("pending_operations", (figures.pending_ops, figures.pending_ops_max)),
+        ("pending_bytes", (figures.pending_bytes, figures.pending_bytes_max)),
         ("link_queue_bytes", at((queues.bytes_longest, queues.bytes_max))),
         ("link_unpacking_bytes", at((queues.unpacking, queues.unpacking_max))),
         ("api_connections", at(api.connections)),
@@ -245,6 +246,40 @@ impl Page {
         for (which, value) in values {
             let which = which.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let _ = writeln!(self.0, "{}{{{label}=\"{which}\"}} {value}", metric.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const OPERATING: &str = include_str!("../../../docs/operating.md");
+
+    /// Words of the text that begin so.
+    fn named(prefix: &str) -> Vec<&'static str> {
+        let word = |at: usize| {
+            let rest = &OPERATING[at..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            &rest[..end]
+        };
+        OPERATING.match_indices(prefix).map(|(at, _)| word(at)).collect()
+    }
+
+    #[test]
+    fn what_operators_are_told_to_look_at_is_there() {
+        // Up to here, so that the test does not find its own words.
+        let (source, _) = include_str!("metrics.rs").split_once("mod tests").unwrap();
+        let metrics = named("sidetalk_");
+        assert!(metrics.len() > 10, "{metrics:?}");
+        for name in metrics {
+            assert!(source.contains(&format!("\"{name}\"")), "{name} is no metric");
+        }
+        // Every bound is explained.
+        let (_, limits) = source.split_once("let limits").unwrap();
+        let (limits, _) = limits.split_once("];").unwrap();
+        let what: Vec<&str> = limits.split("(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(what.len() > 10, "{what:?}");
+        for what in what {
+            assert!(OPERATING.contains(&format!("`{what}`")), "{what} is not explained");
         }
     }
 }

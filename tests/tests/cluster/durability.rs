@@ -1,11 +1,11 @@
 //! With a disk: what was acknowledged survives the death of any process, and of all of them.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sidetalk_client::Acks;
-use sidetalk_tests::{Cluster, Disks, Options, eventually, sidetalk, sidetalk_binary};
+use sidetalk_tests::{Cluster, Disks, Node, Options, eventually, sidetalk, sidetalk_binary};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -155,6 +155,19 @@ fn noise(seed: u64) -> serde_json::Value {
     json!({ "noise": (0..8_000).map(|_| words()).collect::<Vec<_>>() })
 }
 
+/// It opens the database anew each time: more often would cost a processor.
+async fn tries_once_a_second(node: &Node) {
+    let failures = || node.metric("sidetalk_storage_failures_total");
+    let (since, first) = (Instant::now(), failures().await);
+    eventually("it has tried twice more", || async {
+        let more = failures().await - first;
+        if more >= 2.0 { Ok(()) } else { Err(more) }
+    })
+    .await;
+    // The first of them may have been due.
+    assert!(since.elapsed() > Duration::from_millis(900), "{:?}", since.elapsed());
+}
+
 #[tokio::test]
 async fn a_full_disk_makes_a_node_read_only_and_it_recovers_by_itself() {
     let disks = Disks::new();
@@ -183,6 +196,7 @@ async fn a_full_disk_makes_a_node_read_only_and_it_recovers_by_itself() {
         if log.iter().any(|line| line.contains("takes no writes")) { Ok(()) } else { Err(log.join("\n")) }
     })
     .await;
+    tries_once_a_second(&cluster[0]).await;
     let read = cluster.client(0).document("d0").get().await.unwrap();
     assert_eq!(read.value, noise(0));
     cluster.client(1).counter("elsewhere").add(3).await.unwrap();

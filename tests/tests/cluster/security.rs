@@ -1,7 +1,7 @@
 //! Closed by default.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use serde_json::json;
 use sidetalk_tests::{Cluster, Node, Options, SecretFile, eventually, sidetalk};
@@ -17,6 +17,28 @@ fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
     assert_eq!((again.code, again.err.contains("exists already")), (1, true), "{again:?}");
     assert_eq!(std::fs::read(key.path()).unwrap(), before);
     assert_ne!(sidetalk(&["keygen"]).out, sidetalk(&["keygen"]).out);
+}
+
+#[test]
+fn the_steps_of_a_rotation_keep_the_files_owner_and_bring_no_old_key_back() {
+    let key = SecretFile::key("steps");
+    // Only root may give a file away.
+    let given = std::os::unix::fs::chown(key.path(), Some(12_345), Some(12_345)).is_ok();
+    let old = key.step("--ids").out;
+    assert_eq!(key.step("--promote").code, 1, "there is nothing to promote");
+    assert_eq!((key.step("--add").code, key.step("--promote").code), (0, 0));
+    let again = key.step("--promote");
+    assert!(again.code == 1 && again.err.contains("in use already"), "{again:?}");
+    let left = key.step("--prune");
+    assert!(left.code == 0 && left.out.lines().count() == 1 && left.out != old, "{left:?}");
+    let metadata = std::fs::metadata(key.path()).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    assert!(!given || metadata.uid() == 12_345, "root's steps must not take the file from the node");
+    let beside = format!("{}.new", key.path());
+    std::fs::write(&beside, "").unwrap();
+    let said = key.step("--add");
+    std::fs::remove_file(&beside).unwrap();
+    assert!(said.code == 1 && said.err.contains(".new exists already and may be another"), "{said:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TokenScope } from "../scope.js";
 import { type RequestContext, within } from "../session-store/context.js";
-import { type Args, begin, Holder, hook, type Inner, type Method } from "./methods.js";
+import { type Args, begin, endOf, Holder, hook, type Inner, type Method, placeEnd, settle } from "./methods.js";
 import type { TokenCookie } from "./token-cookies.js";
 
 /** What happens around held responses. */
@@ -38,9 +38,6 @@ export class Held extends Holder implements RequestContext {
   // No member is private to the language: that makes an object of so many members twenty times as dear to make.
   private readonly hooks: Hooks;
   private readonly inner: Inner;
-  private readonly innerOn: Method;
-  /** What stands in the place of the response's `end`. */
-  private readonly plainEnd: unknown;
   /** The `end` of whatever saves. */
   private savingEnd: Method | undefined = undefined;
   private operations: Operation[] | undefined = undefined;
@@ -70,11 +67,7 @@ export class Held extends Holder implements RequestContext {
     this.scope = scope;
     this.brought = brought;
     this.hooks = hooks;
-    /* eslint-disable @typescript-eslint/unbound-method -- they are called as methods */
-    this.innerOn = response.on as Method;
     this.inner = hook(this);
-    this.plainEnd = response.end;
-    /* eslint-enable @typescript-eslint/unbound-method */
   }
 
   /** No save is under way. */
@@ -86,10 +79,10 @@ export class Held extends Holder implements RequestContext {
   watchEnd(): void {
     // Whoever calls the next one twice would have it end in itself.
     if (this.savingEnd) return;
-    const saving: unknown = this.response.end; // eslint-disable-line @typescript-eslint/unbound-method -- called as one
+    const saving = endOf(this);
     if (saving === this.plainEnd) return;
     this.savingEnd = saving as Method;
-    this.response.end = ((...args: Args) => this.saveAndEnd(args)) as ServerResponse["end"];
+    placeEnd(this, (...args: Args) => this.saveAndEnd(args));
   }
 
   /** For the application the headers are sent, although they are still here. */
@@ -159,6 +152,8 @@ export class Held extends Holder implements RequestContext {
       this.open = true;
       this.hooks.headers(this);
       this.inner.end.apply(this.response, args);
+      // Who has answered without calling the next one: nothing leads to it any more, and nothing has to.
+      settle(this);
       return;
     }
     this.keep("end", args);
@@ -168,7 +163,7 @@ export class Held extends Holder implements RequestContext {
   /** What is to be called when there is room again. Others who hold the response may keep it from the response itself. */
   on(args: Args): unknown {
     if (args[0] === "drain" && !this.open) (this.drains ??= []).push(args[1] as Method);
-    return this.innerOn.apply(this.response, args);
+    return (this.innerOn as Method).apply(this.response, args);
   }
 
   /** No save is under way any more. */
@@ -227,6 +222,7 @@ export class Held extends Holder implements RequestContext {
     let taken: unknown = true;
     const { inner, response } = this;
     for (const { name, args } of operations) taken = inner[name].apply(response, args);
+    if (this.hasEnded) settle(this);
     if (this.bytes < BUFFER_BYTES || this.hasEnded) return;
     // Who was told to wait goes on. When the response is full now, it says so itself.
     if (taken !== true) return;

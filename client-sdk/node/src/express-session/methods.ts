@@ -27,6 +27,10 @@ export abstract class Holder {
   placedHead: unknown = undefined;
   /** The same of its `end`. */
   placedEnd: unknown = undefined;
+  /** What stood in the place of the response's `end` when it was hooked, or stands there since. */
+  plainEnd: unknown = undefined;
+  /** The response's `on`, where somebody has put one there. */
+  innerOn: Method | undefined = undefined;
   /** Whether to the application the headers are sent. */
   abstract readonly begun: boolean;
   abstract writeHead(args: Args): void;
@@ -58,6 +62,9 @@ let hasOthers = false;
  */
 const early: (Holder | undefined)[] = [];
 let earlyCount = 0;
+/** So many may be there before anybody looks whether they are over. */
+const EARLY_UNSWEPT = 64;
+let sweepAt = EARLY_UNSWEPT;
 
 type Leading = { sessionStore?: { context?: unknown } };
 
@@ -95,6 +102,15 @@ export function earlyHolders(): number {
   return earlyCount;
 }
 
+/** Settles those whose response is over: who answered without calling the next one, in ways that nobody here is told of. */
+function sweep(): void {
+  for (let at = earlyCount - 1; at >= 0; at--) {
+    const holder = early[at] as Holder;
+    if (holder.response.writableEnded || holder.response.destroyed) settle(holder);
+  }
+  sweepAt = Math.max(EARLY_UNSWEPT, 2 * earlyCount);
+}
+
 /** For a holder to which its request does not lead. */
 export function leadTo(holder: Holder): void {
   hasOthers = true;
@@ -104,15 +120,49 @@ export function leadTo(holder: Holder): void {
 /** Puts the methods in their place. Gives what stood there. What comes from a prototype begins when the request leads to the holder. */
 export function hook(holder: Holder): Inner {
   const { response } = holder;
-  const shared = sharedOf(Object.getPrototypeOf(response) as object);
+  const prototype = Object.getPrototypeOf(response) as Inner;
+  const shared = sharedOf(prototype);
   if (Object.hasOwn(response, "on")) {
     // Somebody further in keeps listeners from the response.
+    holder.innerOn = response.on as Method; // eslint-disable-line @typescript-eslint/unbound-method -- called as one
     response.on = ((...args: Args) => holder.on(args)) as never;
   }
-  if (!shared || NAMES.some((name) => response[name] !== shared.methods[name])) return hookOwn(holder);
+  if (!shared || isChanged(response, prototype, shared.methods)) {
+    const inner = hookOwn(holder);
+    holder.plainEnd = response.end; // eslint-disable-line @typescript-eslint/unbound-method -- called as one
+    return inner;
+  }
   holder.shared = true;
+  holder.plainEnd = shared.methods.end;
+  if (earlyCount >= sweepAt) sweep();
   early[(holder.earlyAt = earlyCount++)] = holder;
   return shared.base;
+}
+
+/**
+ * Whether somebody has put other methods in front of those of the prototype. Each look at a response's own properties has V8
+ * search its hidden class, which it has never seen before: so the prototype is asked wherever that will do.
+ */
+function isChanged(response: ServerResponse, prototype: Inner, methods: Methods): boolean {
+  for (const name of NAMES) {
+    if (prototype[name] !== methods[name] || Object.hasOwn(response, name)) return true;
+  }
+  const holder = holderOf(response);
+  return holder !== undefined && (holder.placedHead !== undefined || holder.placedEnd !== undefined);
+}
+
+/** What stands in the place of a held response's `end`. */
+export function endOf(holder: Holder): unknown {
+  const { response } = holder;
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- called as one
+  if (!holder.shared || Object.hasOwn(response, "end")) return response.end;
+  return holder.placedEnd ?? holder.plainEnd;
+}
+
+/** Puts another `end` in its place. */
+export function placeEnd(holder: Holder, end: Method): void {
+  if (!holder.shared || Object.hasOwn(holder.response, "end")) holder.response.end = end as never;
+  else holder.placedEnd = end;
 }
 
 /** For the application the headers are sent from now on. */

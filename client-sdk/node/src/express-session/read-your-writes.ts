@@ -72,8 +72,9 @@ export function readYourWrites(
       throw error;
     } finally {
       if (brought.length > 0) headers.cookie = cookie;
-      // Who answers without calling the next one leaves nothing that settles it.
-      if (held.earlyAt >= 0) {
+      // Who answers without calling the next one leaves nothing that settles it. express-session has put its store there, and
+      // calls it.
+      if (held.earlyAt >= 0 && request.sessionStore !== store) {
         if (response.writableEnded) settle(held);
         else response.once("close", () => settle(held));
       }

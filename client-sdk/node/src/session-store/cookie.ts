@@ -6,6 +6,8 @@ export interface SessionCookie {
   originalMaxAge?: number | null | undefined;
   expires?: Date | string | boolean | null | undefined;
   originalExpires?: unknown;
+  path?: unknown;
+  httpOnly?: unknown;
   toJSON?: () => object;
   [name: string]: unknown;
 }
@@ -18,8 +20,9 @@ const SECONDS_MAX = 316_224_000;
 /** The part of a cookie that is stored. */
 export type Stored = Record<string, unknown>;
 
-/** The part that is stored. `known` is what is stored already. */
+/** The part that is stored. `known` is what is stored already, and given back when nothing has changed. */
 export function storedCookie(cookie: SessionCookie | undefined, known: Stored | undefined): Stored {
+  if (known && isStored(cookie, known)) return known;
   const all = (typeof cookie?.toJSON === "function" ? cookie.toJSON() : (cookie ?? {})) as Stored;
   const stored: Stored = {};
   const age = all["originalMaxAge"];
@@ -36,8 +39,14 @@ export function storedCookie(cookie: SessionCookie | undefined, known: Stored | 
 
 /** Whether two stored cookies say the same. */
 export function sameCookie(one: Stored, other: Stored): boolean {
-  const names = Object.keys(one);
-  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
+  if (one === other) return true;
+  let count = 0;
+  for (const name in one) {
+    if (one[name] !== other[name]) return false;
+    count++;
+  }
+  for (const _ in other) count--;
+  return count === 0;
 }
 
 /** Whether all that would be stored of a cookie is what is stored already. */
@@ -64,11 +73,21 @@ function isSameAge(name: string, age: unknown, before: unknown): boolean {
   return Math.abs(before - age) < AGE_SLACK_MILLIS;
 }
 
-/** The cookie of a session that was read, with when it expires: as JSON has it, or `asDate`. */
+/** What was kept last: the cookies of an application's sessions hardly differ. */
+let latest: Stored = {};
+
+/** A copy to be kept, which nobody may change: other sessions may have the same one. */
+export function kept(stored: unknown): Stored {
+  const cookie = (typeof stored === "object" && stored !== null ? stored : {}) as Stored;
+  if (!sameCookie(cookie, latest)) latest = { ...cookie };
+  return latest;
+}
+
+/** Makes the cookie of a session that was read what it was, with when it expires: as JSON has it, or `asDate`. */
 export function loadedCookie(stored: unknown, expiresInMillis: number, asDate: boolean): SessionCookie {
   const cookie: SessionCookie =
     typeof stored === "object" && stored !== null
-      ? { ...stored }
+      ? (stored as SessionCookie)
       : { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };
   if (typeof cookie.originalMaxAge === "number") {
     const expires = new Date(Date.now() + Math.min(cookie.originalMaxAge, expiresInMillis));

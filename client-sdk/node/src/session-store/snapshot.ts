@@ -21,22 +21,29 @@ class Text {
  */
 export class Snapshot {
   // No member is private to the language: that makes objects dearer.
-  private readonly names: string[] = [];
+  private readonly names: string[];
   /** Of each name: what stands there. */
-  private readonly values: (Plain | Text)[] = [];
+  private readonly values: (Plain | Text)[];
 
   constructor(session: Readonly<Record<string, unknown>>) {
-    for (const name of Object.keys(session)) {
+    // What is kept as long as the request is no longer than it has to be: lists that grow make room for 17.
+    const names = Object.keys(session);
+    const values = new Array<Plain | Text>(names.length);
+    let count = 0;
+    for (const name of names) {
       // These are no content.
-      if (name !== "cookie" && name !== "__sidetalk") this.put(name, session[name]);
+      if (name === "cookie" || name === "__sidetalk") continue;
+      const kept = keep(session[name]);
+      if (kept === undefined) continue;
+      names[count] = name;
+      values[count++] = kept;
     }
-  }
-
-  private put(name: string, value: unknown): void {
-    const kept = keep(value);
-    if (kept === undefined) return;
-    this.names.push(name);
-    this.values.push(kept);
+    for (let over = names.length - count; over > 0; over--) {
+      names.pop();
+      values.pop();
+    }
+    this.names = names;
+    this.values = values;
   }
 
   /** Whether both say the same. */
@@ -65,7 +72,8 @@ export class Snapshot {
     for (let at = 0; at < other.names.length; at++) {
       const name = other.names[at] as string;
       const before = this.names[at] === name ? at : this.names.indexOf(name);
-      const [was, is] = [this.values[before], other.values[at] as Plain | Text];
+      const was = this.values[before];
+      const is = other.values[at] as Plain | Text;
       if (before >= 0) found++;
       if (was === is || (was instanceof Text && is instanceof Text && was.json === is.json)) continue;
       // In a merge patch null removes, and objects merge.
@@ -87,7 +95,8 @@ export class Snapshot {
     const name = this.names[at] as string;
     const there = other.names[at] === name ? at : other.names.indexOf(name);
     if (there < 0) return false;
-    const [one, two] = [this.values[at], other.values[there]];
+    const one = this.values[at];
+    const two = other.values[there];
     return one === two || (one instanceof Text && two instanceof Text && one.json === two.json);
   }
 

@@ -8,7 +8,7 @@ import { BehindError, RefusedError } from "../errors.js";
 import { Availability } from "./availability.js";
 import { Calls } from "./calls.js";
 import { contextOf, currentContext, type RequestContext } from "./context.js";
-import { isStored, lifetimeMillis, loadedCookie, type Stored, storedCookie } from "./cookie.js";
+import { isStored, kept, lifetimeMillis, loadedCookie, storedCookie } from "./cookie.js";
 import { type Declared, pathsOf } from "./diff.js";
 import type { StoreOptions } from "./options.js";
 import { Saves } from "./saves.js";
@@ -165,7 +165,7 @@ export class SessionStore extends EventEmitter {
     const millis = (found.expiresInSeconds ?? 0) * 1_000;
     const state = stateWith({
       content: new Snapshot(data),
-      cookie: (found.value["cookie"] as Stored | undefined) ?? {},
+      cookie: kept(found.value["cookie"]),
       life: found.life ?? "",
       deadline: performance.now() + millis,
     });

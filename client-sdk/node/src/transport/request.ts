@@ -62,10 +62,11 @@ export function batch(calls: readonly { readonly request: Request }[], common: s
     const { request } = calls[at] as { request: Request };
     const { method, path, headers, body: content, contentType, waits } = request;
     const target = waits === "may" ? waiting(path, 0) : path;
-    body += `${at === 0 ? "" : ","}{"method":"${method}","path":${JSON.stringify(target)}`;
+    body += at === 0 ? '{"method":"' : ',{"method":"';
+    body += `${method}","path":${quoted(target)}`;
     let any = false;
     for (const name in headers) {
-      body += `${any ? "," : ',"headers":{'}"${name}":${JSON.stringify(headers[name])}`;
+      body += `${any ? "," : ',"headers":{'}"${name}":${quoted(headers[name] as string)}`;
       any = true;
     }
     // A body is JSON, and that of a PATCH a merge patch, unless something else is said.
@@ -81,6 +82,14 @@ export function batch(calls: readonly { readonly request: Request }[], common: s
 }
 
 const NO_HEADERS = {};
+
+/** Texts that stand in JSON as they are. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** The same as JSON, which takes twice as long for a short text. */
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+}
 
 function waiting(path: string, millis: number | undefined): string {
   return millis === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}wait=${millis}`;

@@ -76,6 +76,8 @@ pub struct Restored {
     /// It is all that the last process reported to have saved, and that process did not leave: the others have
     /// counted on it since. Otherwise it is only what was true once, such as a backup.
     pub is_current: bool,
+    /// The process that saved it did not leave, and this is no backup: the others wait for it until it is given up.
+    pub is_awaited: bool,
 }
 
 #[derive(Debug, Default)]
@@ -150,12 +152,15 @@ impl Node {
     /// The same with rules of the core switched off.
     #[must_use]
     pub fn restore_with_mutants(config: NodeConfig, now: Now, restored: Restored, mutants: Mutants) -> Self {
-        let Restored { shards, node: saved, is_current } = restored;
+        let Restored { shards, node: saved, is_current, is_awaited } = restored;
         let joins = config.joins;
         let mut node = Self::with_mutants(NodeConfig { joins: true, ..config }, now, mutants);
         node.config.joins = joins;
         for entry in saved.roster {
             node.enrol(entry);
+        }
+        if is_awaited {
+            node.standing.carry(saved.replica.id);
         }
         let predecessor = RosterEntry { replica: saved.replica, left: false };
         if node.roster.get(predecessor.replica.id).is_none() {

@@ -47,7 +47,7 @@ impl Pair {
         let saved = SavedNode { roster: Vec::new(), ..saved };
         let replica = Replica { node: "n9".into(), started: at(9_000).wall, id: ReplicaId(1) };
         let config = NodeConfig { lineage: 8, ..NodeConfig::new(replica, "c") };
-        let restored = Restored { shards, node: saved, is_current: false };
+        let restored = Restored { shards, node: saved, is_current: false, is_awaited: false };
         let restored = Node::restore(NodeConfig { joins: true, ..config }, at(9_000), restored);
         let replica = Replica { node: "n2".into(), started: at(9_000).wall, id: ReplicaId(2) };
         let config = NodeConfig { lineage: 9, joins: true, ..NodeConfig::new(replica, "c") };

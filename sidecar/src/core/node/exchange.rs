@@ -250,6 +250,9 @@ impl Node {
 
     /// Sends what a peer lacks in one shard. Gives whether that was the whole shard.
     fn send_missing(&mut self, id: PeerId, shard: ShardId) -> bool {
+        if self.standing.is_forgotten() {
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         let reached = peer.reached(shard);
         let ours = self.shards[shard.index()].clock();
@@ -276,7 +279,8 @@ impl Node {
 
     fn give_states(&mut self, from: PeerId, shards: &[ShardId]) {
         // Into the roster first, by its introduction; then the state (semantics finding 23).
-        if self.is_fresh() || !self.peers.get(&from).is_some_and(|peer| peer.introduced) {
+        let is_introduced = self.peers.get(&from).is_some_and(|peer| peer.introduced);
+        if self.is_fresh() || self.standing.is_forgotten() || !is_introduced {
             return;
         }
         for shard in shards.iter().take(STATES_PER_COMPARISON) {

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
-use crate::core::identity::{Dot, Replica};
+use crate::core::identity::{Dot, Replica, ReplicaId};
 use crate::core::message::{PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::op::Op;
@@ -57,6 +57,8 @@ pub(super) struct Standing {
     accused: Option<Accused>,
     over_since: Option<MonoMicros>,
     said_farewell: bool,
+    /// The process whose memory this one has, and which the others may have given up meanwhile.
+    carries: Option<ReplicaId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +78,22 @@ impl Standing {
         self.accused.is_some()
     }
 
+    /// What it has may be shared with nobody: others have gone on without it.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.accused.is_some_and(|accused| accused.why == DroppedWhy::Forgotten)
+    }
+
     pub(super) fn say_farewell(&mut self) {
         self.said_farewell = true;
+    }
+
+    pub(super) fn carry(&mut self, predecessor: ReplicaId) {
+        self.carries = Some(predecessor);
+    }
+
+    /// All who could say so have let it in with what it carries.
+    pub(super) fn has_shared(&mut self) {
+        self.carries = None;
     }
 
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
@@ -137,7 +153,8 @@ impl Node {
     pub(super) fn is_disowned_by(&mut self, now: Now, from: PeerId, entries: &[RosterEntry]) -> bool {
         let me = self.config.replica.clone();
         let own = entries.iter().find(|entry| entry.replica.id == me.id);
-        if own.is_some_and(|own| own.left) && !self.leaving {
+        let given_up = |id| entries.iter().any(|entry| entry.replica.id == id && entry.left);
+        if (given_up(me.id) || self.standing.carries.is_some_and(given_up)) && !self.leaving {
             self.accused(now, from, entries);
             return true;
         }

@@ -64,3 +64,24 @@ fn a_member_given_up_is_waited_for_no_more_and_starts_over_when_it_is_back() {
     net.run_millis(1_000);
     assert_eq!(net.read(0, &session("again")), "{}");
 }
+
+/// It was down when it was given up, and is started again with its disk.
+#[test]
+fn a_member_given_up_that_comes_back_with_its_disk_shares_nothing_of_it_and_starts_over() {
+    let mut net = two_and_one();
+    net.put(2, &session("alone"), r#"{"b":2}"#);
+    let old = &net.nodes[2];
+    let state = |id| Shard::from_state(id, old.shard(id).state()).unwrap();
+    let (shards, node) = (ShardId::all().map(state).collect(), old.saved_node());
+    net.nodes[0].give_up("n2").unwrap();
+    net.flush(0);
+    net.over = Some(Vec::new());
+    let restored = Restored { shards, node, is_current: true, is_awaited: true };
+    net.nodes[2] = Node::restore(net.config(2, "n2"), net.now(2), restored);
+    net.connect(2);
+    net.run_millis(10_000);
+    let over = net.over.take().unwrap();
+    let (index, dropped) = &over[0];
+    assert_eq!((over.len(), *index, dropped.why, dropped.count), (1, 2, DroppedWhy::Forgotten, 1));
+    assert!((0..2).all(|index| !net.read(index, &session("alone")).starts_with('{')));
+}

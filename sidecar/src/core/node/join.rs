@@ -134,6 +134,7 @@ impl Node {
             if all_told && is_admitted && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
+                self.standing.has_shared();
                 self.say_hello_again();
                 return;
             }

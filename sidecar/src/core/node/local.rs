@@ -14,7 +14,7 @@ use crate::core::op::Action;
 use crate::core::path::Path;
 use crate::core::read;
 use crate::core::record::{Body, Record};
-use crate::core::shard::PENDING_MAX;
+use crate::core::shard::{PENDING_BYTES_MAX, PENDING_MAX};
 use crate::core::stored::Stored;
 use crate::core::time::{Now, UnixMillis};
 use crate::core::token::Token;
@@ -236,6 +236,7 @@ impl Node {
         let mut figures = Figures {
             log_bytes_max: self.config.log_bytes_max,
             pending_ops_max: (SHARDS * PENDING_MAX) as u64,
+            pending_bytes_max: SHARDS as u64 * PENDING_BYTES_MAX,
             memory_bytes: self.memory.total(),
             memory_bytes_max: self.config.memory_bytes_max.unwrap_or(0),
             memory_refusals: self.memory.refusals,
@@ -254,6 +255,7 @@ impl Node {
             figures.log_ops += log_ops as u64;
             figures.log_bytes += log_bytes;
             figures.pending_ops += shard.pending_len() as u64;
+            figures.pending_bytes += shard.pending_bytes();
         }
         figures
     }

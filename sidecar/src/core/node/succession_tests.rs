@@ -214,8 +214,12 @@ fn a_process_that_comes_back_with_a_disk_waits_as_well() {
     net.run_millis(1_000);
     let old = &net.nodes[OLD];
     let state = |id| Shard::from_state(id, old.shard(id).state()).unwrap();
-    let restored =
-        Restored { shards: ShardId::all().map(state).collect(), node: old.saved_node(), is_current: true };
+    let restored = Restored {
+        shards: ShardId::all().map(state).collect(),
+        node: old.saved_node(),
+        is_current: true,
+        is_awaited: true,
+    };
     net.nodes.pop();
     let config = net.config(NEW, "n2");
     let node = Node::restore(config, net.now(NEW), restored);

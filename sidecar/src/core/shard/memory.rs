@@ -16,9 +16,6 @@ const OBJECT_BYTES: u64 = 208;
 /// What the allocator adds to entries: it has pieces of some sizes only, and takes the next larger one. One part in so many.
 const ROUNDING: u64 = 16;
 
-/// An operation that waits for others, roughly.
-const PENDING_OP_BYTES: u64 = 512;
-
 impl Shard {
     /// Memory that it takes, roughly.
     #[must_use]
@@ -28,7 +25,7 @@ impl Shard {
             + self.key_bytes
             + self.objects.len() as u64 * OBJECT_BYTES
             + self.log.bytes()
-            + self.pending.len() as u64 * PENDING_OP_BYTES
+            + self.pending.bytes()
     }
 
     /// By how much an action would change what is stored of an object. The log is not counted: it is bounded by itself.

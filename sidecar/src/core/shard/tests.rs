@@ -199,3 +199,38 @@ fn a_state_that_does_not_fit_its_digest_changes_nothing() {
     assert!(b.shard.merge_state(Shard::new(ShardId(id.shard().0 ^ 1)).state()).is_err());
     assert_eq!(b.shard.digest(), Shard::new(id.shard()).digest());
 }
+
+#[test]
+fn what_waits_is_bounded_by_number_and_by_bytes_and_comes_again() {
+    let id = ObjectId::new(Kind::Document, "d");
+    let (mut a, mut b) = pair(&id);
+    let mut written = Vec::new();
+    for n in 0..PENDING_MAX + 100 {
+        written.push(a.write(&id, Change::Put(tree(&format!("{{\"n\":{n}}}")))));
+    }
+    // All but the first, each of which waits for it.
+    let late = |b: &mut Replica| {
+        written[1..].iter().for_each(|op| drop(b.shard.receive(NewOp::of(Arc::clone(op)))));
+    };
+    let before = b.shard.memory_bytes();
+    late(&mut b);
+    assert_eq!(b.shard.pending_len(), PENDING_MAX, "the bound is reached, and holds");
+    late(&mut b);
+    assert_eq!(b.shard.pending_len(), PENDING_MAX);
+    assert_eq!(b.shard.memory_bytes(), before + b.shard.pending_bytes());
+    assert_eq!(b.shard.receive(NewOp::of(Arc::clone(&written[0]))).len(), PENDING_MAX + 1);
+    assert_eq!((b.shard.pending_len(), b.shard.pending_bytes()), (0, 0));
+    late(&mut b);
+    assert_eq!(b.read(&id), a.read(&id), "what was dropped has come again");
+
+    let large = format!("{{\"s\":\"{}\"}}", "x".repeat(900_000));
+    let missing = a.write(&id, Change::Put(tree("{}")));
+    let large: Vec<_> = (0..40).map(|_| a.write(&id, Change::Put(tree(&large)))).collect();
+    large.iter().for_each(|op| drop(b.shard.receive(NewOp::of(Arc::clone(op)))));
+    assert!(b.shard.pending_len() > 1 && b.shard.pending_bytes() <= PENDING_BYTES_MAX, "36 MB came");
+    b.shard.drop_pending_of(a.me);
+    assert_eq!((b.shard.pending_len(), b.shard.pending_bytes()), (0, 0));
+    b.shard.receive(NewOp::of(missing));
+    large.iter().for_each(|op| drop(b.shard.receive(NewOp::of(Arc::clone(op)))));
+    assert_eq!(b.read(&id), a.read(&id));
+}

@@ -72,7 +72,12 @@ impl Disk {
         let Some((node, is_current)) = &self.head else { return Ok(None) };
         let shards: Result<Vec<Shard>, String> =
             ShardId::all().map(|id| self.saved[id.index()].load(id)).collect();
-        Ok(Some(Restored { shards: shards?, node: node.clone(), is_current: *is_current }))
+        Ok(Some(Restored {
+            shards: shards?,
+            node: node.clone(),
+            is_current: *is_current,
+            is_awaited: *is_current,
+        }))
     }
 
     /// It holds all that the last process had saved, and that process did not leave.

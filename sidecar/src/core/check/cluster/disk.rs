@@ -104,7 +104,7 @@ impl Disk {
             }
             shards.push(shard);
         }
-        Ok(Some(Restored { shards, node, is_current: !self.left }))
+        Ok(Some(Restored { shards, node, is_current: !self.left, is_awaited: !self.left }))
     }
 }
 
@@ -259,6 +259,14 @@ impl Cluster {
         }
         let disk = self.seats[seat].disk.get_or_insert_with(Disk::default);
         disk.load()
+    }
+
+    /// Who starts over begins with nothing.
+    pub(super) fn set_disk_aside(&mut self, seat: usize) {
+        if self.seats[seat].disk.is_some() {
+            self.count("disks set aside");
+            self.replace_disk(seat, Disk::default());
+        }
     }
 
     /// What only the disk had is lost.

@@ -277,6 +277,7 @@ impl Cluster {
         self.tally.entry("dropped operations").and_modify(|n| *n += dropped.count).or_insert(dropped.count);
         self.disowned += 1;
         self.bury(seat);
+        self.set_disk_aside(seat);
         self.start(seat)
     }
 
