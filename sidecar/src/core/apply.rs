@@ -62,6 +62,10 @@ impl Change<'_, '_> {
                 self.remove_barriers(barriers);
                 false
             }
+            Action::Fold(fold) => {
+                self.fold(op.dot, fold);
+                false
+            }
         }
     }
 
@@ -73,7 +77,7 @@ impl Change<'_, '_> {
         ended
     }
 
-    fn seed(&self, life: &LifeId) -> LifeSeed {
+    pub(crate) fn seed(&self, life: &LifeId) -> LifeSeed {
         LifeSeed::new(self.object_hash, life)
     }
 
@@ -176,9 +180,7 @@ impl Change<'_, '_> {
         let Some((mut accumulator, hlc)) = known.filter(|(known, _)| cover.counted > known.covered) else {
             return;
         };
-        accumulator.covered = cover.counted;
-        accumulator.covered_total = cover.total;
-        accumulator.cover = Some(dot);
+        accumulator.cover(cover.counted, cover.total, Some(dot));
         self.write_accumulator(&cover.life, &cover.path, cover.accumulator, accumulator, hlc);
     }
 
@@ -197,21 +199,14 @@ impl Change<'_, '_> {
             Some((known, _)) if !starts => {
                 Accumulator { counted: dot.counter, total: increment.total, ..known }
             }
-            // One that is gone and goes on all the same: only a mutant's author, or a liar, does that.
-            None if !starts => Accumulator {
-                counted: dot.counter,
-                total: increment.total,
-                covered: dot.counter - 1,
-                covered_total: increment.total.wrapping_sub(increment.delta),
-                cover: None,
-            },
-            _ => Accumulator {
-                counted: dot.counter,
-                total: increment.total,
-                covered: 0,
-                covered_total: 0,
-                cover: None,
-            },
+            // One that is gone and goes on all the same: it was covered or folded, and a disk has come back on which there
+            // was more of it. What was counted before does not count here.
+            None if !starts => {
+                let mut late = Accumulator::new(dot.counter, increment.total);
+                late.cover(dot.counter - 1, increment.total.wrapping_sub(increment.delta), None);
+                late
+            }
+            _ => Accumulator::new(dot.counter, increment.total),
         };
         self.write_accumulator(id, &increment.path, increment.accumulator, accumulator, hlc);
         if starts && !self.mutants.lacks(Rule::NoResidue) {
@@ -220,7 +215,14 @@ impl Change<'_, '_> {
         }
     }
 
-    fn write_accumulator(&mut self, id: &LifeId, path: &Path, name: Dot, accumulator: Accumulator, hlc: Hlc) {
+    pub(crate) fn write_accumulator(
+        &mut self,
+        id: &LifeId,
+        path: &Path,
+        name: Dot,
+        accumulator: Accumulator,
+        hlc: Hlc,
+    ) {
         let seed = self.seed(id);
         let Some(life) = self.object.life_mut(id) else { return };
         let body = Body::Accumulator(accumulator);

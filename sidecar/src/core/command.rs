@@ -512,6 +512,8 @@ pub struct Figures {
     pub skew_alarms: u64,
     /// Lives destroyed because they expired.
     pub expired: u64,
+    /// Operations that made one accumulator of many.
+    pub folds: u64,
     /// Members given up here.
     pub forgotten: u64,
     /// Replica ids that a clock of this node names itself, at most in one shard.

@@ -17,6 +17,7 @@ pub mod contents;
 mod counters;
 mod digest;
 mod draft;
+mod fold;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 pub mod identity;

@@ -58,6 +58,10 @@ pub enum Rule {
     DeadHeard,
     /// The word of the dead is not waited for although somebody may still hear them.
     DeadUncounted,
+    /// Accumulators are folded of which some member may lack something.
+    FoldUnstable,
+    /// Whoever thinks that it can folds.
+    FoldByAnyone,
 }
 
 /// The rules that are switched off.

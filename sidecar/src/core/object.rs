@@ -9,7 +9,7 @@ use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED, dot_order};
 use super::lives::Lives;
 use super::op::Lease;
-use super::record::Origin;
+use super::record::{Body, Origin};
 use super::records::Records;
 use super::time::{Hlc, UnixMillis};
 
@@ -72,6 +72,15 @@ impl<'a> Life<'a> {
 
 /// Some of an object's lives: nearly always one, which needs no memory of its own.
 pub(crate) type Visible<'o, 'a> = SmallVec<[&'o Life<'a>; 1]>;
+
+/// What of an object's accumulators may be collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leftovers {
+    /// Some are fully covered.
+    pub(crate) residue: bool,
+    /// Many at one path count: perhaps some can be folded.
+    pub(crate) crowded: bool,
+}
 
 /// Everything stored under one name.
 #[expect(clippy::box_collection, reason = "rare: one word in every object, not three")]
@@ -149,6 +158,26 @@ impl<'a> Object<'a> {
     /// Whether it holds accumulators that are fully covered.
     pub(crate) fn has_residue(&self) -> bool {
         self.lives.iter().any(|life| life.records.iter(life.origin()).any(|record| !record.is_live()))
+    }
+
+    /// What of its accumulators may be collected.
+    pub(crate) fn leftovers(&self, fold_min: usize) -> Leftovers {
+        let mut found = Leftovers::default();
+        for life in &self.lives {
+            let (mut path, mut count) = (None, 0);
+            for record in life.records.iter(life.origin()) {
+                let Body::Accumulator(accumulator) = &record.body else { continue };
+                if accumulator.is_covered() {
+                    found.residue = true;
+                    continue;
+                }
+                let here = &record.key[..record.path_len];
+                count = if path == Some(here) { count + 1 } else { 1 };
+                path = Some(here);
+                found.crowded |= count >= fold_min;
+            }
+        }
+        found
     }
 
     /// Everything of this object, as one ledger.

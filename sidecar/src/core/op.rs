@@ -73,6 +73,8 @@ pub enum Action {
         /// The barriers.
         barriers: Vec<Dot>,
     },
+    /// Makes one accumulator of several whose owners are over. Changes nothing that anybody can see.
+    Fold(Box<Fold>),
 }
 
 impl Action {
@@ -81,8 +83,21 @@ impl Action {
         match self {
             Self::Create { edit, .. } | Self::Edit { edit, .. } => !edit.removal.covers.is_empty(),
             Self::Destroy { removal, .. } => !removal.covers.is_empty(),
-            Self::Touch { .. } | Self::Barrier { .. } | Self::Unbarrier { .. } => false,
+            Self::Touch { .. } | Self::Barrier { .. } | Self::Unbarrier { .. } | Self::Fold(_) => false,
         }
+    }
+
+    /// Paths at which an operation of this name starts an accumulator, and their life.
+    pub(crate) fn starts_counting(&self, dot: Dot) -> impl Iterator<Item = (LifeId, &Path)> {
+        let counted = match self {
+            Self::Create { edit, .. } => Some((dot, &edit.increments)),
+            Self::Edit { life, edit, .. } => Some((*life, &edit.increments)),
+            _ => None,
+        };
+        counted.into_iter().flat_map(move |(life, increments)| {
+            let started = increments.iter().filter(move |increment| increment.accumulator == dot);
+            started.map(move |increment| (life, &increment.path))
+        })
     }
 }
 
@@ -225,4 +240,35 @@ pub struct Cover {
     pub counted: u64,
     /// The running total there.
     pub total: i64,
+}
+
+/// Which accumulators at one path become one.
+///
+/// Whoever has not seen this covers all of them or none ([`crate::core::node`] folds nothing else), so the name of one
+/// stands for all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fold {
+    /// The life that holds them.
+    pub life: LifeId,
+    /// The path of the counter.
+    pub path: Path,
+    /// The one that stays: the one with the latest stamp, so that the counter ranks as before.
+    pub into: Dot,
+    /// The sequence of its last increment. A reset that has seen that much of it has seen all of the others.
+    pub counted: u64,
+    /// Those that go.
+    pub from: Vec<Folded>,
+}
+
+/// An accumulator that goes into another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folded {
+    /// Its name.
+    pub name: Dot,
+    /// The sequence of its last increment.
+    pub counted: u64,
+    /// Its running total there.
+    pub total: i64,
+    /// What it adds to the counter.
+    pub adds: i64,
 }

@@ -36,9 +36,35 @@ pub(crate) struct Accumulator {
     pub(crate) covered_total: i64,
     /// The operation that covered it last: when its owner has that, a full cover may go.
     pub(crate) cover: Option<Dot>,
+    /// What others counted whose accumulators have been folded into this one.
+    pub(crate) absorbed: Option<Absorbed>,
+}
+
+/// What an accumulator stands for besides what its owner counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Absorbed {
+    /// Whoever has covered the accumulator up to this sequence has covered this.
+    pub(crate) at: u64,
+    /// What they counted.
+    pub(crate) sum: i64,
+    /// How many they were: of two states of one accumulator the one with more has folded later.
+    pub(crate) number: u64,
 }
 
 impl Accumulator {
+    /// A running total, of which nothing is covered.
+    pub(crate) fn new(counted: u64, total: i64) -> Self {
+        Self { counted, total, covered: 0, covered_total: 0, cover: None, absorbed: None }
+    }
+
+    /// Covers what was counted up to a sequence, where the total was this.
+    pub(crate) fn cover(&mut self, counted: u64, total: i64, by: Option<Dot>) {
+        self.covered = counted;
+        self.covered_total = total;
+        self.cover = by;
+        self.absorbed = self.absorbed.filter(|absorbed| counted < absorbed.at);
+    }
+
     /// Nothing of it counts any more. Decided by sequence: +1 and −1 make 0, and 0 is not absent.
     pub(crate) fn is_covered(&self) -> bool {
         self.covered >= self.counted
@@ -46,7 +72,8 @@ impl Accumulator {
 
     /// What it still adds to the counter.
     pub(crate) fn net(&self) -> i128 {
-        i128::from(self.total) - i128::from(self.covered_total)
+        let absorbed = self.absorbed.map_or(0, |absorbed| absorbed.sum);
+        i128::from(self.total) - i128::from(self.covered_total) + i128::from(absorbed)
     }
 }
 
@@ -175,17 +202,19 @@ const HAS_COVER: u8 = 2;
 /// A member's text stands behind the tag. Without it the tag is the key's last byte, and no reader has to walk through
 /// the segments of the path to find it.
 const HAS_MEMBER: u8 = 4;
+const HAS_ABSORBED: u8 = 8;
 
 /// Appends what stands behind the key.
 fn encode_rest(origin: Origin, body: Body<'_>, dot: Dot, hlc: Hlc, out: &mut Vec<u8>) {
     let born = dot == origin.life && hlc == origin.created;
-    let cover = match &body {
-        Body::Accumulator(accumulator) => accumulator.cover,
-        _ => None,
+    let (cover, absorbed) = match &body {
+        Body::Accumulator(accumulator) => (accumulator.cover, accumulator.absorbed),
+        _ => (None, None),
     };
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     let member = matches!(body, Body::Member(_));
-    out.push(flag(born, BORN) | flag(cover.is_some(), HAS_COVER) | flag(member, HAS_MEMBER));
+    let carries = flag(cover.is_some(), HAS_COVER) | flag(absorbed.is_some(), HAS_ABSORBED);
+    out.push(flag(born, BORN) | carries | flag(member, HAS_MEMBER));
     if !born {
         put_dot(out, dot);
         out.extend_from_slice(&hlc.0.to_le_bytes());
@@ -203,6 +232,11 @@ fn encode_rest(origin: Origin, body: Body<'_>, dot: Dot, hlc: Hlc, out: &mut Vec
             put_varint(out, zigzag(accumulator.covered_total));
             if let Some(cover) = cover {
                 put_dot(out, cover);
+            }
+            if let Some(Absorbed { at, sum, number }) = absorbed {
+                put_varint(out, at);
+                put_varint(out, zigzag(sum));
+                put_varint(out, number);
             }
         }
     }
@@ -270,11 +304,17 @@ pub(crate) fn decode(origin: Origin, bytes: &[u8]) -> Option<(Record<'_>, &[u8])
             covered: take_varint(&mut rest)?,
             covered_total: unzigzag(take_varint(&mut rest)?),
             cover: if flags & HAS_COVER != 0 { Some(take_dot(&mut rest)?) } else { None },
+            absorbed: if flags & HAS_ABSORBED != 0 { Some(take_absorbed(&mut rest)?) } else { None },
         }),
         _ => return None,
     };
     let used = bytes.len() - rest.len();
     Some((Record { key, path_len, dot, hlc, body, bytes: &bytes[..used] }, rest))
+}
+
+fn take_absorbed(rest: &mut &[u8]) -> Option<Absorbed> {
+    let (at, sum, number) = (take_varint(rest)?, unzigzag(take_varint(rest)?), take_varint(rest)?);
+    Some(Absorbed { at, sum, number })
 }
 
 /// The records before the first whose key is not below `key`, and the others.
@@ -345,6 +385,9 @@ fn skip_below<'a>(records: &'a [u8], below: &[u8], below_head: u64) -> Option<&'
             }
             if flags & HAS_COVER != 0 {
                 take_dot(&mut rest)?;
+            }
+            if flags & HAS_ABSORBED != 0 {
+                take_absorbed(&mut rest)?;
             }
         }
         _ => {}

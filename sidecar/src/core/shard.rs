@@ -32,6 +32,7 @@ use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
 use super::counters::Counters;
 use super::digest::{Ledger, clock_hash};
+use super::fold::FOLD_MIN;
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId};
 use super::log::Log;
 use super::message::ShardDigest;
@@ -65,6 +66,9 @@ pub struct Shard {
     latest: Hlc,
     /// Objects that hold covered accumulators, waiting to be collected.
     residue: BTreeSet<ObjectId>,
+    /// Objects in which perhaps many have counted that are over.
+    pub(super) crowded: BTreeSet<ObjectId>,
+    pub(super) fold_min: usize,
     revisions: Revisions,
     outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
@@ -109,6 +113,8 @@ impl Shard {
             key_bytes: 0,
             latest: Hlc::default(),
             residue: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            fold_min: FOLD_MIN,
             revisions: Revisions::default(),
             outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]
@@ -362,6 +368,7 @@ impl Shard {
         if op.action.covers() {
             self.residue.insert(op.object.clone());
         }
+        self.note_counting(&op.object, op.dot, &op.action);
         for dep in &op.deps {
             if self.frontier.get(&dep.actor).is_some_and(|counter| counter <= dep.counter) {
                 self.frontier.remove(&dep.actor);

@@ -126,8 +126,9 @@ impl Shared {
         let link = Arc::new(Link::new(self, peer.clone(), preferred, key));
         self.standing.write().insert(peer.id, Standing { link: Arc::clone(&link), task: None });
         self.traffic.opened();
-        tracing::info!(peer = %peer.node, id = %peer.id, dialled, version = %introduced.version(), "link up");
-        self.handler.up(hello);
+        let version = introduced.version();
+        tracing::info!(peer = %peer.node, id = %peer.id, dialled, %version, "link up");
+        self.handler.up(hello, version);
         let task = tokio::spawn(keep(Arc::clone(self), introduced, link)).abort_handle();
         if let Some(standing) = self.standing.write().get_mut(&peer.id) {
             standing.task = Some(task);

@@ -20,7 +20,7 @@ use super::secure::StreamSecrets;
 use super::traffic::Traffic;
 use crate::core::identity::Replica;
 use crate::core::message::{Hello, Message, PeerId};
-use crate::wire::{Budget, MESSAGE_BYTES_MAX, Versions};
+use crate::wire::{Budget, MESSAGE_BYTES_MAX, Version, Versions};
 
 /// Bytes of large messages in the making, over all links: two of the largest.
 const UNPACKING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
@@ -35,8 +35,8 @@ pub trait Handler: Send + Sync + 'static {
     fn wants(&self, _peer: PeerId) -> bool {
         true
     }
-    /// A link stands.
-    fn up(&self, hello: Hello);
+    /// A link stands, on which this version is spoken.
+    fn up(&self, hello: Hello, version: Version);
     /// A peer said something.
     fn message(&self, from: PeerId, message: Message);
     /// A link is gone.

@@ -6,6 +6,7 @@ use super::driver::{Driver, Outlet};
 use crate::core::message::{Hello, Message, PeerId};
 use crate::core::node::Input;
 use crate::net::{Handler, Links};
+use crate::wire::Version;
 
 /// Hands what comes over the links to the driver.
 pub(super) struct ToDriver(pub(super) Arc<Driver>);
@@ -19,10 +20,13 @@ impl Handler for ToDriver {
         self.0.read(|node, _| node.wants_link(peer))
     }
 
-    fn up(&self, hello: Hello) {
+    fn up(&self, hello: Hello, version: Version) {
         self.0.change(|node, now| {
             let peer = hello.replica.id;
             node.handle(now, Input::LinkUp(peer));
+            if version < Version::FOLDS {
+                node.handle(now, Input::Outdated(peer));
+            }
             node.handle(now, Input::Message(peer, Message::Hello(hello)));
         });
     }

@@ -26,7 +26,7 @@ use crate::api::port::Chaos;
 use crate::api::{self, ApiSettings, Listener};
 use crate::config::{ApiAddress, Config};
 use crate::core::identity::{Replica, ReplicaId};
-use crate::core::node::{Dropped, Input, Node, NodeConfig};
+use crate::core::node::{Dropped, FOLD_MIN, Input, Node, NodeConfig};
 use crate::keyring::{KeyRing, SessionIdHash};
 use crate::membership::{self, Membership, Settings};
 use crate::net::{self, Faults, LinkSettings, Links, StreamSecrets};
@@ -367,6 +367,7 @@ fn node_config(config: &Config, clocks: &Clocks) -> Result<NodeConfig, ServeErro
         session_lifetime_millis: config.session_lifetime_millis,
         memory_bytes_max: config.memory_bytes_max,
         full_mesh_max: config.full_mesh_max,
+        fold_min: FOLD_MIN,
     })
 }
 

@@ -33,6 +33,8 @@ const SKEW_ALARMS: Metric = ("sidetalk_skew_alarms_total", "counter", "Stamps fr
 const SKEW: Metric = ("sidetalk_clock_skew_milliseconds", "gauge", "This node's clock ahead of the median.");
 const EXPIRED: Metric =
     ("sidetalk_expired_total", "counter", "Lives this node destroyed because they expired.");
+const FOLDS: Metric =
+    ("sidetalk_folds_total", "counter", "Times this node made one record of many that a counter had kept.");
 const FORGOTTEN: Metric =
     ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
 const CLOCK_ENTRIES: Metric =
@@ -137,6 +139,7 @@ pub fn render(sources: &Sources) -> String {
     page.one(SKEW_ALARMS, figures.skew_alarms);
     page.one(SKEW, status.skew_millis);
     page.one(EXPIRED, figures.expired);
+    page.one(FOLDS, figures.folds);
     page.one(FORGOTTEN, figures.forgotten);
     page.one(CLOCK_ENTRIES, figures.clock_entries);
     page.one(PAST_PROCESSES, figures.past_processes);

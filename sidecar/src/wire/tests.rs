@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::identity::{Clock, Dot, Kind, ObjectId, Replica, ReplicaId, ShardId, UNLEASED};
 use crate::core::message::{Hello, Micros, Missing, Progress, RosterEntry, ShardClock, ShardDigest};
-use crate::core::op::{Action, Clear, Content, Cover, Edit, Increment, Lease, Op, Put, Removal};
+use crate::core::op::{
+    Action, Clear, Content, Cover, Edit, Fold, Folded, Increment, Lease, Op, Put, Removal,
+};
 use crate::core::path::Path;
 use crate::core::shard::Shard;
 use crate::core::time::{Hlc, UnixMillis};
@@ -78,6 +80,26 @@ fn every_action() -> Vec<Arc<Op>> {
         op(Action::Destroy { lives: vec![dot(1, 1)], removal: edit.removal }),
         op(Action::Barrier { until: Hlc(u64::MAX) }),
         op(Action::Unbarrier { barriers: vec![dot(4, 4)] }),
+    ]
+}
+
+/// What is new in version 3: an operation that folds a counter, and what it leaves.
+fn folds() -> Vec<(&'static str, Message)> {
+    let (object, path) = (ObjectId::new(Kind::Counter, "k"), Path::ROOT);
+    let mut shard = Shard::new(object.shard());
+    for actor in [1, 2] {
+        let (name, path) = (dot(actor, 1), path.clone());
+        let increments = vec![Increment { path, accumulator: name, delta: -5, total: -5 }];
+        let edit = Edit { increments, ..Edit::default() };
+        let count = Action::Edit { life: UNLEASED, idle: None, edit };
+        shard.author(ReplicaId(actor), Hlc(70 + actor), object.clone(), count);
+    }
+    let from = vec![Folded { name: dot(1, 1), counted: 1, total: -5, adds: -5 }];
+    let fold = Fold { life: UNLEASED, path, into: dot(2, 1), counted: 1, from };
+    let fold = shard.author(ReplicaId(3), Hlc(79), object, Action::Fold(Box::new(fold)));
+    vec![
+        ("fold", Message::Ops(vec![fold.packed()])),
+        ("state_folded", Message::State(Box::new(shard.state()))),
     ]
 }
 
@@ -178,8 +200,11 @@ fn decode_all(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<Incoming>, Wire
 }
 
 /// What each version says, for ever: a build that changes these bytes must speak another version.
-const GOLDEN: [&str; Version::NEWEST.number() as usize] =
-    [include_str!("golden/version_1.txt"), include_str!("golden/version_2.txt")];
+const GOLDEN: [&str; Version::NEWEST.number() as usize] = [
+    include_str!("golden/version_1.txt"),
+    include_str!("golden/version_2.txt"),
+    include_str!("golden/version_3.txt"),
+];
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -190,7 +215,9 @@ fn no_version_has_changed() {
     for (number, golden) in (1..).zip(GOLDEN) {
         let version = Version::of(number).unwrap();
         let mut listing = String::new();
-        for (name, message) in every_message().into_iter().filter(|(_, message)| version.carries(message)) {
+        let folds = if version >= Version::FOLDS { folds() } else { Vec::new() };
+        let messages = every_message().into_iter().chain(folds);
+        for (name, message) in messages.filter(|(_, message)| version.carries(message)) {
             let mut bytes = Vec::new();
             encode(&message, Format { version, guard: Guard::Transport }, &mut bytes).unwrap();
             listing.push_str(&format!("{name} {}\n", hex(&bytes)));

@@ -17,11 +17,15 @@ impl Version {
     pub const OLDEST: Self = Self(1);
 
     /// The newest that this build speaks.
-    pub const NEWEST: Self = Self(2);
+    pub const NEWEST: Self = Self(3);
 
     /// The first in which a node with a disk says what is on it. Who does not hear that would hold to be known everywhere
     /// what a restart forgets, so a node with a disk speaks nothing older.
     pub const SAVED: Self = Self(2);
+
+    /// The first in which counters are folded: it has no message of its own, but an operation that older ones cannot read. Nobody
+    /// makes one as long as a member speaks something older.
+    pub const FOLDS: Self = Self(3);
 
     /// The version of this number.
     #[must_use]

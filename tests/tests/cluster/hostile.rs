@@ -59,6 +59,7 @@ fn honest_messages() -> Vec<Message> {
         session_lifetime_millis: None,
         memory_bytes_max: None,
         full_mesh_max: sidetalk::core::node::FULL_MESH_MAX,
+        fold_min: sidetalk::core::node::FOLD_MIN,
     };
     let mut core = Core::new(config, now);
     core.handle(now, Input::LinkUp(ReplicaId(78)));

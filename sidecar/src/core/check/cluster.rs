@@ -231,6 +231,7 @@ impl Cluster {
             bootstrap_millis: BOOTSTRAP_MILLIS,
             log_bytes_max: self.setup.log_bytes_max,
             full_mesh_max: self.setup.full_mesh_max,
+            fold_min: 2,
             ..NodeConfig::new(
                 Replica { node: format!("n{index}"), started: now.wall, id: seat.id },
                 "virtual",

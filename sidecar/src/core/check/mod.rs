@@ -11,6 +11,7 @@
 //! Nothing here is part of a node, and nothing here shares code with what it checks.
 
 pub mod cluster;
+mod folds;
 pub mod json;
 pub mod promise;
 pub mod reading;

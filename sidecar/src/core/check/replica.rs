@@ -36,7 +36,7 @@ impl Replica {
         Self {
             id: id_of(node, 1),
             incarnation: 1,
-            shard: Shard::with_mutants(shard, mutants),
+            shard: folding_soon(Shard::with_mutants(shard, mutants)),
             skew_millis,
             fresh: false,
             session_lifetime_millis: None,
@@ -94,6 +94,11 @@ impl Replica {
             self.hlc = self.hlc.max(hlc);
         }
     }
+}
+
+fn folding_soon(mut shard: Shard) -> Shard {
+    shard.fold_from(2);
+    shard
 }
 
 /// The id of a node's process: readable, and in the order of the nodes.

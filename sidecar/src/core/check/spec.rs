@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::core::contents::{DotKey, EntryKey, LifeContents, ObjectContents};
 use crate::core::identity::{Clock, Dot, LifeId, ObjectId, ReplicaId, UNLEASED, dot_order};
-use crate::core::op::{Action, Clear, Content, Edit, Increment, Lease, Op, Removal};
+use crate::core::op::{Action, Clear, Content, Edit, Fold, Increment, Lease, Op, Removal};
 use crate::core::path::Path;
 use crate::core::time::{Hlc, UnixMillis};
 
@@ -231,14 +231,45 @@ fn add(life: &mut Life, id: LifeId, op: &Op, edit: &Edit, ops: &[&Known]) {
 fn covered(dot: &Dot, life: DotKey, increment: &Increment, ops: &[&Known]) -> bool {
     ops.iter().filter(|later| later.history.get(&dot.actor) >= dot.counter).any(|later| {
         removal(&later.op).is_some_and(|removal| {
-            removal.covers.iter().any(|cover| {
-                dot_order(&cover.life) == life
-                    && cover.path == increment.path
-                    && cover.accumulator == increment.accumulator
-                    && cover.counted >= dot.counter
-            })
+            let names = |accumulator: Dot, counter: u64| {
+                removal.covers.iter().any(|cover| {
+                    dot_order(&cover.life) == life
+                        && cover.path == increment.path
+                        && cover.accumulator == accumulator
+                        && cover.counted >= counter
+                })
+            };
+            let folds = folds(life, &increment.path, &later.history, ops);
+            stand_for(increment.accumulator, dot.counter, &folds).any(|(name, counter)| names(name, counter))
         })
     })
+}
+
+/// The folds at a path that somebody with this history has seen.
+fn folds<'a>(life: DotKey, path: &Path, history: &Clock, ops: &[&'a Known]) -> Vec<&'a Fold> {
+    let seen = ops.iter().filter(|known| history.get(&known.op.dot.actor) >= known.op.dot.counter);
+    let folds = seen.filter_map(|known| match &known.op.action {
+        Action::Fold(fold) => Some(&**fold),
+        _ => None,
+    });
+    folds.filter(|fold| dot_order(&fold.life) == life && fold.path == *path).collect()
+}
+
+/// A fold takes nothing away and adds nothing. But whoever has seen it names one accumulator for all that went into it.
+fn stand_for(name: Dot, counter: u64, folds: &[&Fold]) -> impl Iterator<Item = (Dot, u64)> {
+    let mut names = vec![(name, counter)];
+    let mut at = 0;
+    while let Some((name, counter)) = names.get(at).copied() {
+        at += 1;
+        for fold in folds {
+            let goes = fold.from.iter().any(|folded| folded.name == name && folded.counted >= counter);
+            let stays = (fold.into, fold.counted);
+            if goes && !names.contains(&stays) {
+                names.push(stays);
+            }
+        }
+    }
+    names.into_iter()
 }
 
 /// What may be in the scope of a removal.

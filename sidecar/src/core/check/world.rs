@@ -10,7 +10,9 @@ mod profile;
 mod user;
 
 pub(super) use self::inspect::difference;
-pub use self::profile::{Act, CONFLICTS, COUNTERS, LARGE, MIXED, PLAIN, Profile, SESSIONS, TREES, Taste};
+pub use self::profile::{
+    Act, CONFLICTS, COUNTERS, FOLDS, LARGE, MIXED, PLAIN, Profile, SESSIONS, TREES, Taste,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

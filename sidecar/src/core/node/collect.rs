@@ -43,6 +43,7 @@ impl Node {
         self.sweep_past();
         let evidence = self.evidence(now, shard);
         self.collect_residue(shard, evidence.as_ref());
+        self.fold(now, shard, evidence.as_ref());
         self.note_memory(shard);
         if self.mutants.lacks(Rule::LocalPurge) {
             self.purge_locally(now, shard);

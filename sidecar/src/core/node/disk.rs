@@ -180,6 +180,7 @@ impl Node {
         node.disk = Some(disk);
         node.shards = shards;
         node.shards.iter_mut().for_each(Shard::start_life);
+        node.shards.iter_mut().for_each(|shard| shard.fold_from(node.config.fold_min));
         let log_bytes_max = node.config.log_bytes_max / SHARDS as u64;
         node.shards.iter_mut().for_each(|shard| shard.bound_log(log_bytes_max));
         ShardId::all().for_each(|shard| node.note_memory(shard));

@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod disk;
 mod exchange;
+mod fold;
 mod forget;
 mod join;
 mod journal;
@@ -49,6 +50,7 @@ use self::succession::Succession;
 use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
+pub use super::fold::FOLD_MIN;
 #[cfg(any(test, feature = "mutants"))]
 use super::identity::ObjectId;
 use super::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
@@ -82,6 +84,8 @@ pub struct NodeConfig {
     /// Up to this many members each is linked with each; more than that are linked with their neighbours only.
     /// Everything but tests takes [`FULL_MESH_MAX`].
     pub full_mesh_max: usize,
+    /// So many accumulators of processes that have left are folded, and not fewer. Everything but tests takes [`FOLD_MIN`].
+    pub fold_min: usize,
 }
 
 impl NodeConfig {
@@ -98,6 +102,7 @@ impl NodeConfig {
             session_lifetime_millis: None,
             memory_bytes_max: None,
             full_mesh_max: FULL_MESH_MAX,
+            fold_min: FOLD_MIN,
         }
     }
 }
@@ -107,6 +112,8 @@ impl NodeConfig {
 pub enum Input {
     /// A link to this peer stands. Messages to it may be sent from now on.
     LinkUp(PeerId),
+    /// This peer, whose link has just come up, is of a release that cannot read operations that fold counters.
+    Outdated(PeerId),
     /// The link is gone.
     LinkDown(PeerId),
     /// A peer said something.
@@ -292,6 +299,7 @@ impl Node {
         };
         node.enrol(RosterEntry { replica: node.config.replica.clone(), left: false });
         node.clock.advance(now);
+        node.shards.iter_mut().for_each(|shard| shard.fold_from(node.config.fold_min));
         if !node.config.joins {
             node.start_alone(now);
         }
@@ -322,6 +330,11 @@ impl Node {
         self.clock.advance(now);
         match input {
             Input::LinkUp(peer) => self.link_up(now, peer),
+            Input::Outdated(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.is_outdated = true;
+                }
+            }
             Input::LinkDown(peer) => self.link_down(now, peer),
             Input::Message(peer, message) => self.receive(now, peer, message),
             Input::Liveness { replica, alive } => self.liveness(replica, alive),

@@ -222,6 +222,8 @@ pub(super) struct Peer {
     pub(super) report: Option<Report>,
     /// What has been raised in `known` since, as far as it is kept: a report is brought up to date with it.
     news: Vec<(ShardId, Dot)>,
+    /// It cannot read operations that fold counters.
+    pub(super) is_outdated: bool,
     /// Whom it counts as members, as its introduction says it.
     pub(super) roster_stamps: Box<[u8]>,
     /// Those of them that are not over.
@@ -264,6 +266,7 @@ impl Peer {
             untold_max: UNTOLD,
             report: None,
             news: Vec::new(),
+            is_outdated: false,
             roster_stamps: Box::default(),
             living: Arc::default(),
             tell_over_at: MonoMicros(0),

@@ -79,7 +79,7 @@ impl Shard {
     /// # Errors
     /// When the state is not one that an honest node sends.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
-        let Some(totals) = state.totals().filter(|_| state.shard == self.id) else {
+        let Some(totals) = state.totals(self.fold_min()).filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
         let mut merged = Merged::default();
@@ -110,7 +110,7 @@ impl Shard {
 
     /// Takes a state over into an empty shard.
     pub(super) fn adopt(&mut self, state: ShardState) -> Result<(), MalformedState> {
-        let Some(totals) = state.totals().filter(|_| state.shard == self.id) else {
+        let Some(totals) = state.totals(self.fold_min()).filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
         self.take_over(state.objects, totals, &mut Merged::default());
@@ -134,6 +134,7 @@ impl Shard {
         self.book(&totals.sums);
         self.key_bytes = theirs.iter().map(|stored| stored.key().len() as u64).sum();
         self.residue.extend(totals.residue);
+        totals.crowded.into_iter().for_each(|id| self.note_crowded(id));
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
         self.outlook = totals.outlook;
@@ -179,8 +180,12 @@ impl Shard {
                 self.ended.remember(hash);
             }
             merged.changed.push(id.clone());
-            if joined.has_residue() {
+            let leftovers = joined.leftovers(self.fold_min());
+            if leftovers.residue {
                 self.residue.insert(id.clone());
+            }
+            if leftovers.crowded {
+                self.note_crowded(id.clone());
             }
         }
         (!joined.is_vacant()).then(|| Stored::new(id, joined))
@@ -225,7 +230,7 @@ impl ShardState {
     }
 
     /// Checks what came from elsewhere, and counts it; `None` where no honest node sends it.
-    fn totals(&self) -> Option<Totals> {
+    fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
             || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
@@ -244,8 +249,12 @@ impl ShardState {
             totals.sums.add(sums.content_sum);
             totals.sums.bytes += sums.bytes;
             totals.outlook.note(&object);
-            if object.has_residue() {
+            let leftovers = object.leftovers(fold_min);
+            if leftovers.residue {
                 totals.residue.push(stored.id());
+            }
+            if leftovers.crowded {
+                totals.crowded.push(stored.id());
             }
         }
         (totals.sums.content_sum == self.content_sum).then_some(totals)
@@ -258,6 +267,8 @@ struct Totals {
     sums: Ledger,
     /// Those with counts that are covered.
     residue: Vec<ObjectId>,
+    /// Those in which many have counted.
+    crowded: Vec<ObjectId>,
     outlook: Outlook,
 }
 

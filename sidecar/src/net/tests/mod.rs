@@ -20,7 +20,7 @@ use crate::core::identity::{Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId};
 use crate::core::time::UnixMillis;
 use crate::keyring::{ClusterKey, KeyRing};
-use crate::wire::{self, Decoder, Guard, Incoming, Versions};
+use crate::wire::{self, Decoder, Guard, Incoming, Version, Versions};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -53,7 +53,7 @@ impl Handler for Recorder {
         self.hello.clone()
     }
 
-    fn up(&self, hello: Hello) {
+    fn up(&self, hello: Hello, _: Version) {
         self.events.lock().push(Event::Up(hello.replica.id));
     }
 

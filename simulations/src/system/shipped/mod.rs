@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sidetalk::core::identity::{Clock, Replica, ReplicaId, ShardId};
 use sidetalk::core::message::Message;
 use sidetalk::core::mutant::Mutants;
-use sidetalk::core::node::{self, Node, NodeConfig};
+use sidetalk::core::node::{self, FOLD_MIN, Node, NodeConfig};
 use sidetalk::core::time::{MonoMicros, Now};
 use sidetalk::wire::{self, Decoder, Guard, Incoming};
 
@@ -196,6 +196,7 @@ impl System for Sidetalk {
             lineage: birth.random.max(1),
             log_bytes_max: self.config.log_bytes_max,
             full_mesh_max: self.config.full_mesh_max,
+            fold_min: FOLD_MIN,
             // That a node without room refuses writes is tested on the real binary.
             memory_bytes_max: None,
             session_lifetime_millis: self.config.session_lifetime_millis,

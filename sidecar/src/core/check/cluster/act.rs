@@ -1,6 +1,6 @@
 //! What each sort of step does.
 
-use super::{Act, Cluster, Step, Violation, objects};
+use super::{Act, Cluster, Step, Theme, Violation, objects};
 use crate::core::check::rng::Rng;
 use crate::core::command::{Change, MemberState, MemberStatus, Write};
 use crate::core::identity::Kind;
@@ -59,6 +59,9 @@ impl Cluster {
                 self.count("restarts");
                 self.start(seat)
             }
+            Act::Leave if up && self.setup.theme == Theme::Deploys && self.up().count() > 1 => {
+                self.leave(seat)
+            }
             Act::Leave if up && self.up().count() > 2 && rng.percent(40) => self.leave(seat),
             Act::Overflow if up => {
                 let to = (seat + 1 + rng.index(self.seats.len() - 1)) % self.seats.len();
@@ -86,11 +89,12 @@ impl Cluster {
     fn may_start(&self, seat: usize) -> bool {
         let seat = &self.seats[seat];
         let most = match self.setup.theme {
-            super::Theme::Forgetting | super::Theme::GivingUp => STARTS_MAX_OF_MANY,
+            Theme::Forgetting | Theme::GivingUp | Theme::Deploys => STARTS_MAX_OF_MANY,
             _ => STARTS_MAX,
         };
-        // Who has left in order may come back with what it saved.
-        seat.starts < most && (!seat.left || seat.disk.is_some())
+        // Who has left in order may come back with what it saved; where it is about that, also without.
+        let comes_back = self.setup.theme == Theme::Deploys || seat.disk.is_some();
+        seat.starts < most && (!seat.left || comes_back)
     }
 
     /// Seats of different groups cannot reach each other from now on.
@@ -147,7 +151,10 @@ impl Cluster {
     }
 
     /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.
-    fn leave(&mut self, seat: usize) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// What must not happen.
+    pub fn leave(&mut self, seat: usize) -> Result<(), Violation> {
         self.say(|| format!("n{seat} leaves"));
         self.input(seat, Input::Leave)?;
         self.pass(1_500)?;

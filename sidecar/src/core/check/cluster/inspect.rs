@@ -7,7 +7,7 @@ use super::{Cluster, SHARDS_USED, Violation, objects};
 use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
-use crate::core::command::{Change, Conflict, Readiness, Write};
+use crate::core::command::{Change, Conflict, MemberState, Readiness, Write};
 use crate::core::contents::DotKey;
 use crate::core::identity::{Kind, ObjectId, ShardId, dot_order};
 use crate::core::op::Action;
@@ -123,7 +123,9 @@ impl Cluster {
     /// A process that says that nothing is left with it alone tells the truth, unless who had it has just died.
     pub(super) fn handed_over(&self, seat: usize) -> Result<(), Violation> {
         let Some(node) = &self.seats[seat].node else { return Ok(()) };
-        if node.members(self.now(seat)).len() < 2 {
+        // Whoever counts no other member has nobody to hand over to.
+        let members = node.members(self.now(seat));
+        if members.iter().filter(|member| member.state != MemberState::Left).count() < 2 {
             return Ok(());
         }
         let me = node.id();

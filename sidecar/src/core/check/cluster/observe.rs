@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{BOOTSTRAP_MILLIS, Cluster, Dead, SHARDS_USED, Violation};
-use crate::core::check::reading;
 use crate::core::check::replica::name_of;
 use crate::core::check::spec::{self, Known};
+use crate::core::check::{folds, reading};
 use crate::core::command::Readiness;
 use crate::core::identity::{Clock, Dot, LifeId, ReplicaId, ShardId, dot_order};
 use crate::core::node::{Alarm, Dropped, DroppedWhy, Input, Node};
-use crate::core::op::{Action, Op};
+use crate::core::op::{Action, Fold, Op};
 
 /// What a node was like before an input.
 #[derive(Debug)]
@@ -192,10 +192,36 @@ impl Cluster {
             Action::Destroy { .. } => "lives destroyed",
             Action::Barrier { .. } => "barriers written",
             Action::Unbarrier { .. } => "barriers removed",
+            Action::Fold(_) => "counters folded",
         });
+        self.note_folds(shard, op, &history)?;
         self.known.insert((shard, dot), Known { op: std::sync::Arc::clone(op), history });
         self.born.insert((shard, dot), (self.step, seat));
         Ok(())
+    }
+
+    /// Resets of what is folded, and of what is being folded elsewhere. No two nodes fold one counter at once.
+    fn note_folds(&mut self, shard: ShardId, op: &Op, history: &Clock) -> Result<(), Violation> {
+        let of_object = |known: &&Known| known.op.object == op.object;
+        for reset in folds::resets(op, history, self.known.values().filter(of_object)) {
+            self.count(reset);
+        }
+        let Action::Fold(fold) = &op.action else { return Ok(()) };
+        let beside = self.known.iter().find(|((of, (actor, counter)), known)| {
+            let same = |other: &Fold| other.life == fold.life && other.path == fold.path;
+            *of == shard
+                && known.op.object == op.object
+                && matches!(&known.op.action, Action::Fold(other) if same(other))
+                && history.get(actor) < *counter
+                && self.kept.contains(&(shard, (*actor, *counter)))
+        });
+        match beside {
+            Some(((_, other), _)) => {
+                let (one, other) = (name_of(dot_order(&op.dot)), name_of(*other));
+                Err(Violation(format!("{one} and {other} fold one counter, and neither knows of the other")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// A node that destroys on its own account does so because a life has expired, or because it is hidden.

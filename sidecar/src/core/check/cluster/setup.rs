@@ -57,6 +57,8 @@ pub enum Theme {
     GivingUp,
     /// Processes and whole clusters that die and come back.
     Restarts,
+    /// Processes that leave in order and come back, and counters.
+    Deploys,
 }
 
 impl Theme {
@@ -124,6 +126,18 @@ impl Theme {
                 (Act::Leave, 2),
                 (Act::Overflow, 2),
                 (Act::Step, 1),
+            ],
+            Self::Deploys => &[
+                (Act::Pass, 30),
+                (Act::Idle, 16),
+                (Act::Write, 90),
+                (Act::Split, 1),
+                (Act::Heal, 6),
+                (Act::Crash, 1),
+                (Act::Start, 40),
+                (Act::Leave, 12),
+                (Act::Overflow, 2),
+                (Act::Stall, 2),
             ],
             Self::Expiry => &[
                 (Act::Pass, 40),
@@ -199,6 +213,9 @@ impl Setup {
         let mut rng = Rng::new(seed ^ 0xc1u64.rotate_left(48));
         let mut skews_millis: Vec<i64> =
             (0..2 + rng.below(4)).map(|_| rng.below(6_000) as i64 - 3_000).collect();
+        if theme == Theme::Deploys {
+            skews_millis.resize(skews_millis.len().max(3), 0);
+        }
         if rng.percent(10) && skews_millis.len() > 2 {
             skews_millis[1] = 3_600_000;
         }

@@ -88,9 +88,11 @@ impl Cluster {
             Theme::Everything | Theme::Restarts => [50, 22, 16, 12],
             Theme::Forgetting | Theme::GivingUp => [40, 15, 35, 10],
             Theme::Expiry => [94, 2, 2, 2],
+            Theme::Deploys => [5, 10, 80, 5],
         };
         let kind = Kind::ALL[rng.weighted(&weights)];
-        let object = objects(kind)[rng.index(2)].clone();
+        let crowded = self.setup.theme == Theme::Deploys && kind == Kind::Counter;
+        let object = objects(kind)[if crowded { 0 } else { rng.index(2) }].clone();
         let loaded = self.users.loaded.entry(object.clone()).or_default();
         let mut write = match kind {
             Kind::Session => wishes::session(object.clone(), loaded, rng),

@@ -41,9 +41,10 @@ fn one_seed(draw: Draw, seed: u64, theme: Theme, count: usize) {
 
 /// Runs seeds; a fault that never happened tests nothing.
 fn run(draw: Draw, theme: Theme, seeds: std::ops::Range<u64>, must_happen: &[&str]) {
+    let count = if theme == Theme::Deploys { 200 } else { 120 };
     let mut total = Tally::new();
     for seed in seeds {
-        match check_setup(seed, &draw(seed, theme, Mutants::NONE, through_bytes), 120) {
+        match check_setup(seed, &draw(seed, theme, Mutants::NONE, through_bytes), count) {
             Ok(tally) => tally.into_iter().for_each(|(what, times)| *total.entry(what).or_default() += times),
             Err(report) => panic!("{report}"),
         }
@@ -212,7 +213,7 @@ fn soak() {
     let (first, count, steps) = (told("FIRST", 0), told("SEEDS", 40), told("STEPS", 150));
     let failures: Vec<String> = (first..first + count)
         .filter_map(|seed| {
-            let draws: [(Draw, Theme); 12] = [
+            let draws: [(Draw, Theme); 15] = [
                 (Setup::durable, Theme::Restarts),
                 (Setup::durable, Theme::Expiry),
                 (Setup::new, Theme::Everything),
@@ -225,8 +226,11 @@ fn soak() {
                 (Setup::sparse, Theme::GivingUp),
                 (Setup::durable, Theme::Forgetting),
                 (Setup::durable, Theme::GivingUp),
+                (Setup::new, Theme::Deploys),
+                (Setup::durable, Theme::Deploys),
+                (Setup::sparse, Theme::Deploys),
             ];
-            let (skip, take) = (told("SKIP", 0) as usize, told("TAKE", 12) as usize);
+            let (skip, take) = (told("SKIP", 0) as usize, told("TAKE", 15) as usize);
             draws.into_iter().skip(skip).take(take).find_map(|(draw, theme)| {
                 let setup = draw(seed, theme, Mutants::NONE, through_bytes);
                 if told("SHRINK", 1) == 1 {
@@ -484,3 +488,5 @@ fn a_fast_clock_draws_nobody_along_beyond_a_split() {
     cluster.pass(5_000).unwrap();
     assert!((0..5).all(|node| cluster.read(node, &other).is_none()));
 }
+
+mod folds;

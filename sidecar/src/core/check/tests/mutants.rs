@@ -1,6 +1,6 @@
 //! A checker that cannot fail proves nothing: each rule is switched back to its naive form, and must be missed.
 
-use crate::core::check::world::{CONFLICTS, COUNTERS, MIXED, Profile, SESSIONS, TREES, fails};
+use crate::core::check::world::{CONFLICTS, COUNTERS, FOLDS, MIXED, Profile, SESSIONS, TREES, fails};
 use crate::core::mutant::{Mutants, Rule};
 
 fn found(rule: Rule, profile: Profile, seeds: u64, steps: usize) {
@@ -34,5 +34,6 @@ mutants! {
     no_marker: NoMarker in TREES, 100 x 80;
     merge_union: MergeUnion in MIXED, 100 x 150;
     no_causality: NoCausality in MIXED, 100 x 150;
+    fold_unstable: FoldUnstable in FOLDS, 100 x 150;
     log_keeps_hole: LogKeepsHole in MIXED, 100 x 150;
 }

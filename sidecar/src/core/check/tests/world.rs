@@ -1,6 +1,6 @@
 use crate::core::check::told;
 use crate::core::check::world::{
-    CONFLICTS, COUNTERS, LARGE, MIXED, Profile, SESSIONS, TREES, Tally, check_seed,
+    CONFLICTS, COUNTERS, FOLDS, LARGE, MIXED, Profile, SESSIONS, TREES, Tally, check_seed,
 };
 use crate::core::mutant::Mutants;
 
@@ -50,6 +50,19 @@ fn counters() {
 }
 
 #[test]
+fn folds() {
+    let folds = [
+        "counters folded",
+        "merges where one side has folded",
+        "resets beside a fold",
+        "resets of what is folded",
+        "restarted with a disk",
+        "restarted without memory",
+    ];
+    seeds(FOLDS, 0..60, 150, &[&NETWORK[..], &folds[..]].concat());
+}
+
+#[test]
 fn trees() {
     seeds(TREES, 0..60, 80, &NETWORK);
 }
@@ -69,7 +82,7 @@ fn large() {
 #[ignore = "takes as long as it is told to"]
 fn soak() {
     let (first, count, steps) = (told("FIRST", 0), told("SEEDS", 500), told("STEPS", 200));
-    for profile in [MIXED, SESSIONS, COUNTERS, TREES, CONFLICTS, LARGE] {
+    for profile in [MIXED, SESSIONS, COUNTERS, FOLDS, TREES, CONFLICTS, LARGE] {
         seeds(profile, first..first + count, steps as usize, &[]);
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Act, Event, Parcel, SHARD, Step, Violation, World};
 use crate::core::check::replica::{Replica, name_of};
 use crate::core::check::rng::Rng;
-use crate::core::identity::{Dot, dot_order};
+use crate::core::contents::DotKey;
+use crate::core::identity::{Clock, Dot, dot_order};
 use crate::core::op::Op;
 use crate::core::packed::NewOp;
 use crate::core::shard::ShardState;
@@ -150,8 +151,14 @@ impl World {
 
     fn merge(&mut self, node: usize, copy: u64, state: ShardState) -> Result<(), Violation> {
         let (ours, theirs) = (self.replicas[node].shard.clock(), &state.clock);
-        if ours.partial_cmp(theirs).is_none() {
+        let two_ways = ours.partial_cmp(theirs).is_none();
+        let has = |clock: &Clock, (author, sequence): DotKey| clock.get(&author) >= sequence;
+        let one_folded = self.folds_known().any(|fold| has(ours, fold) != has(theirs, fold));
+        if two_ways {
             self.count("merges of two that differ both ways");
+        }
+        if one_folded {
+            self.count("merges where one side has folded");
         }
         let merged = self.replicas[node].shard.merge_state(state);
         let Ok(merged) = merged else {

@@ -5,13 +5,15 @@ use crate::core::check::reading;
 use crate::core::check::rng::Rng;
 use crate::core::command::{Change, Write};
 use crate::core::contents::DotKey;
-use crate::core::identity::{Clock, Kind, UNLEASED, dot_order};
+use crate::core::identity::{Clock, Kind, ReplicaId, UNLEASED, dot_order};
+use crate::core::mutant::Rule;
 use crate::core::op::{Action, Removal};
 
 impl World {
     /// Destroys hidden lives, and takes away barriers that nothing can need any more.
     pub(super) fn collect(&mut self, node: usize) {
         self.collect_residue(node);
+        self.fold(node);
         let id = object(Kind::Session);
         let specified = self.specified(node);
         let Some(session) = specified.get(&id) else { return };
@@ -60,10 +62,51 @@ impl World {
     }
 
     fn stamp_and_author(&mut self, node: usize, action: Action, rng: &mut Rng) {
+        self.stamp(node);
+        self.author(node, object(Kind::Session), action, rng);
+    }
+
+    fn stamp(&mut self, node: usize) {
         let touch = Write::new(object(Kind::Session), Change::Touch);
         // Composing moves the stamp on; what it composes is not wanted.
         let _ = self.replicas[node].compose(self.now, &touch);
-        self.author(node, object(Kind::Session), action, rng);
+    }
+
+    /// Makes one accumulator of those of former processes of which everybody has all.
+    fn fold(&mut self, node: usize) {
+        let hasty = self.setup.mutants.lacks(Rule::FoldUnstable);
+        if !(self.has_all_folds(node) || hasty) {
+            return;
+        }
+        let ours = self.replicas[node].shard.clock().clone();
+        let living: Vec<ReplicaId> = self.replicas.iter().map(|replica| replica.id).collect();
+        let dead: Vec<ReplicaId> =
+            ours.iter().map(|dot| dot.actor).filter(|id| !living.contains(id)).collect();
+        let settled: Vec<ReplicaId> =
+            dead.into_iter().filter(|id| hasty || self.is_settled(*id, ours.get(id))).collect();
+        let due = self.replicas[node].shard.folds(|name| settled.contains(&name.actor));
+        let mut rng = Rng::new(self.step as u64);
+        for (object, action) in due {
+            self.count("counters folded");
+            self.stamp(node);
+            self.author(node, object, action, &mut rng);
+        }
+    }
+
+    /// There is no more of it anywhere, and nobody can still bring an operation whose author had not seen it all.
+    fn is_settled(&self, id: ReplicaId, counter: u64) -> bool {
+        let last = self.known.keys().filter(|(author, _)| *author == id).map(|(_, sequence)| *sequence).max();
+        last == Some(counter) && self.is_stable((id, counter))
+    }
+
+    /// One node folds at a time: the next one has seen what the last one did.
+    fn has_all_folds(&self, node: usize) -> bool {
+        let clock = self.replicas[node].shard.clock();
+        self.folds_known().all(|(author, sequence)| clock.get(&author) >= sequence)
+    }
+
+    pub(super) fn folds_known(&self) -> impl Iterator<Item = DotKey> + '_ {
+        self.known.iter().filter(|(_, known)| matches!(known.op.action, Action::Fold(_))).map(|(dot, _)| *dot)
     }
 
     /// Nobody can still bring an operation whose author had not seen this one.

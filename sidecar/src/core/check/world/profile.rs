@@ -111,6 +111,24 @@ pub const COUNTERS: Profile = Profile {
     taste: Taste::Wide,
 };
 
+/// Counters and processes that come and go: what those that are over have counted is folded.
+pub const FOLDS: Profile = Profile {
+    name: "folds",
+    weights: &[
+        (Act::Time, 2),
+        (Act::Counter, 16),
+        (Act::Document, 2),
+        (Act::Deliver, 14),
+        (Act::Sync, 22),
+        (Act::Snapshot, 2),
+        (Act::Join, 12),
+        (Act::Truncate, 2),
+        (Act::Restart, 6),
+        (Act::Collect, 16),
+    ],
+    taste: Taste::Wide,
+};
+
 /// Documents with conflicts at every level.
 pub const TREES: Profile = Profile {
     name: "trees",

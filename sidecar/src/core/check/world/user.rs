@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Act, BlindDelete, Event, MAD_MILLIS, Taste, Violation, World, object};
+use crate::core::check::folds;
 use crate::core::check::promise::{Promise, conditional};
 use crate::core::check::replica::name_of;
 use crate::core::check::rng::Rng;
@@ -159,6 +160,9 @@ impl World {
         let history = self.replicas[node].shard.clock().clone();
         let op = self.replicas[node].author(object, action);
         let dot = dot_order(&op.dot);
+        for reset in folds::resets(&op, &history, self.known.values()) {
+            self.count(reset);
+        }
         self.known.insert(dot, Known { op: Arc::clone(&op), history });
         self.born.insert(dot, (self.step, node));
         self.kept.insert(dot);
