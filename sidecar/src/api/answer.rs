@@ -207,10 +207,10 @@ pub(super) fn life_digits(life: &LifeId) -> Digits {
 
 /// A token as `Sidetalk-Token` carries it.
 pub(super) fn token_text(token: &Token) -> HeaderValue {
-    let mut text = String::with_capacity(64);
+    let mut text = Vec::with_capacity(64);
     token.push_to(&mut text);
     // Base64 makes a header's value, always.
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What the headers of an answer say about an object.

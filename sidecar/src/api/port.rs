@@ -29,6 +29,10 @@ pub trait Port: Send + Sync + 'static {
     fn read_token(&self, object: &ObjectId) -> Token;
     /// Writes.
     fn write(&self, write: &Write) -> Result<Written, Refusal>;
+    /// Makes these writes one after the other, each on its own, and with nothing of anyone else's between them.
+    fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, Refusal>> {
+        writes.iter().map(|write| self.write(write)).collect()
+    }
     /// Whether everything the tokens name has been applied here.
     fn seen(&self, tokens: &[Token]) -> bool;
     /// Waits, at most this long.

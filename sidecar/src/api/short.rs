@@ -38,9 +38,23 @@ pub(super) enum Patched {
 
 /// Makes a change whose caller wants nothing back but that it is done, and has seen nothing that this node has not.
 pub(super) fn patch(api: &Api, object: ObjectId, tree: Tree, said: &ObjectHeaders) -> Patched {
-    let (life, after) = (said.life, said.after_hlc());
-    let write = Write { life, after, ..Write::new(object, Change::MergePatch(tree)) };
-    match (api.port.write(&write), write) {
+    let write = write(object, tree, said);
+    patched(api, api.port.write(&write), write)
+}
+
+/// The same for many, one after the other, in one turn of the node.
+pub(super) fn patch_all(api: &Api, writes: Vec<Write>) -> impl Iterator<Item = Patched> {
+    let outcomes = api.port.write_all(&writes);
+    outcomes.into_iter().zip(writes).map(|(outcome, write)| patched(api, outcome, write))
+}
+
+/// What is written.
+pub(super) fn write(object: ObjectId, tree: Tree, said: &ObjectHeaders) -> Write {
+    Write { life: said.life, after: said.after_hlc(), ..Write::new(object, Change::MergePatch(tree)) }
+}
+
+fn patched(api: &Api, outcome: Result<Written, Refusal>, write: Write) -> Patched {
+    match (outcome, write) {
         (Ok(written), _) => Patched::Done(written),
         (Err(Refusal::Unknown), Write { object, change: Change::MergePatch(tree), .. }) => {
             Patched::Unknown(object, tree)

@@ -5,7 +5,7 @@
 //! by memory and time. It travels and is saved as the plain map.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::counters::Counters;
 use super::identity::{Dot, ReplicaId, ShardId};
 use super::past::Past;
 
@@ -20,7 +21,7 @@ use super::past::Past;
 #[derive(Clone, Default)]
 pub struct Clock {
     /// All that is not in the past, and what is further than it is there.
-    dots: BTreeMap<ReplicaId, u64>,
+    dots: Counters,
     /// This clock is at least as far as this table's row for its shard says.
     base: Option<Base>,
 }
@@ -51,7 +52,7 @@ impl Clock {
     #[must_use]
     pub fn get(&self, actor: &ReplicaId) -> u64 {
         match (self.dots.get(actor), &self.base) {
-            (Some(counter), _) => *counter,
+            (Some(counter), _) => counter,
             (None, Some(base)) => base.counter(*actor),
             (None, None) => 0,
         }
@@ -79,12 +80,12 @@ impl Clock {
     #[cfg(any(test, feature = "mutants"))]
     #[must_use]
     pub fn exceeds_past(&self) -> bool {
-        self.base.as_ref().is_some_and(|base| self.dots.keys().any(|actor| base.counter(*actor) > 0))
+        self.base.as_ref().is_some_and(|base| self.names().any(|actor| base.counter(actor) > 0))
     }
 
     /// The authors that it names itself.
     pub(crate) fn names(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.dots.keys().copied()
+        self.dots.iter().map(|(actor, _)| actor)
     }
 
     /// Every author and how far it has got with it, in the order of ids.
@@ -92,7 +93,7 @@ impl Clock {
         self.both(true)
     }
 
-    fn both(&self, with_past: bool) -> Merged<'_, impl Iterator<Item = (ReplicaId, u64)> + '_> {
+    fn both(&self, with_past: bool) -> impl Iterator<Item = Dot> + '_ {
         let base = self.base.as_ref().filter(|_| with_past);
         let past = base.into_iter().flat_map(|base| base.past.iter(base.shard));
         Merged { dots: self.dots.iter().peekable(), past: past.peekable() }
@@ -151,8 +152,8 @@ impl Clock {
         }
         let base = &self.base;
         self.dots.retain(|actor, counter| {
-            *counter = (*counter).min(other.get(actor));
-            *counter > base.as_ref().map_or(0, |base| base.counter(*actor))
+            *counter = (*counter).min(other.get(&actor));
+            *counter > base.as_ref().map_or(0, |base| base.counter(actor))
         });
     }
 
@@ -187,7 +188,7 @@ impl Clock {
             }
         };
         for (actor, counter) in past.since(first, shard) {
-            if self.dots.get(&actor) == Some(&counter) {
+            if self.dots.get(&actor) == Some(counter) {
                 self.dots.remove(&actor);
             }
         }
@@ -196,16 +197,20 @@ impl Clock {
 }
 
 /// What is named and what is past, in the order of ids. What is named counts.
-struct Merged<'a, P: Iterator<Item = (ReplicaId, u64)>> {
-    dots: Peekable<btree_map::Iter<'a, ReplicaId, u64>>,
+struct Merged<N: Iterator<Item = (ReplicaId, u64)>, P: Iterator<Item = (ReplicaId, u64)>> {
+    dots: Peekable<N>,
     past: Peekable<P>,
 }
 
-impl<P: Iterator<Item = (ReplicaId, u64)>> Iterator for Merged<'_, P> {
+impl<N, P> Iterator for Merged<N, P>
+where
+    N: Iterator<Item = (ReplicaId, u64)>,
+    P: Iterator<Item = (ReplicaId, u64)>,
+{
     type Item = Dot;
 
     fn next(&mut self) -> Option<Dot> {
-        let named = self.dots.peek().map(|(actor, _)| **actor);
+        let named = self.dots.peek().map(|(actor, _)| *actor);
         let past = self.past.peek().map(|(actor, _)| *actor);
         match (named, past) {
             (Some(named), Some(past)) if past < named => self.past.next().map(Dot::from),
@@ -214,7 +219,7 @@ impl<P: Iterator<Item = (ReplicaId, u64)>> Iterator for Merged<'_, P> {
                 if past == Some(named) {
                     self.past.next();
                 }
-                self.dots.next().map(|(actor, counter)| Dot::new(*actor, *counter))
+                self.dots.next().map(Dot::from)
             }
         }
     }
@@ -251,7 +256,7 @@ impl FromIterator<Dot> for Clock {
 
 impl From<BTreeMap<ReplicaId, u64>> for Clock {
     fn from(dots: BTreeMap<ReplicaId, u64>) -> Self {
-        Self { dots, base: None }
+        Self { dots: dots.into_iter().collect(), base: None }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod command;
 #[cfg(any(test, feature = "mutants"))]
 pub mod contents;
+mod counters;
 mod digest;
 mod draft;
 mod fold;

@@ -46,6 +46,12 @@ impl NewOp {
         Self { op, bytes }
     }
 
+    /// To be sent, where nobody here needs it any more.
+    #[must_use]
+    pub fn into_packed(self) -> PackedOp {
+        PackedOp { bytes: self.bytes, op: None }
+    }
+
     /// To be sent: without what it says, so that it takes few bytes while it waits.
     #[must_use]
     pub fn packed(&self) -> PackedOp {

@@ -13,7 +13,9 @@ mod state;
 #[cfg(any(test, feature = "mutants"))]
 mod tampered;
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(any(test, feature = "mutants"))]
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ pub use self::state::{MalformedState, Merged, ShardState};
 use super::apply::Change;
 use super::author::{Author, Composed, Times};
 use super::command::{Lookup, Refusal, Revision, Write};
+use super::counters::Counters;
 use super::digest::{Ledger, clock_hash};
 use super::fold::FOLD_MIN;
 use super::identity::{Clock, Dot, Kind, ObjectId, ReplicaId, ShardId};
@@ -48,7 +51,7 @@ pub struct Shard {
     id: ShardId,
     mutants: Mutants,
     clock: Clock,
-    frontier: BTreeMap<ReplicaId, u64>,
+    frontier: Counters,
     objects: Objects,
     log: Log,
     pending: Pending,
@@ -98,7 +101,7 @@ impl Shard {
             id,
             mutants,
             clock: Clock::default(),
-            frontier: BTreeMap::new(),
+            frontier: Counters::default(),
             objects: Objects::default(),
             log: Log::default(),
             pending: Pending::default(),
@@ -151,7 +154,7 @@ impl Shard {
 
     /// Maximal dots: whoever has applied these has applied everything that this shard has.
     pub fn frontier(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.frontier.iter().map(|(actor, counter)| Dot::new(*actor, *counter))
+        self.frontier.iter().map(Dot::from)
     }
 
     /// Whether the operation of this dot has been applied, or counts as applied.
@@ -367,7 +370,7 @@ impl Shard {
         }
         self.note_counting(&op.object, op.dot, &op.action);
         for dep in &op.deps {
-            if self.frontier.get(&dep.actor).is_some_and(|counter| *counter <= dep.counter) {
+            if self.frontier.get(&dep.actor).is_some_and(|counter| counter <= dep.counter) {
                 self.frontier.remove(&dep.actor);
             }
         }

@@ -37,7 +37,7 @@ const SHORT_BYTES: usize = 48;
 
 impl Token {
     /// Appends its text.
-    pub fn push_to(&self, out: &mut String) {
+    pub fn push_to(&self, out: &mut Vec<u8>) {
         // Every answer carries one, and nearly all are short.
         let mut bytes: SmallVec<[u8; SHORT_BYTES]> = SmallVec::with_capacity(10 + self.dots.len() * 18);
         bytes.extend_from_slice(&[VERSION, self.shard.0]);
@@ -51,19 +51,19 @@ impl Token {
             }
             bytes.push(rest as u8);
         }
-        let mut text = [0; SHORT_BYTES.div_ceil(3) * 4];
-        match BASE64.encode_slice(&bytes, &mut text).map(|len| std::str::from_utf8(&text[..len])) {
-            Ok(Ok(text)) => out.push_str(text),
-            _ => BASE64.encode_string(&bytes, out),
-        }
+        let start = out.len();
+        out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        // There is room for all of it.
+        let len = BASE64.encode_slice(&bytes, &mut out[start..]).unwrap_or(0);
+        out.truncate(start + len);
     }
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
+        let mut text = Vec::new();
         self.push_to(&mut text);
-        f.write_str(&text)
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

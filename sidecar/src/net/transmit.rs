@@ -1,6 +1,7 @@
 //! The sending half of a link: what is queued becomes few writes.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -10,8 +11,7 @@ use super::link::{Link, LinkError};
 use super::queue::Queued;
 use super::secure::Writer;
 use crate::core::message::Message;
-use crate::core::packed::PackedOp;
-use crate::wire;
+use crate::wire::{self, TooLong};
 
 /// Where nothing goes for so long, a keepalive does: silence means that the link is dead.
 const KEEPALIVE: Duration = Duration::from_millis(1_500);
@@ -48,7 +48,7 @@ struct Batch<'a> {
     bytes: Vec<u8>,
     messages: usize,
     /// Operations of messages that came one after the other, to go as one.
-    ops: Vec<PackedOp>,
+    ops: Vec<Arc<Message>>,
     ops_bytes: usize,
 }
 
@@ -64,15 +64,16 @@ impl Batch<'_> {
                 self.hold_back(due).await?;
             }
             self.messages += 1;
-            match &*message {
-                Message::Ops(more) if self.ops_bytes + bytes <= OPS_BYTES_PER_MESSAGE => {
-                    self.ops.extend(more.iter().cloned());
-                    self.ops_bytes += bytes;
-                }
-                other => {
-                    self.encode_ops();
-                    self.encode(other);
-                }
+            let is_ops = matches!(*message, Message::Ops(_));
+            if !is_ops || self.ops_bytes + bytes > OPS_BYTES_PER_MESSAGE {
+                self.encode_ops();
+            }
+            if is_ops {
+                self.ops_bytes += bytes;
+                self.ops.push(message);
+            } else {
+                let encoded = wire::encode(&message, self.writer.format(), &mut self.bytes);
+                self.complain(encoded);
             }
             if self.bytes.len() >= WRITE_BYTES {
                 self.flush().await?;
@@ -100,15 +101,21 @@ impl Batch<'_> {
     }
 
     fn encode_ops(&mut self) {
-        if !self.ops.is_empty() {
-            self.ops_bytes = 0;
-            let ops = Message::Ops(std::mem::take(&mut self.ops));
-            self.encode(&ops);
+        if self.ops.is_empty() {
+            return;
         }
+        let ops = self.ops.iter().flat_map(|message| match &**message {
+            Message::Ops(ops) => ops.as_slice(),
+            _ => &[],
+        });
+        let encoded = wire::encode_ops(ops, self.writer.format(), &mut self.bytes);
+        self.ops.clear();
+        self.ops_bytes = 0;
+        self.complain(encoded);
     }
 
-    fn encode(&mut self, message: &Message) {
-        if let Err(error) = wire::encode(message, self.writer.format(), &mut self.bytes) {
+    fn complain(&self, encoded: Result<(), TooLong>) {
+        if let Err(error) = encoded {
             let node = &self.link.peer.node;
             self.shared.complain("too_long", node, &format!("{node} cannot be told everything: {error}"));
         }

@@ -99,12 +99,29 @@ impl Driver {
         result
     }
 
+    /// Changes the node by writes alone, and puts out what comes of them. They bring no deadline forward.
+    pub fn write<R>(&self, write: impl FnOnce(&mut Node, Now) -> R) -> R {
+        let mut node = self.node.write();
+        let before = if cfg!(debug_assertions) { node.deadline() } else { MonoMicros::default() };
+        let result = write(&mut node, self.clocks.now());
+        debug_assert!(before <= node.deadline());
+        self.put_out_all(&mut node);
+        result
+    }
+
     /// Hands in what happened outside.
     pub fn input(&self, input: Input) {
         self.change(|node, now| node.handle(now, input));
     }
 
     fn put_out(&self, node: &mut Node) {
+        self.put_out_all(node);
+        if node.deadline().0 < self.armed.load(Ordering::Relaxed) {
+            self.rearm.notify_one();
+        }
+    }
+
+    fn put_out_all(&self, node: &mut Node) {
         while let Some(output) = node.poll_output() {
             match output {
                 Output::Send(peer, message) => self.send(node, peer, &message),
@@ -131,15 +148,13 @@ impl Driver {
                 }
             }
         }
-        if node.deadline().0 < self.armed.load(Ordering::Relaxed) {
-            self.rearm.notify_one();
-        }
     }
 
     fn send(&self, node: &mut Node, peer: PeerId, message: &Arc<Message>) {
         let sent = self.outlet.get().is_some_and(|outlet| outlet.send(peer, message));
         if !sent {
             node.handle(self.clocks.now(), Input::Overflowed(peer));
+            self.rearm.notify_one();
         }
     }
 

@@ -31,7 +31,11 @@ impl Port for Service {
     }
 
     fn write(&self, write: &Write) -> Result<Written, Refusal> {
-        self.driver.change(|node, now| node.write(now, write))
+        self.driver.write(|node, now| node.write(now, write))
+    }
+
+    fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, Refusal>> {
+        self.driver.write(|node, now| writes.iter().map(|write| node.write(now, write)).collect())
     }
 
     fn seen(&self, tokens: &[Token]) -> bool {

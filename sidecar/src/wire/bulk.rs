@@ -14,9 +14,9 @@ const RELAY: u8 = 13;
 /// Appends the body of such a message. `false` for any other.
 pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> bool {
     match message {
-        Message::Ops(ops) => append_ops(OPS, ops, out),
+        Message::Ops(ops) => append_each(ops.iter(), out),
         Message::Relay { ops, until } => {
-            append_ops(RELAY, ops, out);
+            append_ops(RELAY, ops.iter(), out);
             append_varint(*until, out);
         }
         Message::State(state) => {
@@ -28,10 +28,16 @@ pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> bool {
     true
 }
 
-fn append_ops(variant: u8, ops: &[PackedOp], out: &mut Vec<u8>) {
+/// Appends the body of one message with all of these operations.
+pub(super) fn append_each<'a>(ops: impl Iterator<Item = &'a PackedOp> + Clone, out: &mut Vec<u8>) {
+    append_ops(OPS, ops, out);
+}
+
+fn append_ops<'a>(variant: u8, ops: impl Iterator<Item = &'a PackedOp> + Clone, out: &mut Vec<u8>) {
+    let (count, bytes) = ops.clone().fold((0, 0), |(count, bytes), op| (count + 1, bytes + op.bytes().len()));
     out.push(variant);
-    append_varint(ops.len() as u64, out);
-    out.reserve(ops.iter().map(|op| op.bytes().len()).sum());
+    append_varint(count, out);
+    out.reserve(bytes);
     for op in ops {
         out.extend_from_slice(op.bytes());
     }

@@ -12,6 +12,7 @@ use super::{
     PREFIX_BYTES, REFUSAL, bulk, checksum,
 };
 use crate::core::message::Message;
+use crate::core::packed::PackedOp;
 
 /// Shorter messages are not worth compressing.
 const COMPRESS_FROM_BYTES: usize = 512;
@@ -43,12 +44,32 @@ pub fn encode(message: &Message, format: impl Into<Format>, out: &mut Vec<u8>) -
     debug_assert!(format.version.carries(message), "{message:?} is not for version {}", format.version);
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
-    let body_start = out.len();
     if !bulk::append(message, out) && postcard::to_extend(message, Appender(out)).is_err() {
         // Only a value that cannot be serialized fails here, and there is none.
         out.truncate(start);
         return Ok(());
     }
+    finish(start, format, out)
+}
+
+/// Appends the frames of one message with all of these operations.
+///
+/// # Errors
+/// The message is too long. Nothing has been appended then.
+pub fn encode_ops<'a>(
+    ops: impl Iterator<Item = &'a PackedOp> + Clone,
+    format: impl Into<Format>,
+    out: &mut Vec<u8>,
+) -> Result<(), TooLong> {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX_BYTES]);
+    bulk::append_each(ops, out);
+    finish(start, format.into(), out)
+}
+
+/// Makes frames of the body that stands behind the room for a prefix.
+fn finish(start: usize, format: Format, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    let body_start = start + PREFIX_BYTES;
     let bytes = out.len() - body_start;
     if bytes > MESSAGE_BYTES_MAX {
         out.truncate(start);

@@ -25,7 +25,7 @@ use std::fmt;
 
 pub use budget::Budget;
 pub use decode::{Decoder, Next, Packed};
-pub use encode::{TooLong, encode, encode_keepalive, encode_refusal};
+pub use encode::{TooLong, encode, encode_keepalive, encode_ops, encode_refusal};
 pub use validate::{NAME_BYTES_MAX, is_name, is_sound_clock, is_sound_op};
 pub use version::{Format, Version, Versions};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sidetalk_client::{Acks, Client};
-use sidetalk_tests::{Cluster, Node, eventually};
+use sidetalk_tests::{Cluster, Node, eventually, within};
 
 use super::token;
 
@@ -138,4 +138,30 @@ async fn a_retry_with_the_same_idempotency_key_does_not_count_twice() {
     let error = counter.add(6).idempotency_key("once").await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(422), Some("idempotency_key_reused")));
     assert_eq!(counter.get().await.unwrap().value.value, 5);
+}
+
+/// What those counted that left in order becomes one record; nobody sees anything of it.
+#[tokio::test]
+async fn what_was_counted_before_many_deploys_is_folded_and_stays_exact() {
+    let mut cluster = Cluster::start(3).await;
+    const DEPLOYS: i64 = 9;
+    for done in 0..DEPLOYS {
+        cluster.client(1).counter("c").add(1).acks(Acks::All, PATIENCE).await.unwrap();
+        assert_eq!(cluster.terminate(1).await, 0);
+        cluster.restart(1).await;
+        cluster[1].ready().await;
+        counted(&cluster, "c", done + 1).await;
+    }
+    // Each shard is looked at once in 26 seconds.
+    within(Duration::from_secs(80), "it is folded, by the node with the first name", || async {
+        let folds = cluster[0].metric("sidetalk_folds_total").await;
+        if folds > 0.0 { Ok(()) } else { Err(folds) }
+    })
+    .await;
+    counted(&cluster, "c", DEPLOYS).await;
+    cluster.client(2).counter("c").add(5).await.unwrap();
+    counted(&cluster, "c", DEPLOYS + 5).await;
+    cluster.client(2).counter("c").reset().acks(Acks::All, PATIENCE).await.unwrap();
+    counted(&cluster, "c", 0).await;
+    assert_eq!(cluster[0].metric("sidetalk_divergence_alarms_total").await, 0.0);
 }

@@ -27,10 +27,12 @@ use super::object;
 use super::operation::{About, Given, IDEMPOTENT, Operation, Takes, Verb, of};
 use super::read_lately::Found;
 use super::short::{self, Patched};
-use crate::core::command::Written;
 
 /// Bytes of answers in one batch, at most.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// Patches in one turn of the node, at most: others wait meanwhile.
+const TURN_WRITES: usize = 32;
 
 /// The answers, in the order of the calls.
 #[derive(ToSchema)]
@@ -70,47 +72,94 @@ pub(super) static POST: Operation = Operation {
 /// `unsupported_media_type`, `bad_json`, `bad_body`.
 pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
     let batch = parse(call)?;
-    let mut results = Results::new(batch.ops.len());
-    let mut waiting: JoinSet<(Late, bool, Answer)> = JoinSet::new();
+    let results = Results::new(batch.ops.len());
+    let mut answers = Answers { api, results, waiting: JoinSet::new(), turn: Vec::new() };
     // Every call is started in order and goes as far as it can without waiting; those that wait go on together.
     for op in &batch.ops {
-        if results.bytes() > ANSWER_BYTES_MAX {
-            results.put(no_room("the calls before took all the room")).await;
+        if answers.results.bytes() > ANSWER_BYTES_MAX {
+            answers.end_turn().await;
+            answers.results.put(no_room("the calls before took all the room")).await;
             continue;
         }
+        let patch = match ops::patch(api, op) {
+            Some(patch) if is_plain(api, &patch) => {
+                answers.turn.push(patch);
+                if answers.turn.len() == TURN_WRITES {
+                    answers.end_turn().await;
+                }
+                continue;
+            }
+            patch => patch,
+        };
+        answers.end_turn().await;
         if let Some(found) = kept(api, op) {
-            results.found(&found);
+            answers.results.found(&found);
             continue;
         }
-        let mut answering = match begin(api, op, &call.body) {
-            Ok(Begun::Done(written)) => {
-                results.written(&written);
-                continue;
-            }
-            Ok(Begun::Goes(answering)) => answering,
-            Err(problem) => {
-                results.put(problem.into()).await;
-                continue;
-            }
-        };
-        match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
-            Poll::Ready(answer) => results.put(answer).await,
-            Poll::Pending => {
-                let (late, reads) = (results.wait(), matches!(&*op.method, "GET" | "HEAD"));
-                waiting.spawn(async move { (late, reads, answering.await) });
+        match begin(api, op, patch, &call.body) {
+            Ok(answering) => answers.go(answering, matches!(&*op.method, "GET" | "HEAD")).await,
+            Err(problem) => answers.results.put(problem.into()).await,
+        }
+    }
+    answers.end_turn().await;
+    Ok(json(StatusCode::OK, answers.all().await))
+}
+
+/// The answers so far, and what is still to be done for others.
+struct Answers<'a> {
+    api: &'a Arc<Api>,
+    results: Results,
+    waiting: JoinSet<(Late, bool, Answer)>,
+    /// Plain patches that are made next, together.
+    turn: Vec<Patch>,
+}
+
+impl Answers<'_> {
+    /// Makes the patches that stand together, in one turn of the node: its lock, its clock and its links are for all of them.
+    async fn end_turn(&mut self) {
+        let (mut writes, mut said) = (Vec::new(), Vec::new());
+        for Patch { object, wait_millis, headers, tree } in self.turn.drain(..) {
+            writes.push(short::write(object, tree, &headers));
+            said.push((wait_millis, headers));
+        }
+        if writes.is_empty() {
+            return;
+        }
+        for (patched, (wait_millis, headers)) in short::patch_all(self.api, writes).zip(said) {
+            match patched {
+                Patched::Done(written) => self.results.written(&written),
+                Patched::Refused(problem) => self.results.put(problem.into()).await,
+                Patched::Unknown(object, tree) => {
+                    self.go(merge(self.api, Patch { object, wait_millis, headers, tree }), false).await;
+                }
             }
         }
     }
-    while let Some(ended) = waiting.join_next().await {
-        let Ok((late, reads, answer)) = ended else { continue };
-        let answer = if reads && results.bytes() > ANSWER_BYTES_MAX {
-            no_room("the other calls took all the room")
-        } else {
-            answer
-        };
-        results.put_late(late, answer).await;
+
+    /// Lets a call go as far as it can without waiting.
+    async fn go(&mut self, mut answering: Answering, reads: bool) {
+        match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
+            Poll::Ready(answer) => self.results.put(answer).await,
+            Poll::Pending => {
+                let late = self.results.wait();
+                self.waiting.spawn(async move { (late, reads, answering.await) });
+            }
+        }
     }
-    Ok(json(StatusCode::OK, results.finish()))
+
+    /// All of them, once they are there.
+    async fn all(mut self) -> Vec<u8> {
+        while let Some(ended) = self.waiting.join_next().await {
+            let Ok((late, reads, answer)) = ended else { continue };
+            let answer = if reads && self.results.bytes() > ANSWER_BYTES_MAX {
+                no_room("the other calls took all the room")
+            } else {
+                answer
+            };
+            self.results.put_late(late, answer).await;
+        }
+        self.results.finish()
+    }
 }
 
 /// The kept answer to a read that asks for no more than what this node has seen.
@@ -129,28 +178,29 @@ fn no_room(why: &str) -> Answer {
 
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// A call that has begun.
-enum Begun {
-    /// A patch that is done, and whose caller wants nothing back.
-    Done(Written),
-    /// It may have to wait.
-    Goes(Answering),
+/// Whether a patch needs nothing but to be made: its caller wants nothing back, and has seen nothing that this node has not.
+fn is_plain(api: &Api, patch: &Patch) -> bool {
+    patch.headers.want_no_body() && patch.headers.are_seen(api) && !api.port.answers_when_saved()
 }
 
-fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Begun, Problem> {
-    if let Some(Patch { mut object, wait_millis, headers, mut tree }) = ops::patch(api, op) {
-        if headers.want_no_body() && headers.are_seen(api) && !api.port.answers_when_saved() {
-            (object, tree) = match short::patch(api, object, tree, &headers) {
-                Patched::Done(written) => return Ok(Begun::Done(written)),
-                Patched::Refused(problem) => return Err(problem),
-                Patched::Unknown(object, tree) => (object, tree),
-            };
-        }
-        let api = Arc::clone(api);
-        let merge = async move { object::merge(&api, object, wait_millis, headers, tree).await };
-        return Ok(Begun::Goes(Box::pin(merge)));
+/// Begins a call: as a patch, where it is one.
+fn begin(
+    api: &Arc<Api>,
+    op: &BatchOp<'_>,
+    patch: Option<Patch>,
+    whole: &Bytes,
+) -> Result<Answering, Problem> {
+    if let Some(patch) = patch {
+        return Ok(merge(api, patch));
     }
     let (parts, body) = prepare(op, whole)?;
     let api = Arc::clone(api);
-    Ok(Begun::Goes(Box::pin(async move { dispatch(&api, parts, body).await })))
+    Ok(Box::pin(async move { dispatch(&api, parts, body).await }))
+}
+
+/// The long way of a patch.
+fn merge(api: &Arc<Api>, patch: Patch) -> Answering {
+    let api = Arc::clone(api);
+    let Patch { object, wait_millis, headers, tree } = patch;
+    Box::pin(async move { object::merge(&api, object, wait_millis, headers, tree).await })
 }

@@ -5,7 +5,6 @@ use http::header::CONTENT_TYPE;
 use http::response;
 
 use super::super::answer::{Answer, decimal, life_digits, whole};
-use super::super::headers;
 use super::super::read_lately::Found;
 use crate::core::command::Written;
 
@@ -14,6 +13,11 @@ const ANSWER_BYTES: usize = 640;
 
 /// What stands for an answer that was lost.
 const LOST: &[u8] = b"{\"status\":500,\"headers\":{},\"body\":null}";
+
+/// How the answer to a change begins whose caller wants nothing back, up to its token.
+const CREATED: &[u8] =
+    br#"{"status":201,"headers":{"preference-applied":"return=minimal","sidetalk-token":""#;
+const DONE: &[u8] = br#"{"status":204,"headers":{"preference-applied":"return=minimal","sidetalk-token":""#;
 
 /// The answers so far, as JSON.
 pub(super) struct Results {
@@ -64,24 +68,19 @@ impl Results {
     pub(super) fn written(&mut self, written: &Written) {
         self.next();
         let out = &mut self.text;
-        let status = if written.created { "201" } else { "204" };
-        for part in ["{\"status\":", status, ",\"headers\":{\"preference-applied\":\"return=minimal\""] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        let mut token = String::with_capacity(64);
-        written.token.push_to(&mut token);
-        write_member(out, headers::TOKEN.as_str(), &token);
-        let mut quoted = |name: &[u8], digits: &[u8]| {
-            let parts: [&[u8]; 5] = [b",\"", name, b"\":\"", digits, b"\""];
-            parts.iter().for_each(|part| out.extend_from_slice(part));
-        };
+        let head: &[u8] = if written.created { CREATED } else { DONE };
+        out.extend_from_slice(head);
+        // Base64: nothing of it has to be escaped.
+        written.token.push_to(out);
         if let Some(life) = &written.life {
-            quoted(b"sidetalk-life", life_digits(life).bytes());
+            out.extend_from_slice(b"\",\"sidetalk-life\":\"");
+            out.extend_from_slice(life_digits(life).bytes());
         }
         if let Some(millis) = written.expires_in_millis {
-            quoted(b"sidetalk-expires-in", decimal(millis / 1_000, &mut [0; 20]));
+            out.extend_from_slice(b"\",\"sidetalk-expires-in\":\"");
+            out.extend_from_slice(decimal(millis / 1_000, &mut [0; 20]));
         }
-        out.extend_from_slice(b"},\"body\":null}");
+        out.extend_from_slice(b"\"},\"body\":null}");
     }
 
     /// The next answer.

@@ -59,14 +59,15 @@ fn wants_no_more(headers: &[Header<'_>]) -> bool {
     merges && minimal
 }
 
+/// How the answer begins, up to its token.
+const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\npreference-applied: return=minimal\r\nsidetalk-token: ";
+const DONE: &[u8] = b"HTTP/1.1 204 No Content\r\npreference-applied: return=minimal\r\nsidetalk-token: ";
+
 fn write_done(out: &mut Vec<u8>, written: &Written, close: bool) {
-    let status = if written.created { "201 Created" } else { "204 No Content" };
-    for part in ["HTTP/1.1 ", status, "\r\npreference-applied: return=minimal\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    let mut token = String::with_capacity(64);
-    written.token.push_to(&mut token);
-    write::line(out, b"sidetalk-token", token.as_bytes());
+    let head: &[u8] = if written.created { CREATED } else { DONE };
+    out.extend_from_slice(head);
+    written.token.push_to(out);
+    out.extend_from_slice(b"\r\n");
     if let Some(life) = &written.life {
         write::line(out, b"sidetalk-life", life_digits(life).bytes());
     }

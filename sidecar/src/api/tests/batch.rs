@@ -73,6 +73,36 @@ async fn a_patch_is_answered_the_same_the_short_way() {
     assert_eq!(json!(short).to_string(), json!(long).to_string());
 }
 
+/// More than go in one turn of the node, and one among them that has to ask the others first.
+#[tokio::test]
+async fn many_patches_are_answered_in_their_order() {
+    let server = Server::start().await;
+    let minimal = json!({"prefer":"return=minimal"});
+    let patch =
+        |path: String, n: usize| json!({"method":"PATCH","path":path,"body":{"n":n},"headers":minimal});
+    let mut ops: Vec<Value> = (0..70).map(|n| patch(format!("/v1/documents/d{}", n % 7), n)).collect();
+    ops[40] = patch("/v1/sessions/unknown?wait=20".into(), 40);
+    ops[50] = json!({"method":"PATCH","path":"/v1/documents/d1","body":{"n":-1}});
+    ops.push(json!({"method":"GET","path":"/v1/documents/d6"}));
+    let results = results(&server, Value::Array(ops)).await;
+    let expected = |at: usize| match at {
+        0..7 => 201,
+        40 => 404,
+        50 | 70 => 200,
+        _ => 204,
+    };
+    for (at, result) in results.iter().enumerate() {
+        assert_eq!(result["status"], expected(at), "{at}: {result}");
+    }
+    assert_eq!(
+        (results.len(), &results[50]["body"], &results[70]["body"]),
+        (71, &json!({"n":-1}), &json!({"n":69}))
+    );
+    let tokens: std::collections::BTreeSet<_> =
+        results[..40].iter().map(|result| result["headers"]["sidetalk-token"].to_string()).collect();
+    assert_eq!(tokens.len(), 40, "each has its own");
+}
+
 /// As a session store asks: it names the life that it has loaded, waits for nobody, and carries tokens.
 #[tokio::test]
 async fn what_waits_for_nothing_more_is_answered_the_same_the_short_way() {

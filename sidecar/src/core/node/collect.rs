@@ -127,7 +127,7 @@ impl Node {
     /// Those who watch are told that a life has expired, though it is destroyed only when everyone knows.
     fn journal_expired(&mut self, shard: ShardId, since: UnixMillis, time: UnixMillis) {
         for object in self.expired_between(shard, since, time) {
-            self.journal.push(object);
+            self.journal.push(&object);
         }
     }
 

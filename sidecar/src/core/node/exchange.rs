@@ -161,6 +161,13 @@ impl Node {
     }
 
     fn applied_by(&mut self, from: PeerId, progress: &[Progress]) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if self.waits.is_empty() {
+            for progress in progress {
+                peer.knows(progress.shard, progress.dot);
+            }
+            return;
+        }
         for progress in progress {
             self.known_to(from, progress.shard, progress.dot);
         }
@@ -303,7 +310,7 @@ impl Node {
         }
         for object in merged.changed {
             self.asked_object_changed(now, &object);
-            self.journal.push(object);
+            self.journal.push(&object);
         }
         for dot in merged.raised {
             self.advanced(shard, dot.actor, before.get(&dot.actor));

@@ -1,7 +1,8 @@
 //! Short histories that once broke a promise: each lost, revived or stuck something.
 
 use super::*;
-use crate::core::op::Op;
+use crate::core::op::{Action, Op};
+use crate::core::time::Hlc;
 
 impl Net {
     /// Has a node look at a shard for what can be collected, now.

@@ -83,8 +83,8 @@ impl Node {
         };
         self.admit(stamp, &write.object, &action)?;
         let created = composed.created && !matches!(action, Action::Destroy { .. } | Action::Barrier { .. });
-        let op = self.author(now, stamp, write.object.clone(), action);
-        let token = Token { shard: write.object.shard(), hlc: op.op.hlc, dots: vec![op.op.dot] };
+        let dot = self.author(now, stamp, write.object.clone(), action);
+        let token = Token { shard: write.object.shard(), hlc: stamp, dots: vec![dot] };
         let known = composed.standing;
         debug_assert!(known.is_none_or(|known| known == self.standing(time, &write.object, ends)));
         let (life, expires_in_millis) = known.unwrap_or_else(|| self.standing(time, &write.object, ends));

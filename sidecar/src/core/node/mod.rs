@@ -26,6 +26,7 @@ mod roster;
 mod seal;
 mod succession;
 mod survey;
+mod turn;
 mod waits;
 mod waves;
 
@@ -50,14 +51,15 @@ use self::waits::Waits;
 use self::waves::Waves;
 use super::command::{Figures, WaitId, Waited};
 pub use super::fold::FOLD_MIN;
-use super::identity::{Clock, Dot, ObjectId, Replica, ReplicaId, SHARDS, ShardId};
+#[cfg(any(test, feature = "mutants"))]
+use super::identity::ObjectId;
+use super::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
 use super::message::{Hello, Message, PeerId, Progress, RosterEntry};
 use super::mutant::Mutants;
-use super::op::Action;
-use super::packed::NewOp;
+use super::packed::{NewOp, PackedOp};
 use super::past::Past;
 use super::shard::Shard;
-use super::time::{Hlc, MonoMicros, Now, UnixMillis};
+use super::time::{MonoMicros, Now, UnixMillis};
 
 /// How a node is set up. Everything has a default but who it is.
 #[derive(Clone, Debug)]
@@ -236,6 +238,9 @@ pub struct Node {
     /// The journal has grown since this was last put out.
     journal_told: u64,
     outbox: VecDeque<Output>,
+    /// Own operations that are to go in one message, behind what the outbox holds.
+    unsent: Vec<PackedOp>,
+    unsent_bytes: usize,
     figures: Figures,
     /// What differs under equal clocks, by linked peer.
     diverged: BTreeSet<(PeerId, ShardId)>,
@@ -279,6 +284,8 @@ impl Node {
             memory: Memory::default(),
             journal_told: 0,
             outbox: VecDeque::new(),
+            unsent: Vec::new(),
+            unsent_bytes: 0,
             figures: Figures::default(),
             diverged: BTreeSet::new(),
             sweep_at: now.mono.plus_millis(SWEEP_MILLIS),
@@ -380,6 +387,7 @@ impl Node {
 
     /// The next thing the node wants done.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.send_ops();
         let next = self.outbox.pop_front();
         if next.is_none() && self.journal_told < self.journal.cursor() {
             self.journal_told = self.journal.cursor();
@@ -393,10 +401,12 @@ impl Node {
     }
 
     fn send(&mut self, to: PeerId, message: Message) {
+        self.send_ops();
         self.outbox.push_back(Output::Send(to, Arc::new(message)));
     }
 
     fn broadcast(&mut self, message: Message) {
+        self.send_ops();
         let message = Arc::new(message);
         for peer in self.linked() {
             self.outbox.push_back(Output::Send(peer, Arc::clone(&message)));
@@ -414,44 +424,12 @@ impl Node {
         }
     }
 
-    /// Makes an operation of this node's, applies it and gives it to everyone.
-    fn author(&mut self, now: Now, stamp: Hlc, object: ObjectId, action: Action) -> NewOp {
-        let me = self.id();
-        let shard = object.shard();
-        let op = self.shard_mut(shard).author(me, stamp, object, action);
-        self.clock.observe(now, stamp);
-        self.figures.ops_authored += 1;
-        self.changed(now, shard, std::slice::from_ref(&op));
-        self.push(shard, &op);
-        op
-    }
-
-    /// Gives an operation to every peer that can take it.
-    fn push(&mut self, shard: ShardId, new: &NewOp) {
-        if self.is_overlay() {
-            self.spread(new);
-            return;
-        }
-        if !self.peers.values().any(Peer::takes_ops) {
-            return;
-        }
-        let dot = new.op.dot;
-        let message = Arc::new(Message::Ops(vec![new.packed()]));
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.takes_ops()) {
-            // Behind a gap it stands for nothing that came before it: comparison sends what is missing, and this.
-            if peer.reached_counter(shard, dot.actor) + 1 == dot.counter {
-                peer.sent.raise(shard, dot);
-            }
-            self.outbox.push_back(Output::Send(*id, Arc::clone(&message)));
-        }
-    }
-
     /// Operations have been applied: tells the journal, those who wait, and sooner or later the peers.
     fn changed(&mut self, now: Now, shard: ShardId, ops: &[NewOp]) {
         let me = self.id();
         self.unsaved_ops(shard, ops);
         for NewOp { op, .. } in ops {
-            self.journal.push(op.object.clone());
+            self.journal.push(&op.object);
             self.advanced(shard, op.dot.actor, op.dot.counter - 1);
             if op.dot.actor != me {
                 self.progressed(shard, op.dot);
@@ -473,16 +451,13 @@ impl Node {
     /// Notes what the peers are to be told of our progress.
     fn progressed(&mut self, shard: ShardId, dot: Dot) {
         for peer in self.peers.values_mut().filter(|peer| peer.linked) {
-            peer.untold.insert((shard, dot.actor), dot.counter);
+            peer.untell(Progress { shard, dot });
         }
     }
 
     fn tell_progress(&mut self, to: PeerId) {
         let Some(peer) = self.peers.get_mut(&to).filter(|peer| !peer.untold.is_empty()) else { return };
-        let progress = std::mem::take(&mut peer.untold)
-            .into_iter()
-            .map(|((shard, actor), counter)| Progress { shard, dot: Dot::new(actor, counter) })
-            .collect();
+        let progress = peer.take_untold();
         self.send(to, Message::Applied(progress));
     }
 

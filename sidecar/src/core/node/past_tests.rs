@@ -1,7 +1,7 @@
 //! What is over is named once, when everybody that counts has the same of it; and is named again should more of it come.
 
 use super::*;
-use crate::core::op::{Edit, Lease};
+use crate::core::op::{Action, Edit, Lease};
 
 /// Node 2's first process has written and is over.
 fn one_is_over() -> (Net, ReplicaId, ObjectId) {

@@ -1,5 +1,6 @@
 //! What this node knows of one peer: how far it has reported to be, and how much it has been sent.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::report::stamps;
 use super::roster::Roster;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
-use crate::core::message::RosterEntry;
+use crate::core::message::{Progress, RosterEntry};
 use crate::core::past::Past;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
@@ -17,6 +18,16 @@ const RESEND_MILLIS_MAX: u64 = 64_000;
 
 /// With more news than this a report is copied anew.
 const NEWS_MAX: usize = 1_024;
+
+/// With so much untold, what later words stand for is taken out; a frame of operations mostly has fewer.
+const UNTOLD: usize = 256;
+
+/// Of each author in each shard the latest, in their order.
+fn only_latest(progress: &mut Vec<Progress>) {
+    let of = |progress: &Progress| (progress.shard, progress.dot.actor);
+    progress.sort_by_key(|progress| (of(progress), Reverse(progress.dot.counter)));
+    progress.dedup_by_key(|progress| of(progress));
+}
 
 /// Clocks by shard, and the sums that stand for them. A copy shares what has not changed since: one is made for each
 /// report of each peer.
@@ -203,7 +214,9 @@ pub(super) struct Peer {
     /// What it has been sent besides, on this link.
     pub(super) sent: Clocks,
     /// What of our own progress it has not been told.
-    pub(super) untold: BTreeMap<(ShardId, ReplicaId), u64>,
+    pub(super) untold: Vec<Progress>,
+    /// With so many, those that later ones stand for are taken out.
+    untold_max: usize,
     /// The last that it said of itself as a whole. `known` may hold the later of two statements of which the
     /// earlier was lost, so it is no evidence of what the peer does not have.
     pub(super) report: Option<Report>,
@@ -249,7 +262,8 @@ impl Peer {
             admits: false,
             told: false,
             sent: Clocks::default(),
-            untold: BTreeMap::new(),
+            untold: Vec::new(),
+            untold_max: UNTOLD,
             report: None,
             news: Vec::new(),
             is_outdated: false,
@@ -339,6 +353,23 @@ impl Peer {
     /// How far it has got in one author's operations, as far as it has been told or has told.
     pub(super) fn reached_counter(&self, shard: ShardId, actor: ReplicaId) -> u64 {
         self.known.counter(shard, actor).max(self.sent.counter(shard, actor))
+    }
+
+    /// It is to be told that this has been applied here.
+    pub(super) fn untell(&mut self, progress: Progress) {
+        if self.untold.len() >= self.untold_max {
+            only_latest(&mut self.untold);
+            self.untold_max = UNTOLD.max(2 * self.untold.len());
+        }
+        self.untold.push(progress);
+    }
+
+    /// What it is to be told, of each author in each shard the latest, in their order.
+    pub(super) fn take_untold(&mut self) -> Vec<Progress> {
+        self.untold_max = UNTOLD;
+        let mut untold = std::mem::take(&mut self.untold);
+        only_latest(&mut untold);
+        untold
     }
 
     /// It has reported to have applied this. Gives whether that is news.

@@ -30,6 +30,7 @@ impl Node {
     }
 
     fn pass_on(&mut self, ops: &[NewOp], until: u64, from: Option<PeerId>) {
+        self.send_ops();
         for (id, until) in self.parts(until, from) {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let lacks =

@@ -231,6 +231,73 @@ fn a_write_is_visible_everywhere_after_one_hop() {
 }
 
 #[test]
+fn what_is_written_in_one_turn_goes_in_one_message_and_in_its_order() {
+    let mut net = three();
+    let (now, second, third) = (net.now(0), net.nodes[1].id(), net.nodes[2].id());
+    let keys: Vec<String> = (0..40).map(|n| format!("s{n}")).collect();
+    let node = &mut net.nodes[0];
+    while node.poll_output().is_some() {}
+    for (n, key) in keys.iter().enumerate() {
+        // In the middle something else is said.
+        if n == 25 {
+            node.introduce_to(second);
+        }
+        node.write(
+            now,
+            &Write::new(session(key), Change::Put(Tree::parse(br#"{"a":1}"#, DEPTH_MAX).unwrap())),
+        )
+        .unwrap();
+    }
+    let mut told: BTreeMap<PeerId, Vec<String>> = BTreeMap::new();
+    while let Some(output) = node.poll_output() {
+        let Output::Send(to, message) = output else { continue };
+        told.entry(to).or_default().push(match &*message {
+            Message::Ops(ops) => format!("{} operations", ops.len()),
+            Message::Hello(_) => "hello".into(),
+            Message::Roster(_) => "roster".into(),
+            other => format!("{other:?}"),
+        });
+    }
+    assert_eq!(told[&second], ["25 operations", "hello", "roster", "15 operations"]);
+    assert_eq!(told[&third], ["25 operations", "15 operations"]);
+}
+
+#[test]
+fn a_turn_of_large_writes_goes_in_several_messages() {
+    let mut net = three();
+    let (now, second) = (net.now(0), net.nodes[1].id());
+    let json = format!(r#"{{"a":"{}"}}"#, "x".repeat(10_000));
+    let tree = Tree::parse(json.as_bytes(), DEPTH_MAX).unwrap();
+    for n in 0..8 {
+        net.nodes[0].write(now, &Write::new(session(&format!("s{n}")), Change::Put(tree.clone()))).unwrap();
+    }
+    let mut counts = Vec::new();
+    while let Some(output) = net.nodes[0].poll_output() {
+        if let Output::Send(to, message) = output
+            && to == second
+            && let Message::Ops(ops) = &*message
+        {
+            counts.push(ops.len());
+        }
+    }
+    assert_eq!(counts, [4, 4]);
+}
+
+#[test]
+fn a_peer_is_told_of_each_author_in_each_shard_the_latest_only() {
+    let mut peer = Peer::new(Replica { node: "p".into(), started: UnixMillis(1), id: ReplicaId(9) });
+    for counter in 1..=5_000 {
+        for (shard, actor) in [(7, 2), (3, 5), (3, 2)] {
+            peer.untell(Progress { shard: ShardId(shard), dot: Dot::new(ReplicaId(actor), counter) });
+        }
+        assert!(peer.untold.len() <= 256);
+    }
+    let told = peer.take_untold().into_iter().map(|told| (told.shard.0, told.dot.actor.0, told.dot.counter));
+    assert_eq!(told.collect::<Vec<_>>(), [(3, 2, 5_000), (3, 5, 5_000), (7, 2, 5_000)]);
+    assert!(peer.take_untold().is_empty());
+}
+
+#[test]
 fn a_joining_node_serves_nothing_before_it_has_the_state() {
     let mut net = three();
     net.put(0, &session("s"), r#"{"a":1}"#);

@@ -73,6 +73,10 @@ impl Waits {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

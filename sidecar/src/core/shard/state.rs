@@ -208,7 +208,7 @@ impl Shard {
                 keep(*dot);
             }
         }
-        self.frontier = joined;
+        self.frontier = joined.into_iter().collect();
     }
 }
 
