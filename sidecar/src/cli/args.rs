@@ -45,7 +45,7 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum Call {
     /// Print an object
-    Get(ObjectArgs),
+    Get(GetArgs),
     /// Create a session or document, or replace its content
     Set(BodyArgs),
     /// Merge a JSON Merge Patch into a session or document
@@ -153,6 +153,14 @@ pub(super) struct WriteArgs {
     /// How long to wait for them
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 5_000)]
     pub(super) timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct GetArgs {
+    /// sessions/ID, documents/NAME, counters/NAME or sets/NAME
+    pub(super) object: ObjectName,
+    #[command(flatten)]
+    pub(super) call: CallArgs,
 }
 
 #[derive(Args, Debug)]

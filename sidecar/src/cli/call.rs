@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use sidetalk_client as client;
 use sidetalk_client::{Answer, Client, Kind, ObjectName, PathOp, Token};
 
-use super::args::{BodyArgs, Call, CallArgs, ExplainArgs, IncrArgs, MembersArgs, ObjectArgs, WriteArgs};
+use super::args::{
+    BodyArgs, Call, CallArgs, ExplainArgs, GetArgs, IncrArgs, MembersArgs, ObjectArgs, WriteArgs,
+};
 use super::failure::Failure;
 use super::show;
 
@@ -38,9 +40,9 @@ pub(super) async fn call(call: Call) -> Result<(), Failure> {
     }
 }
 
-async fn get(ObjectArgs { object, write: args }: ObjectArgs) -> Result<(), Failure> {
-    let call = connect(&args.call)?.object(object).get();
-    print(refine(call.typed(), &args.call).await?, &args.call)
+async fn get(GetArgs { object, call: args }: GetArgs) -> Result<(), Failure> {
+    let call = connect(&args)?.object(object).get();
+    print(refine(call.typed(), &args).await?, &args)
 }
 
 async fn incr(IncrArgs { object, amount, at, write: args }: IncrArgs) -> Result<(), Failure> {

@@ -23,6 +23,7 @@ fn objects_are_checked_before_anything_is_sent() {
     for (line, told) in [
         ("sidetalk get session/x", "is no kind of object"),
         ("sidetalk get x", "names no object"),
+        ("sidetalk get sessions/a --ttl 5", "unexpected argument '--ttl'"),
         ("sidetalk set counters/c 5", "changes by incr"),
         ("sidetalk patch sets/s {}", "changes by add and remove"),
         ("sidetalk set sessions/a {} --acks some", "majority or all"),

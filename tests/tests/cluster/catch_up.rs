@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidetalk_client::{Acks, Client, Kind};
-use sidetalk_tests::{Cluster, Node, Options, eventually};
+use sidetalk_tests::{Cluster, Node, Options, eventually, within};
 
 use super::token;
 
@@ -93,7 +93,8 @@ async fn a_process_that_was_killed_is_not_waited_for_once_the_node_is_back() {
     cluster.all_up().await;
     cluster.client(0).session("brief").put(&json!({"a": 1})).ttl_seconds(1).await.unwrap();
     for client in cluster.clients() {
-        eventually("what has expired is destroyed", || async {
+        // Each shard is looked at once in 26 seconds.
+        within(Duration::from_secs(60), "what has expired is destroyed", || async {
             match figure(&client, "content_bytes").await {
                 0 => Ok(()),
                 bytes => Err(format!("{bytes} bytes")),
