@@ -150,6 +150,14 @@ impl Cluster {
         }
     }
 
+    /// Whether another that is up knows that it has left.
+    pub(super) fn is_known_to_have_left(&self, seat: usize) -> bool {
+        let name = format!("n{seat}");
+        let gone = |member: &MemberStatus| member.replica.node == name && member.state == MemberState::Left;
+        let others = self.up().filter(|(other, _)| *other != seat);
+        others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone))
+    }
+
     /// A process leaves as a good driver lets it: it stops, hands over, and goes when nothing is left with it alone.
     ///
     /// # Errors
@@ -166,12 +174,8 @@ impl Cluster {
             }
             self.pass(500)?;
         }
-        let name = format!("n{seat}");
-        let gone = |member: &MemberStatus| member.replica.node == name && member.state == MemberState::Left;
-        let others = self.up().filter(|(other, _)| *other != seat);
         // A goodbye that nobody heard is a crash.
-        let heard =
-            others.map(|(other, node)| node.members(self.now(other))).any(|them| them.iter().any(gone));
+        let heard = self.is_known_to_have_left(seat);
         self.count(if heard { "departures" } else { "crashes" });
         self.bury(seat);
         self.seats[seat].left = heard;

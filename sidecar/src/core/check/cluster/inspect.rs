@@ -151,7 +151,9 @@ impl Cluster {
         self.reunite();
         for seat in 0..self.seats.len() {
             let place = &self.seats[seat];
-            if place.node.is_none() && (!place.left || place.disk.is_some()) {
+            // Those who heard its goodbye may be gone before they could pass it on.
+            let has_left = place.left && self.is_known_to_have_left(seat);
+            if place.node.is_none() && (!has_left || place.disk.is_some()) {
                 self.start(seat)?;
             }
         }
