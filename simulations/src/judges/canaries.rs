@@ -85,7 +85,12 @@ fn destroyed_stays_destroyed_misses_the_barrier() {
 
 #[test]
 fn counters_exact_misses_the_sequence_of_totals() {
-    finds("counters-exact", Rule::TotalMax, 60, joins);
+    finds("counters-exact", Rule::TotalMax, 200, |seed| {
+        let mut scenario = joins(seed);
+        scenario.traffic.counters.per_second = 150;
+        scenario.traffic.counters.reset = Share(20_000);
+        scenario
+    });
 }
 
 /// A session in use on one side of a split, and by the other side's clock long over.
