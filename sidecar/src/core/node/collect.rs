@@ -39,6 +39,7 @@ impl Node {
         if self.is_fresh() || self.is_returning() {
             return;
         }
+        self.end_probation();
         self.trim_logs(now);
         self.sweep_past();
         let evidence = self.evidence(now, shard);

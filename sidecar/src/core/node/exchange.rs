@@ -286,8 +286,8 @@ impl Node {
 
     fn give_states(&mut self, from: PeerId, shards: &[ShardId]) {
         // Into the roster first, by its introduction; then the state (semantics finding 23).
-        let is_introduced = self.peers.get(&from).is_some_and(|peer| peer.introduced);
-        if self.is_fresh() || self.standing.is_forgotten() || !is_introduced {
+        let Some(peer) = self.peers.get(&from).filter(|peer| peer.introduced) else { return };
+        if self.is_fresh() || self.standing.is_forgotten() || peer.fresh && !self.may_sponsor() {
             return;
         }
         for shard in shards.iter().take(STATES_PER_COMPARISON) {

@@ -91,6 +91,11 @@ impl Standing {
         self.carries = Some(predecessor);
     }
 
+    /// Not all who could say that it was given up have said otherwise.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.carries.is_some()
+    }
+
     /// All who could say so have let it in with what it carries.
     pub(super) fn has_shared(&mut self) {
         self.carries = None;

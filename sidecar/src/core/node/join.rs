@@ -134,7 +134,7 @@ impl Node {
             if all_told && is_admitted && (all_here || !has_time) && self.has_all_of_members() {
                 self.lineage = if self.lineage == 0 { lineage.unwrap_or_default() } else { self.lineage };
                 self.joining.phase = Phase::Member;
-                self.standing.has_shared();
+                self.end_probation();
                 self.say_hello_again();
                 return;
             }
@@ -144,6 +144,32 @@ impl Node {
             return;
         }
         self.joining.wake_at = now.mono.plus_millis(RETURN_POLL_MILLIS);
+    }
+
+    /// All members to whom a link is wanted have had their say about the memory that this process has. Who has none says nothing.
+    fn is_let_in_by_all(&self) -> bool {
+        let has_spoken = |peer: &&Peer| peer.fresh || peer.told;
+        let is_silent = |other: &Replica| self.peers.get(&other.id).filter(has_spoken).is_none();
+        let me = &self.config.replica.node;
+        let mut silent = self.roster.living().filter(|other| other.node != *me && self.wants_link(other.id));
+        self.are_here(self.roster.living()) && !silent.any(is_silent)
+    }
+
+    /// Until then it may have been given up, and those whom it has met need not have heard of it: two may come back together.
+    pub(super) fn end_probation(&mut self) {
+        if self.standing.is_on_probation() && self.is_let_in_by_all() {
+            self.standing.has_shared();
+        }
+    }
+
+    /// Whether a process without memory may have this one's: it could not say later that it should have had none of it.
+    pub(super) fn may_sponsor(&self) -> bool {
+        let patience_micros = self.config.bootstrap_millis.saturating_mul(2_000);
+        let has_time = |now: MonoMicros| now.since(self.joining.started) < patience_micros;
+        !self.is_returning()
+            || !self.standing.is_on_probation()
+            || self.is_let_in_by_all()
+            || !has_time(self.joining.wake_at)
     }
 
     /// All that gossip and to whom a link is wanted are linked, and have said who they are.

@@ -553,5 +553,7 @@ mod past_tests;
 mod forget_tests;
 #[path = "join_tests.rs"]
 mod join_tests;
+#[path = "returned_cases.rs"]
+mod returned;
 #[path = "succession_tests.rs"]
 mod succession_tests;

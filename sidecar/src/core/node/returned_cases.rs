@@ -1,0 +1,84 @@
+//! Disks that come back when the others have gone on without them, in an awkward order.
+
+use super::*;
+
+/// What this node has, as its disk holds it.
+fn disk_of(net: &Net, index: usize) -> Restored {
+    let node = &net.nodes[index];
+    let state = |id| Shard::from_state(id, node.shard(id).state()).unwrap();
+    let shards = ShardId::all().map(state).collect();
+    Restored { shards, node: node.saved_node(), is_current: true, is_awaited: true }
+}
+
+/// A process starts with a disk. It has no link yet.
+fn restore(net: &mut Net, index: usize, disk: Restored) {
+    net.cut_off(index);
+    net.nodes[index] = Node::restore(net.config(index, &format!("n{index}")), net.now(index), disk);
+}
+
+/// Three members; the third is out of reach, and writes something.
+fn alone() -> Net {
+    let mut net = three();
+    net.put(2, &session("shared"), r#"{"a":1}"#);
+    net.run_millis(2_000);
+    net.cut_off(2);
+    net.put(2, &session("alone"), r#"{"b":2}"#);
+    net
+}
+
+fn give_up(net: &mut Net, name: &str) {
+    net.nodes[0].give_up(name).unwrap();
+    net.flush(0);
+}
+
+fn is_nowhere(net: &Net, key: &str) {
+    for index in 0..net.nodes.len() {
+        assert!(!net.read(index, &session(key)).starts_with('{'), "n{index} has {key}");
+    }
+}
+
+/// A fresh process takes its memory from a member, not from one that may have been given up.
+#[test]
+fn who_was_given_up_is_nobodys_sponsor() {
+    let mut net = alone();
+    let disk = disk_of(&net, 2);
+    give_up(&mut net, "n2");
+    net.run_millis(2_000);
+    net.over = Some(Vec::new());
+    net.start(1);
+    net.cut_off(1);
+    restore(&mut net, 2, disk);
+    net.link(1, 2);
+    net.run_millis(2_000);
+    net.link(0, 1);
+    net.link(0, 2);
+    net.run_millis(10_000);
+    assert_eq!(net.over.as_ref().unwrap().len(), 1, "{:?}", net.over);
+    net.start(2);
+    net.run_millis(10_000);
+    is_nowhere(&net, "alone");
+    assert!(net.nodes.iter().all(|node| node.readiness() == Readiness::Ready));
+}
+
+/// Two that were given up find each other first.
+#[test]
+fn two_that_were_given_up_do_not_let_each_other_in() {
+    let mut net = alone();
+    net.cut_off(1);
+    net.put(1, &session("alone too"), r#"{"b":2}"#);
+    let disks = (disk_of(&net, 1), disk_of(&net, 2));
+    give_up(&mut net, "n1");
+    give_up(&mut net, "n2");
+    net.over = Some(Vec::new());
+    restore(&mut net, 1, disks.0);
+    restore(&mut net, 2, disks.1);
+    net.link(1, 2);
+    net.run_millis(3_000);
+    net.link(0, 1);
+    net.link(0, 2);
+    net.run_millis(10_000);
+    let over: BTreeSet<usize> = net.over.take().unwrap().iter().map(|(index, _)| *index).collect();
+    assert_eq!(over, BTreeSet::from([1, 2]));
+    assert!(!net.read(0, &session("alone")).starts_with('{'));
+    assert!(!net.read(0, &session("alone too")).starts_with('{'));
+}
