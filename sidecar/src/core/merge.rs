@@ -126,9 +126,10 @@ impl Join<'_> {
             hlc = a.1.max(b.1);
         }
         let covered = if a.0.covered >= b.0.covered { a.0 } else { b.0 };
-        // Folds into one accumulator come one after the other: who has folded more has all that the other has.
-        let number = |side: &Accumulator| side.absorbed.map_or(0, |absorbed| absorbed.number);
-        joined.absorbed = if number(&a.0) >= number(&b.0) { a.0.absorbed } else { b.0.absorbed };
+        // Folds into one accumulator come one after the other: who has folded more has all that the other has. What was
+        // folded before a reset that the other has seen may have been more, and stands further back.
+        let rank = |side: &Accumulator| side.absorbed.map(|absorbed| (absorbed.at, absorbed.number));
+        joined.absorbed = if rank(&a.0) >= rank(&b.0) { a.0.absorbed } else { b.0.absorbed };
         joined.cover(covered.covered, covered.covered_total, covered.cover);
         (joined, hlc)
     }

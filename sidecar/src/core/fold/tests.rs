@@ -165,6 +165,28 @@ fn what_comes_late_of_one_that_is_folded_counts_once() {
     }
 }
 
+/// The one that stays is reset, goes on all the same, and takes in others once more: an older state of the same adds nothing.
+#[test]
+fn what_is_folded_into_one_that_was_reset_in_between_is_kept_beside_what_is_older() {
+    let mut shard = crowd();
+    for _ in 0..10 {
+        add(&mut shard, 10, 0);
+    }
+    let mut behind = shard.clone();
+    let late = add(&mut behind, 10, 1_000);
+    fold(&mut shard);
+    let old = shard.clone();
+    write(&mut shard, OTHER, Change::Destroy);
+    for who in 11..=13 {
+        write_at(&mut shard, ReplicaId(who), increment(100), Hlc(2));
+    }
+    shard.receive(late);
+    shard.fold_from(2);
+    fold(&mut shard);
+    assert_eq!((value(&shard), accumulators(&shard)), ("1300".to_owned(), 1));
+    agree(&[&shard, &joined(&old, &shard), &joined(&shard, &old)]);
+}
+
 #[test]
 fn sums_that_no_accumulator_holds_are_left_as_they_are() {
     let mut shard = Shard::new(counter().shard());
