@@ -361,11 +361,13 @@ impl<'a> Draft<'a> {
         let mut removal = Removal::default();
         for clear in &self.clears {
             let prefix = scope_prefix(clear);
+            // Scopes overlap, and in one scope a record stands once.
+            let elsewhere = removal.covers.len();
             let mut found = false;
             for life in self.ground.object.lives.iter().filter(|life| of(life)) {
                 let records = life.records.range(life.origin(), &prefix);
                 for record in records.filter(|record| in_scope(clear, record)) {
-                    found |= remember(&mut removal, life, &record);
+                    found |= remember(&mut removal, elsewhere, life, &record);
                 }
             }
             if found {
@@ -376,8 +378,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Names one record in a removal. Gives whether it takes a clear to remove it.
-fn remember(removal: &mut Removal, life: &Life<'_>, record: &Record<'_>) -> bool {
+/// Names one record in a removal, of whose covers so many are of other scopes. Gives whether it takes a clear to remove it.
+fn remember(removal: &mut Removal, elsewhere: usize, life: &Life<'_>, record: &Record<'_>) -> bool {
     if let Body::Accumulator(accumulator) = &record.body {
         if !accumulator.is_covered() {
             let Ok(path) = Path::from_encoded(record.path()) else { return false };
@@ -388,7 +390,7 @@ fn remember(removal: &mut Removal, life: &Life<'_>, record: &Record<'_>) -> bool
                 counted: accumulator.counted,
                 total: accumulator.total,
             };
-            if !removal.covers.contains(&cover) {
+            if !removal.covers.iter().take(elsewhere).any(|known| *known == cover) {
                 removal.covers.push(cover);
             }
         }
