@@ -56,7 +56,7 @@ pub enum UnsavedContent {
 /// Who this process is and whom it counts as members: saved beside the shards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedNode {
-    /// The process that saved it.
+    /// The process that saved it; while that may have been given up with the memory that it has, the first that had that memory.
     pub replica: Replica,
     /// Its history.
     pub lineage: u64,
@@ -159,12 +159,12 @@ impl Node {
         for entry in saved.roster {
             node.enrol(entry);
         }
-        if is_awaited {
-            node.standing.carry(saved.replica.id);
-        }
-        let predecessor = RosterEntry { replica: saved.replica, left: false };
+        let predecessor = RosterEntry { replica: saved.replica.clone(), left: false };
         if node.roster.get(predecessor.replica.id).is_none() {
             node.enrol(predecessor);
+        }
+        if is_awaited {
+            node.standing.carry(node.roster.since(&saved.replica, node.id()));
         }
         node.succeed_predecessors();
         node.outbox.clear();
@@ -255,7 +255,7 @@ impl Node {
     #[must_use]
     pub fn saved_node(&self) -> SavedNode {
         SavedNode {
-            replica: self.config.replica.clone(),
+            replica: self.standing.carried().unwrap_or(&self.config.replica).clone(),
             lineage: self.lineage,
             roster: self.roster.entries(),
             time: self.clock.floor(),

@@ -57,8 +57,8 @@ pub(super) struct Standing {
     accused: Option<Accused>,
     over_since: Option<MonoMicros>,
     said_farewell: bool,
-    /// The process whose memory this one has, and which the others may have given up meanwhile.
-    carries: Option<ReplicaId>,
+    /// The process whose memory this one has, and those that had it in between: the others may have given up any of them.
+    carries: Vec<Replica>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,18 +87,24 @@ impl Standing {
         self.said_farewell = true;
     }
 
-    pub(super) fn carry(&mut self, predecessor: ReplicaId) {
-        self.carries = Some(predecessor);
+    /// Its memory is that of these, the earliest first.
+    pub(super) fn carry(&mut self, predecessors: Vec<Replica>) {
+        self.carries = predecessors;
+    }
+
+    /// The earliest of them.
+    pub(super) fn carried(&self) -> Option<&Replica> {
+        self.carries.first()
     }
 
     /// Not all who could say that it was given up have said otherwise.
     pub(super) fn is_on_probation(&self) -> bool {
-        self.carries.is_some()
+        !self.carries.is_empty()
     }
 
     /// All who could say so have let it in with what it carries.
     pub(super) fn has_shared(&mut self) {
-        self.carries = None;
+        self.carries = Vec::new();
     }
 
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
@@ -159,7 +165,9 @@ impl Node {
         let me = self.config.replica.clone();
         let own = entries.iter().find(|entry| entry.replica.id == me.id);
         let given_up = |id| entries.iter().any(|entry| entry.replica.id == id && entry.left);
-        if (given_up(me.id) || self.standing.carries.is_some_and(given_up)) && !self.leaving {
+        if (given_up(me.id) || self.standing.carries.iter().any(|carried| given_up(carried.id)))
+            && !self.leaving
+        {
             self.accused(now, from, entries);
             return true;
         }

@@ -82,3 +82,22 @@ fn two_that_were_given_up_do_not_let_each_other_in() {
     assert!(!net.read(0, &session("alone")).starts_with('{'));
     assert!(!net.read(0, &session("alone too")).starts_with('{'));
 }
+
+/// It was given up, has been started twice since, and the first time it met nobody.
+#[test]
+fn one_that_was_given_up_stays_so_when_it_is_started_twice() {
+    let mut net = alone();
+    let disk = disk_of(&net, 2);
+    give_up(&mut net, "n2");
+    net.over = Some(Vec::new());
+    restore(&mut net, 2, disk);
+    net.run_millis(20_000);
+    let disk = disk_of(&net, 2);
+    restore(&mut net, 2, disk);
+    net.connect(2);
+    net.run_millis(10_000);
+    assert_eq!(net.over.as_ref().unwrap().len(), 1, "{:?}", net.over);
+    net.start(2);
+    net.run_millis(10_000);
+    is_nowhere(&net, "alone");
+}
