@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
-use crate::core::identity::{Dot, Replica, ReplicaId};
+use crate::core::identity::{Dot, Replica};
 use crate::core::message::{PeerId, RosterEntry};
 use crate::core::mutant::Rule;
 use crate::core::op::Op;
