@@ -180,18 +180,11 @@ impl Clock {
         if !self.may_lean_on(past, shard) {
             return;
         }
-        let first = match &self.base {
-            Some(base) if base.extends_to(past, shard) => base.past.len(),
-            _ => {
-                self.stand_alone();
-                0
-            }
-        };
-        for (actor, counter) in past.since(first, shard) {
-            if self.dots.get(&actor) == Some(counter) {
-                self.dots.remove(&actor);
-            }
+        if self.base.as_ref().is_some_and(|base| !base.extends_to(past, shard)) {
+            self.stand_alone();
         }
+        // In one pass: to take out one after the other moves all that follow each time.
+        self.dots.retain(|actor, counter| *counter != past.counter(actor, shard));
         self.base = Some(Base { past: Arc::clone(past), shard });
     }
 }

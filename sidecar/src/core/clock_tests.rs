@@ -223,3 +223,19 @@ fn a_row_takes_as_many_bytes_as_its_greatest_counter_needs() {
         }
     }
 }
+
+/// A clock that came from a peer names all who ever wrote. What then stands in the past takes no room in it any more.
+#[test]
+fn what_the_past_takes_over_is_given_back() {
+    const OVER: u64 = 3_000;
+    const LIVE: u64 = 3;
+    let past = (1..=OVER).map(|id| Finals::new(ReplicaId(id), &[1; SHARDS])).collect();
+    let past = Arc::new(Past::default().with(past));
+    let mut clock = Clock::default();
+    let leaned = allocation_counter::measure(|| {
+        clock = (1..=OVER + LIVE).map(|id| Dot::new(ReplicaId(id), 1)).collect();
+        clock.lean_on(&past, SHARD);
+    });
+    assert_eq!((clock.named() as u64, clock.len() as u64), (LIVE, OVER + LIVE));
+    assert!(leaned.bytes_current <= 64 * LIVE as i64, "{} bytes are held", leaned.bytes_current);
+}

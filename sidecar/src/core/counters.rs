@@ -11,6 +11,9 @@ const INLINE: usize = 4;
 /// Up to so many, looking at each is faster than searching.
 const SCANNED_MAX: usize = 8;
 
+/// Room for so many is kept, once it is there.
+const KEPT: usize = 16;
+
 /// Author → counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters(SmallVec<[(ReplicaId, u64); INLINE]>);
@@ -30,12 +33,22 @@ impl Counters {
     pub(crate) fn remove(&mut self, actor: &ReplicaId) {
         if let Ok(at) = self.place(actor) {
             self.0.remove(at);
+            self.give_back();
         }
     }
 
     /// Keeps those for which `stays` says so, and what it makes of them.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(ReplicaId, &mut u64) -> bool) {
         self.0.retain(|(actor, counter)| stays(*actor, counter));
+        self.give_back();
+    }
+
+    /// A node has thousands of these, and what comes from elsewhere may name many that soon stand in the past: their room is
+    /// not kept.
+    fn give_back(&mut self) {
+        if self.0.capacity() > KEPT && self.0.len() <= self.0.capacity() / 4 {
+            self.0.shrink_to_fit();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,6 +113,7 @@ mod tests {
                 }
                 prop_assert_eq!(ours.get(&actor), oracle.get(&actor).copied());
                 prop_assert_eq!(ours.len(), oracle.len());
+                prop_assert!(ours.0.capacity() <= KEPT || ours.len() > ours.0.capacity() / 4);
                 prop_assert!(ours.iter().eq(oracle.iter().map(|(actor, counter)| (*actor, *counter))));
             }
             prop_assert_eq!(oracle.into_iter().collect::<Counters>(), ours);

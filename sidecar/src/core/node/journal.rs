@@ -41,9 +41,11 @@ impl Page {
         self.ends.clear();
     }
 
-    fn names(&self) -> impl Iterator<Item = (Kind, &str)> {
-        let mut start = 0;
-        self.ends.iter().map(move |(kind, end)| {
+    /// Its names but for so many at its beginning, which are not looked at.
+    fn names(&self, skipped: usize) -> impl Iterator<Item = (Kind, &str)> {
+        let before = skipped.checked_sub(1).and_then(|last| self.ends.get(last));
+        let mut start = before.map_or(0, |(_, end)| *end as usize);
+        self.ends.iter().skip(skipped).map(move |(kind, end)| {
             let end = *end as usize;
             (*kind, self.keys.get(std::mem::replace(&mut start, end)..end).unwrap_or_default())
         })
@@ -75,7 +77,9 @@ impl Journal {
     }
 
     fn names_from(&self, index: usize) -> impl Iterator<Item = (Kind, &str)> {
-        self.pages.iter().skip(index / PAGE_NAMES).flat_map(Page::names).skip(index % PAGE_NAMES)
+        let skipped = std::iter::once(index % PAGE_NAMES).chain(std::iter::repeat(0));
+        let pages = self.pages.iter().skip(index / PAGE_NAMES).zip(skipped);
+        pages.flat_map(|(page, skipped)| page.names(skipped))
     }
 
     pub(super) fn cursor(&self) -> u64 {
