@@ -29,7 +29,8 @@ pub trait Port: Send + Sync + 'static {
     fn read_token(&self, object: &ObjectId) -> Token;
     /// Writes.
     fn write(&self, write: &Write) -> Result<Written, Refusal>;
-    /// Makes these writes one after the other, each on its own, and with nothing of anyone else's between them.
+    /// Makes the first of these writes one after the other, each on its own, and with nothing of anyone else's between them: as
+    /// many as take little time, at least one. Gives what came of those.
     fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, Refusal>> {
         writes.iter().map(|write| self.write(write)).collect()
     }

@@ -2,6 +2,7 @@
 //! that are answered without it, and names that need no decoding.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use super::change::refused;
 use super::dispatch::Api;
@@ -42,10 +43,15 @@ pub(super) fn patch(api: &Api, object: ObjectId, tree: Tree, said: &ObjectHeader
     patched(api, api.port.write(&write), write)
 }
 
-/// The same for many, one after the other, in one turn of the node.
-pub(super) fn patch_all(api: &Api, writes: Vec<Write>) -> impl Iterator<Item = Patched> {
-    let outcomes = api.port.write_all(&writes);
-    outcomes.into_iter().zip(writes).map(|(outcome, write)| patched(api, outcome, write))
+/// The same for the first of many, at least one, one after the other and in one turn of the node. They are taken out.
+pub(super) fn patch_some(api: &Api, writes: &mut VecDeque<Write>) -> Vec<Patched> {
+    let outcomes = api.port.write_all(writes.make_contiguous());
+    let made = outcomes.len().min(writes.len());
+    outcomes
+        .into_iter()
+        .zip(writes.drain(..made))
+        .map(|(outcome, write)| patched(api, outcome, write))
+        .collect()
 }
 
 /// What is written.

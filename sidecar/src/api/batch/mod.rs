@@ -3,11 +3,12 @@
 mod ops;
 mod results;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -33,6 +34,9 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Patches in one turn of the node, at most: others wait meanwhile.
 const TURN_WRITES: usize = 32;
+
+/// How long a batch has the processor for itself, but for the call under way.
+const BUSY_MAX: Duration = Duration::from_millis(1);
 
 /// The answers, in the order of the calls.
 #[derive(ToSchema)]
@@ -73,9 +77,11 @@ pub(super) static POST: Operation = Operation {
 pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
     let batch = parse(call)?;
     let results = Results::new(batch.ops.len());
-    let mut answers = Answers { api, results, waiting: JoinSet::new(), turn: Vec::new() };
+    let mut answers =
+        Answers { api, results, waiting: JoinSet::new(), turn: Vec::new(), rested: Instant::now() };
     // Every call is started in order and goes as far as it can without waiting; those that wait go on together.
     for op in &batch.ops {
+        answers.rest().await;
         if answers.results.bytes() > ANSWER_BYTES_MAX {
             answers.end_turn().await;
             answers.results.put(no_room("the calls before took all the room")).await;
@@ -112,27 +118,39 @@ struct Answers<'a> {
     waiting: JoinSet<(Late, bool, Answer)>,
     /// Plain patches that are made next, together.
     turn: Vec<Patch>,
+    /// When others last had their turn.
+    rested: Instant,
 }
 
 impl Answers<'_> {
-    /// Makes the patches that stand together, in one turn of the node: its lock, its clock and its links are for all of them.
+    /// Makes the patches that stand together, mostly in one turn of the node: its lock, its clock and its links are for all of them.
     async fn end_turn(&mut self) {
-        let (mut writes, mut said) = (Vec::new(), Vec::new());
+        let (mut writes, mut said) = (VecDeque::new(), VecDeque::new());
         for Patch { object, wait_millis, headers, tree } in self.turn.drain(..) {
-            writes.push(short::write(object, tree, &headers));
-            said.push((wait_millis, headers));
+            writes.push_back(short::write(object, tree, &headers));
+            said.push_back((wait_millis, headers));
         }
-        if writes.is_empty() {
-            return;
-        }
-        for (patched, (wait_millis, headers)) in short::patch_all(self.api, writes).zip(said) {
-            match patched {
-                Patched::Done(written) => self.results.written(&written),
-                Patched::Refused(problem) => self.results.put(problem.into()).await,
-                Patched::Unknown(object, tree) => {
-                    self.go(merge(self.api, Patch { object, wait_millis, headers, tree }), false).await;
+        while !writes.is_empty() {
+            let made = short::patch_some(self.api, &mut writes);
+            let said: Vec<_> = said.drain(..made.len()).collect();
+            for (patched, (wait_millis, headers)) in made.into_iter().zip(said) {
+                match patched {
+                    Patched::Done(written) => self.results.written(&written),
+                    Patched::Refused(problem) => self.results.put(problem.into()).await,
+                    Patched::Unknown(object, tree) => {
+                        self.go(merge(self.api, Patch { object, wait_millis, headers, tree }), false).await;
+                    }
                 }
             }
+            self.rest().await;
+        }
+    }
+
+    /// Lets others have their turn, if this batch has had the processor for a while: none of it waits, mostly.
+    async fn rest(&mut self) {
+        if self.rested.elapsed() >= BUSY_MAX {
+            tokio::task::yield_now().await;
+            self.rested = Instant::now();
         }
     }
 

@@ -219,3 +219,28 @@ async fn the_answers_of_a_batch_have_a_bound() {
     assert_eq!(results[39]["status"], 413);
     assert_eq!(results[39]["body"]["code"], "answer_too_large");
 }
+
+/// There may be one thread for all connections, and a batch mostly waits for nothing.
+#[tokio::test]
+async fn others_have_their_turn_while_a_large_batch_is_answered() {
+    const PATCHES: usize = 200;
+    let server = Server::start().await;
+    let fake = std::sync::Arc::clone(&server.fake);
+    let looked = tokio::spawn(async move {
+        let mut in_the_middle = 0;
+        loop {
+            match fake.state.lock().writes.len() {
+                0 => {}
+                PATCHES => return in_the_middle,
+                _ => in_the_middle += 1,
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let body: serde_json::Map<String, Value> = (0..300).map(|n| (format!("f{n}"), json!(n))).collect();
+    let patch = |n: usize| json!({"method":"PATCH","path":format!("/v1/documents/d{n}"),"body":body,"headers":{"prefer":"return=minimal"}});
+    let results = results(&server, (0..PATCHES).map(patch).collect()).await;
+    assert_eq!(results.len(), PATCHES);
+    let looked = tokio::time::timeout(super::client::PATIENCE, looked).await.unwrap().unwrap();
+    assert!(looked > 0, "nobody else had the processor from the first write to the last");
+}

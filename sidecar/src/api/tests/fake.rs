@@ -133,6 +133,11 @@ pub(super) fn token_at(object: &ObjectId, clock: u64) -> Token {
 }
 
 impl Port for Fake {
+    /// A few at a time, as a node does where each takes long.
+    fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, Refusal>> {
+        writes.iter().take(5).map(|write| self.write(write)).collect()
+    }
+
     fn ready(&self) -> bool {
         self.state.lock().readiness == Readiness::Ready
     }
