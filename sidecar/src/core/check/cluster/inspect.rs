@@ -223,7 +223,7 @@ impl Cluster {
                 let mad = self.is_mad(creator) || self.is_mad(delete.seat);
                 // A process that has lost its disk is as much a stranger to the one before it.
                 let had_met = match creator == delete.seat {
-                    true => delete.processes.iter().any(|process| *process == id.0),
+                    true => delete.processes.contains(&id.0),
                     false => delete.known.contains(&format!("n{creator}")),
                 };
                 if survived && !mad && had_met && step < delete.step && !reading::hidden(session, life) {
