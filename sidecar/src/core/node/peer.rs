@@ -315,6 +315,11 @@ impl Peer {
         self.linked && self.introduced && !self.fresh
     }
 
+    /// It has said whom it counts as members; among many, that this process is one of them.
+    pub(super) fn has_named_members(&self) -> bool {
+        self.admits || !self.roster_stamps.is_empty()
+    }
+
     /// Whom it takes for alive, as far as it has said so last.
     pub(super) fn living(&self) -> &[ReplicaId] {
         &self.living
