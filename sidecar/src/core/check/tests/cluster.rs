@@ -195,7 +195,12 @@ fn whole_nodes_with_disks() {
         disk_returns_percent: 60,
         ..Setup::durable(seed, theme, mutants, codec)
     };
-    run(found_again, Theme::Forgetting, 0..10, &["disks found again", "forgotten and back", "disks set aside"]);
+    run(
+        found_again,
+        Theme::Forgetting,
+        0..10,
+        &["disks found again", "forgotten and back", "disks set aside"],
+    );
 }
 
 /// One seed, one history: to the last message.
