@@ -25,6 +25,7 @@ impl Node {
         peer.introduced = false;
         peer.told = false;
         peer.admits = false;
+        peer.has_named_members = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
