@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Shard;
 use super::outlook::Outlook;
 use crate::core::digest::Ledger;
-use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
+use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId};
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
@@ -219,6 +219,28 @@ impl ShardState {
         self.objects.iter().map(|stored| 32 + stored.bytes()).sum()
     }
 
+    /// Reads the encoding, all of it; `None` where it is malformed.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let head = postcard::take_from_bytes(bytes).ok()?;
+        let ((shard, clock, retired, frontier, latest, count), mut rest): ((_, _, _, _, _, u64), &[u8]) =
+            head;
+        // Nothing is reserved for what is only announced.
+        let mut objects = Vec::new();
+        for _ in 0..count {
+            objects.push(match Stored::read_plain(&mut rest) {
+                Some(stored) => stored,
+                None => {
+                    let stored;
+                    (stored, rest) = postcard::take_from_bytes(rest).ok()?;
+                    stored
+                }
+            });
+        }
+        let (content_sum, []) = postcard::take_from_bytes(rest).ok()? else { return None };
+        Some(Self { shard, clock, retired, frontier, latest, objects, content_sum })
+    }
+
     /// Appends the encoding: what postcard makes of it, in one piece.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let Self { shard, clock, retired, frontier, latest, objects, content_sum } = self;
@@ -233,23 +255,17 @@ impl ShardState {
     fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
-            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
+            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key_bytes()) < (b.kind(), b.key_bytes()))
         {
             return None;
         }
         for stored in &self.objects {
             let (object, hash) = (stored.object(), stored.hash());
-            let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
-                && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
-            let placed = ShardId::of(hash) == self.shard;
-            if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
-                return None;
-            }
-            let sums = object.sums(hash);
+            let (sums, leftovers) =
+                object.audit(hash, fold_min).filter(|_| ShardId::of(hash) == self.shard)?;
             totals.sums.add(sums.content_sum);
             totals.sums.bytes += sums.bytes;
             totals.outlook.note(&object);
-            let leftovers = object.leftovers(fold_min);
             if leftovers.residue {
                 totals.residue.push(stored.id());
             }
