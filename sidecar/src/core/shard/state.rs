@@ -3,7 +3,7 @@
 //! All of it or nothing: a part joined under the whole clock would count as removal of the rest (semantics
 //! finding 20).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crdts::CvRDT;
@@ -77,11 +77,14 @@ impl Shard {
     /// Joins this shard with another's state: all of it or nothing.
     ///
     /// # Errors
-    /// When the state is not one that an honest node sends.
+    /// When the state is not one that an honest node sends, or names more processes than have room in a clock.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
         let Some(totals) = state.totals(self.fold_min()).filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
+        if !self.clock.has_room_for_all(&state.clock) {
+            return Err(MalformedState);
+        }
         let mut merged = Merged::default();
         let they_have = |dot: &Dot| dot.counter <= state.clock.get(&dot.actor);
         self.revisions.all_changed();
@@ -93,10 +96,7 @@ impl Shard {
         self.merge_frontier(&state.frontier, &they_have);
         self.latest = self.latest.max(state.latest);
         merged.raised = state.clock.beyond(&self.clock).collect();
-        for dot in &merged.raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&merged.raised);
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
         }
@@ -115,10 +115,7 @@ impl Shard {
         };
         self.take_over(state.objects, totals, &mut Merged::default());
         let raised: Vec<Dot> = state.clock.iter().collect();
-        for dot in &raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&raised);
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.latest = state.latest;
         self.log.restart(&raised);
@@ -193,19 +190,20 @@ impl Shard {
 
     /// A dot stays maximal if both have it so, or the other side has not got that far.
     fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
+        let theirs: BTreeSet<(ReplicaId, u64)> = theirs.iter().map(|dot| (dot.actor, dot.counter)).collect();
         let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut keep = |dot: Dot| {
             let counter = joined.entry(dot.actor).or_default();
             *counter = (*counter).max(dot.counter);
         };
         for dot in self.frontier() {
-            if theirs.contains(&dot) || !they_have(&dot) {
+            if theirs.contains(&(dot.actor, dot.counter)) || !they_have(&dot) {
                 keep(dot);
             }
         }
-        for dot in theirs {
-            if !self.has(dot) {
-                keep(*dot);
+        for dot in theirs.into_iter().map(Dot::from) {
+            if !self.has(&dot) {
+                keep(dot);
             }
         }
         self.frontier = joined.into_iter().collect();
@@ -233,6 +231,8 @@ impl ShardState {
     fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
+            // One of each author at most.
+            || self.frontier.len() > self.clock.len()
             || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
         {
             return None;
