@@ -454,6 +454,8 @@ pub enum Readiness {
     Ready,
     /// It started without memory and looks for a member to take the state from.
     SeekingSponsor,
+    /// The same; but those whom it is to join refuse it.
+    Refused,
     /// It takes the state from a member.
     CatchingUp {
         /// Shards still to come.

@@ -80,6 +80,8 @@ pub(crate) struct Leftovers {
     pub(crate) residue: bool,
     /// Many at one path count: perhaps some can be folded.
     pub(crate) crowded: bool,
+    /// Some stand for others as well.
+    pub(crate) folded: bool,
 }
 
 /// Everything stored under one name.
@@ -167,6 +169,7 @@ impl<'a> Object<'a> {
             let (mut path, mut count) = (None, 0);
             for record in life.records.iter(life.origin()) {
                 let Body::Accumulator(accumulator) = &record.body else { continue };
+                found.folded |= accumulator.absorbed.is_some();
                 if accumulator.is_covered() {
                     found.residue = true;
                     continue;

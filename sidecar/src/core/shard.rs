@@ -69,6 +69,8 @@ pub struct Shard {
     /// Objects in which perhaps many have counted that are over.
     pub(super) crowded: BTreeSet<ObjectId>,
     pub(super) fold_min: usize,
+    /// Something here has been folded: who does not know what that is cannot read its states, perhaps nor its log.
+    pub(super) is_folded: bool,
     revisions: Revisions,
     outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
@@ -115,6 +117,7 @@ impl Shard {
             residue: BTreeSet::new(),
             crowded: BTreeSet::new(),
             fold_min: FOLD_MIN,
+            is_folded: false,
             revisions: Revisions::default(),
             outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]

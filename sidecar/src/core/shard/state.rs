@@ -135,6 +135,7 @@ impl Shard {
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
         self.outlook = totals.outlook;
+        self.is_folded |= totals.folded;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
@@ -181,6 +182,7 @@ impl Shard {
             if leftovers.residue {
                 self.residue.insert(id.clone());
             }
+            self.is_folded |= leftovers.folded;
             if leftovers.crowded {
                 self.note_crowded(id.clone());
             }
@@ -253,6 +255,7 @@ impl ShardState {
             if leftovers.residue {
                 totals.residue.push(stored.id());
             }
+            totals.folded |= leftovers.folded;
             if leftovers.crowded {
                 totals.crowded.push(stored.id());
             }
@@ -269,6 +272,8 @@ struct Totals {
     residue: Vec<ObjectId>,
     /// Those in which many have counted.
     crowded: Vec<ObjectId>,
+    /// Some counts stand for others as well.
+    folded: bool,
     outlook: Outlook,
 }
 
