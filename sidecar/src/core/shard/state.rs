@@ -233,8 +233,9 @@ impl ShardState {
     fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
-            // One of each author at most.
+            // One of each author at most, that has been applied.
             || self.frontier.len() > self.clock.len()
+            || self.frontier.iter().any(|dot| dot.counter > self.clock.get(&dot.actor))
             || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
         {
             return None;
