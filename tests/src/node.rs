@@ -37,7 +37,19 @@ impl Node {
     /// # Panics
     /// It ends before it listens, or takes too long; with its log.
     pub async fn start(name: &str, arguments: &[String]) -> Self {
-        let mut command = Command::new(sidetalk_binary());
+        Self::start_with(Command::new(sidetalk_binary()), name, arguments).await
+    }
+
+    /// The same, as the last arguments of a program that watches others: a profiler.
+    ///
+    /// # Panics
+    /// It ends before it listens, or takes too long; with its log.
+    pub async fn start_under(mut watcher: Command, name: &str, arguments: &[String]) -> Self {
+        watcher.arg(sidetalk_binary());
+        Self::start_with(watcher, name, arguments).await
+    }
+
+    async fn start_with(mut command: Command, name: &str, arguments: &[String]) -> Self {
         command.args(["run", "--stop-with-stdin", "--node-id", name]).args(arguments);
         for setting in ["--api", "--gossip"] {
             if !arguments.iter().any(|argument| argument == setting) {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use memchr::memchr;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -44,10 +45,13 @@ impl Protocol {
     }
 }
 
+/// Made once: what a search prepares costs more than the search.
+static HEAD_END: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+static LENGTH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\r\ncontent-length: "));
+
 fn http_end(buffer: &[u8]) -> Option<(usize, usize)> {
-    let body = memmem::find(buffer, b"\r\n\r\n")? + 4;
-    let length =
-        memmem::find(&buffer[..body], b"content-length: ").map_or(0, |at| number(&buffer[at + 16..]).0);
+    let body = HEAD_END.find(buffer)? + 4;
+    let length = LENGTH.find(&buffer[..body]).map_or(0, |at| number(&buffer[at + 18..]).0);
     let end = body + length as usize;
     (buffer.len() >= end).then_some((body, end))
 }

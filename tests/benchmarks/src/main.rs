@@ -9,6 +9,7 @@
 
 mod bare;
 mod build;
+mod callgrind;
 mod connection;
 mod load;
 mod nodes;

@@ -1,6 +1,7 @@
 //! Nodes as they are run in earnest, and sessions in them.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,22 +24,43 @@ pub(crate) async fn start(count: usize) -> Vec<Node> {
 /// The same with further arguments.
 pub(crate) async fn start_with(count: usize, arguments: &[&str]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
-    for index in 0..count {
-        let joins = nodes.iter().flat_map(|node| ["--join".to_owned(), node.gossip().to_owned()]);
-        let arguments: Vec<String> =
-            arguments.iter().map(|argument| (*argument).to_owned()).chain(joins).collect();
-        nodes.push(Node::start(&format!("n{index}"), &arguments).await);
+    for _ in 0..count {
+        let (name, arguments) = next(&nodes, arguments);
+        nodes.push(Node::start(&name, &arguments).await);
     }
-    for node in &nodes {
+    all_up(&nodes).await;
+    nodes
+}
+
+/// As many; the first is watched by another program.
+pub(crate) async fn start_under(watcher: Command, count: usize, arguments: &[&str]) -> Vec<Node> {
+    let (name, first) = next(&[], arguments);
+    let mut nodes = vec![Node::start_under(watcher, &name, &first).await];
+    for _ in 1..count {
+        let (name, arguments) = next(&nodes, arguments);
+        nodes.push(Node::start(&name, &arguments).await);
+    }
+    all_up(&nodes).await;
+    nodes
+}
+
+/// The name of a further node, and its arguments.
+fn next(nodes: &[Node], arguments: &[&str]) -> (String, Vec<String>) {
+    let joins = nodes.iter().flat_map(|node| ["--join".to_owned(), node.gossip().to_owned()]);
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).chain(joins).collect();
+    (format!("n{}", nodes.len()), arguments)
+}
+
+async fn all_up(nodes: &[Node]) {
+    for node in nodes {
         node.ready().await;
         eventually("all nodes are up", || async {
             let members = node.client().cluster().await.map_err(|error| error.to_string())?.value.members;
             let up = members.iter().filter(|member| member.state == "up").count();
-            if up == count { Ok(()) } else { Err(format!("{up} of {count}")) }
+            if up == nodes.len() { Ok(()) } else { Err(format!("{up} of {}", nodes.len())) }
         })
         .await;
     }
-    nodes
 }
 
 /// Where its API listens.

@@ -30,7 +30,14 @@ impl Redis {
     /// One alone; `None` when Redis is not installed.
     pub(crate) async fn if_installed() -> Option<Self> {
         Self::version()?;
-        Some(Self::start(None).await)
+        Some(Self::start(Command::new("redis-server"), None).await)
+    }
+
+    /// One that is watched by another program; `None` when Redis is not installed.
+    pub(crate) async fn under(mut watcher: Command) -> Option<Self> {
+        Self::version()?;
+        watcher.arg("redis-server");
+        Some(Self::start(watcher, None).await)
     }
 
     /// A primary and its replica; `None` when Redis is not installed.
@@ -41,10 +48,9 @@ impl Redis {
     }
 
     /// Starts one, as a replica of another or alone.
-    async fn start(of: Option<&Self>) -> Self {
+    async fn start(mut command: Command, of: Option<&Self>) -> Self {
         let address = free_address();
         let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new("redis-server");
         let port = address.port().to_string();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]);
@@ -61,7 +67,7 @@ impl Redis {
 
     /// A replica that has everything its primary has.
     pub(crate) async fn replica(of: &Self) -> Self {
-        let replica = Self::start(Some(of)).await;
+        let replica = Self::start(Command::new("redis-server"), Some(of)).await;
         replica.wait("it is in step", |info| info.contains("master_link_status:up")).await;
         replica
     }

@@ -1,5 +1,6 @@
 //! Sixteen calls at once: a batch beside a pipeline.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::result::Comparison;
 use crate::sessions::{Size, id};
 
 /// Calls in one request.
-const DEPTH: usize = 16;
+pub(super) const DEPTH: usize = 16;
 
 pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     let node = &nodes::start(1).await[0];
@@ -26,18 +27,10 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     }
     let mut found = Vec::new();
     for (name, writes) in [("reads", false), ("writes of a field beside SET of all", true)] {
-        let stream = Stream {
-            address: nodes::address(node),
-            protocol: Protocol::Http,
-            requests: Arc::new((0..SESSIONS / DEPTH).map(|group| batch(group, writes)).collect()),
-        };
+        let stream = batches(nodes::address(node), writes);
         let mut sides = vec![("Sidetalk", Target::new(vec![node.pid()], vec![stream], 50, DEPTH).await)];
         if let Some(redis) = &redis {
-            let stream = Stream {
-                address: redis.address,
-                protocol: Protocol::Redis { replies: DEPTH },
-                requests: Arc::new((0..SESSIONS / DEPTH).map(|group| pipeline(group, writes)).collect()),
-            };
+            let stream = pipelines(redis.address, writes);
             sides.push(("Redis", Target::new(vec![redis.pid()], vec![stream], 50, DEPTH).await));
         }
         let name = format!("batch of {DEPTH} {name}, 50 connections, 300 B");
@@ -50,6 +43,16 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
         ));
     }
     found
+}
+
+pub(super) fn batches(address: SocketAddr, writes: bool) -> Stream {
+    let requests = Arc::new((0..SESSIONS / DEPTH).map(|group| batch(group, writes)).collect());
+    Stream { address, protocol: Protocol::Http, requests }
+}
+
+pub(super) fn pipelines(address: SocketAddr, writes: bool) -> Stream {
+    let requests = Arc::new((0..SESSIONS / DEPTH).map(|group| pipeline(group, writes)).collect());
+    Stream { address, protocol: Protocol::Redis { replies: DEPTH }, requests }
 }
 
 fn numbers(group: usize) -> impl Iterator<Item = usize> {

@@ -5,6 +5,7 @@ mod durability;
 mod encryption;
 mod express;
 mod filling;
+mod instructions;
 mod memory;
 mod mixed;
 mod reads;
@@ -22,7 +23,7 @@ use crate::result::Comparison;
 pub(crate) type Part = fn(&Plan) -> Pin<Box<dyn Future<Output = Vec<Comparison>> + '_>>;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: [(&str, Part); 11] = [
+pub(crate) const ALL: [(&str, Part); 12] = [
     ("reads", |plan| Box::pin(reads::measure(plan))),
     ("writes", |plan| Box::pin(writes::measure(plan))),
     ("batch", |plan| Box::pin(batch::measure(plan))),
@@ -34,4 +35,5 @@ pub(crate) const ALL: [(&str, Part); 11] = [
     ("memory", |plan| Box::pin(memory::measure(plan))),
     ("filling", |plan| Box::pin(filling::measure(plan))),
     ("durability", |plan| Box::pin(durability::measure(plan))),
+    ("instructions", |plan| Box::pin(instructions::measure(plan))),
 ];

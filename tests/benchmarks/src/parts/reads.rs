@@ -1,5 +1,6 @@
 //! Reading a session.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::rounds::in_turn;
@@ -11,6 +12,13 @@ use crate::plan::Plan;
 use crate::redis::Redis;
 use crate::result::Comparison;
 use crate::sessions::{Size, id};
+
+/// Connections, and the size of a session.
+pub(super) fn settings() -> impl Iterator<Item = (usize, Size)> {
+    [Size::Small, Size::Large]
+        .into_iter()
+        .flat_map(|size| [1, 50, 500].map(|connections| (connections, size)))
+}
 
 /// Sessions that are asked for in turn.
 pub(super) const SESSIONS: usize = 1_000;
@@ -26,11 +34,9 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
         }
     }
     let mut found = Vec::new();
-    for (connections, size) in [(1, Size::Small), (50, Size::Small), (500, Size::Small), (50, Size::Large)] {
-        let http = of_http(size);
+    for (connections, size) in settings() {
         let judged = connections == 50 && size == Size::Small;
-        let ours =
-            Stream { address: nodes::address(node), protocol: Protocol::Http, requests: Arc::clone(&http) };
+        let ours = gets(nodes::address(node), size);
         let mut sides = vec![("Sidetalk", Target::new(vec![node.pid()], vec![ours], connections, 1).await)];
         if let Some(redis) = &redis {
             sides.push((
@@ -39,7 +45,7 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
             ));
         }
         if size == Size::Small {
-            let stream = Stream { address: bare.address, protocol: Protocol::Http, requests: http };
+            let stream = gets(bare.address, size);
             sides.push(("bare hyper", Target::new(vec![bare.pid()], vec![stream], connections, 1).await));
         }
         let targets: &[(&str, f64)] = if judged { &[("Redis", 1.0), ("bare hyper", 0.85)] } else { &[] };
@@ -53,12 +59,13 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
     found
 }
 
-fn of_http(size: Size) -> Arc<Vec<Vec<u8>>> {
+/// Reads over HTTP.
+pub(super) fn gets(address: SocketAddr, size: Size) -> Stream {
     let get = |number| request("GET", &format!("/v1/sessions/{}", id(size.prefix(), number)), "");
-    Arc::new((0..SESSIONS).map(get).collect())
+    Stream { address, protocol: Protocol::Http, requests: Arc::new((0..SESSIONS).map(get).collect()) }
 }
 
-fn of_redis(redis: &Redis, size: Size) -> Stream {
+pub(super) fn of_redis(redis: &Redis, size: Size) -> Stream {
     let get = |number| command(&["GET", &id(size.prefix(), number)]);
     let requests = Arc::new((0..SESSIONS).map(get).collect());
     Stream { address: redis.address, protocol: Protocol::Redis { replies: 1 }, requests }

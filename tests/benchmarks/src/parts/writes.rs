@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::reads::{SESSIONS, set_all};
+use super::reads::{SESSIONS, set_all, settings};
 use super::rounds::in_turn;
 use crate::connection::{Protocol, command, request};
 use crate::load::{Stream, Target};
@@ -22,7 +22,7 @@ pub(super) async fn measure(plan: &Plan) -> Vec<Comparison> {
         }
     }
     let mut found = Vec::new();
-    for (connections, size) in [(1, Size::Small), (50, Size::Small), (500, Size::Small), (50, Size::Large)] {
+    for (connections, size) in settings() {
         let pids = nodes.iter().map(sidetalk_tests::Node::pid).collect();
         let ours = patches(nodes::address(&nodes[0]), size);
         let mut sides = vec![("Sidetalk", Target::new(pids, vec![ours], connections, 1).await)];
