@@ -3,11 +3,12 @@
 //! All of it or nothing: a part joined under the whole clock would count as removal of the rest (semantics
 //! finding 20).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::Shard;
 use super::outlook::Outlook;
@@ -192,14 +193,16 @@ impl Shard {
 
     /// A dot stays maximal if both have it so, or the other side has not got that far.
     fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
-        let theirs: BTreeSet<(ReplicaId, u64)> = theirs.iter().map(|dot| (dot.actor, dot.counter)).collect();
+        let mut theirs: SmallVec<[(ReplicaId, u64); 8]> =
+            theirs.iter().map(|dot| (dot.actor, dot.counter)).collect();
+        theirs.sort_unstable();
         let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut keep = |dot: Dot| {
             let counter = joined.entry(dot.actor).or_default();
             *counter = (*counter).max(dot.counter);
         };
         for dot in self.frontier() {
-            if theirs.contains(&(dot.actor, dot.counter)) || !they_have(&dot) {
+            if theirs.binary_search(&(dot.actor, dot.counter)).is_ok() || !they_have(&dot) {
                 keep(dot);
             }
         }
