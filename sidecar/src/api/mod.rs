@@ -31,6 +31,7 @@ mod idempotency;
 mod lane;
 mod list;
 mod load;
+mod local;
 mod object;
 mod openapi;
 mod operation;

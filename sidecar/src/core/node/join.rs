@@ -15,8 +15,11 @@ use crate::core::mutant::Rule;
 use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{MonoMicros, Now};
 
-/// Shards asked for at a time: what is under way stays small.
+/// Shards that are under way at a time: what is so stays small.
 const WINDOW: usize = 8;
+
+/// With no more than so many under way the next are asked for, so that who gives need not wait for who takes.
+const WINDOW_LOW: usize = WINDOW / 2;
 
 /// Between looks at whether what was missed is here.
 const RETURN_POLL_MILLIS: u64 = 50;
@@ -390,14 +393,26 @@ impl Node {
     }
 
     fn ask_sponsor(&mut self, now: Now) {
-        let Phase::Taking { sponsor, left, asked, retry_at } = &mut self.joining.phase else { return };
+        let Phase::Taking { asked, retry_at, .. } = &mut self.joining.phase else { return };
         if *retry_at > now.mono {
             return;
         }
+        // Nothing came of what was asked for.
+        asked.clear();
+        self.ask_more(now);
+    }
+
+    /// Asks the sponsor for so many shards that as many as may be are under way.
+    fn ask_more(&mut self, now: Now) {
+        let Phase::Taking { sponsor, left, asked, retry_at } = &mut self.joining.phase else { return };
         *retry_at = now.mono.plus_millis(RETRY_MILLIS);
-        *asked = left.iter().take(WINDOW).copied().collect();
-        let (sponsor, wanted) = (*sponsor, asked.iter().copied().collect());
-        self.send(sponsor, Message::WantStates(wanted));
+        let room = WINDOW.saturating_sub(asked.len());
+        let wanted: Vec<ShardId> = left.difference(asked).take(room).copied().collect();
+        let sponsor = *sponsor;
+        asked.extend(&wanted);
+        if !wanted.is_empty() {
+            self.send(sponsor, Message::WantStates(wanted));
+        }
     }
 
     /// A member is gone that had not admitted this process. There is a cluster, which perhaps hears a predecessor: it gets its
@@ -440,9 +455,10 @@ impl Node {
         asked.remove(&shard);
         if left.is_empty() {
             self.caught_up(now);
-        } else if asked.is_empty() {
-            *retry_at = now.mono;
-            self.ask_sponsor(now);
+        } else if asked.len() <= WINDOW_LOW {
+            self.ask_more(now);
+        } else {
+            *retry_at = now.mono.plus_millis(RETRY_MILLIS);
         }
     }
 

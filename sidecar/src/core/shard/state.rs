@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::Shard;
 use super::outlook::Outlook;
 use crate::core::digest::Ledger;
-use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
+use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId};
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
@@ -222,6 +222,28 @@ impl ShardState {
         self.objects.iter().map(|stored| 32 + stored.bytes()).sum()
     }
 
+    /// Reads the encoding, all of it; `None` where it is malformed.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let head = postcard::take_from_bytes(bytes).ok()?;
+        let ((shard, clock, retired, frontier, latest, count), mut rest): ((_, _, _, _, _, u64), &[u8]) =
+            head;
+        // Nothing is reserved for what is only announced.
+        let mut objects = Vec::new();
+        for _ in 0..count {
+            objects.push(match Stored::read_plain(&mut rest) {
+                Some(stored) => stored,
+                None => {
+                    let stored;
+                    (stored, rest) = postcard::take_from_bytes(rest).ok()?;
+                    stored
+                }
+            });
+        }
+        let (content_sum, []) = postcard::take_from_bytes(rest).ok()? else { return None };
+        Some(Self { shard, clock, retired, frontier, latest, objects, content_sum })
+    }
+
     /// Appends the encoding: what postcard makes of it, in one piece.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let Self { shard, clock, retired, frontier, latest, objects, content_sum } = self;
@@ -239,23 +261,17 @@ impl ShardState {
             // One of each author at most, that has been applied.
             || self.frontier.len() > self.clock.len()
             || self.frontier.iter().any(|dot| dot.counter > self.clock.get(&dot.actor))
-            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
+            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key_bytes()) < (b.kind(), b.key_bytes()))
         {
             return None;
         }
         for stored in &self.objects {
             let (object, hash) = (stored.object(), stored.hash());
-            let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
-                && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
-            let placed = ShardId::of(hash) == self.shard;
-            if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
-                return None;
-            }
-            let sums = object.sums(hash);
+            let (sums, leftovers) =
+                object.audit(hash, fold_min).filter(|_| ShardId::of(hash) == self.shard)?;
             totals.sums.add(sums.content_sum);
             totals.sums.bytes += sums.bytes;
             totals.outlook.note(&object);
-            let leftovers = object.leftovers(fold_min);
             if leftovers.residue {
                 totals.residue.push(stored.id());
             }

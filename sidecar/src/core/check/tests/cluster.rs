@@ -156,7 +156,7 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
         "tokens seen",
     ];
     sparse_seeds(Theme::Everything, 0..14, &must_happen);
-    sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+    sparse_seeds(Theme::Expiry, 0..8, &["expired lives destroyed", "splits", "tidied up", "touches"]);
     sparse_seeds(Theme::Forgetting, 0..6, &["crashes", "late words", "restarts", "stalls", "tidied up"]);
 }
 
