@@ -28,6 +28,7 @@ impl Node {
         peer.introduced = false;
         peer.told = false;
         peer.admits = false;
+        peer.has_named_members = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
@@ -269,7 +270,7 @@ impl Node {
 
     /// Sends what a peer lacks in one shard. Gives whether that was the whole shard.
     fn send_missing(&mut self, id: PeerId, shard: ShardId) -> bool {
-        if self.standing.is_forgotten() {
+        if !self.may_share_with(id) {
             return false;
         }
         let Some(peer) = self.peers.get_mut(&id) else { return false };
@@ -299,7 +300,7 @@ impl Node {
     fn give_states(&mut self, from: PeerId, shards: &[ShardId]) {
         // Into the roster first, by its introduction; then the state (semantics finding 23).
         let Some(peer) = self.peers.get(&from).filter(|peer| peer.introduced) else { return };
-        if self.is_fresh() || self.standing.is_forgotten() || peer.fresh && !self.may_sponsor() {
+        if self.is_fresh() || peer.fresh && !self.may_sponsor() || !self.may_share_with(from) {
             return;
         }
         for shard in shards.iter().take(STATES_PER_COMPARISON) {

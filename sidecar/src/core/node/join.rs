@@ -175,7 +175,7 @@ impl Node {
 
     /// Until then it may have been given up, and those whom it has met need not have heard of it: two may come back together.
     pub(super) fn end_probation(&mut self) {
-        if self.standing.is_on_probation() && self.is_let_in_by_all() {
+        if self.standing.is_on_probation() && !self.standing.is_accused() && self.is_let_in_by_all() {
             self.standing.has_shared();
         }
     }

@@ -41,6 +41,49 @@ fn a_member_that_is_down_is_not_waited_for_as_long_as_one_that_gossips() {
     assert_eq!(net.nodes[2].readiness(), Readiness::Ready, "nobody hears of it");
 }
 
+/// What node 1 has asked node 0 for, until it is ready. Of the states on their way the `lost`th is lost.
+fn asked_for_by_who_joins(lost: Option<usize>) -> Vec<Vec<ShardId>> {
+    let mut net = Net::new(2);
+    net.run_millis(3_000);
+    net.put(0, &session("old"), "{}");
+    net.start(1);
+    let (mut asked, mut states) = (BTreeMap::new(), 0);
+    while net.nodes[1].readiness() != Readiness::Ready {
+        net.run_millis(1);
+        assert!(net.mono < MonoMicros(20_000_000), "it is ready in the end");
+        net.air.retain(|(at, from, _, message)| {
+            if let (1, Message::WantStates(shards)) = (*from, message) {
+                asked.insert((*at, shards.clone()), ());
+            }
+            if matches!(message, Message::State(_)) && *at == net.mono.plus_millis(net.delay_millis) {
+                states += 1;
+                return Some(states) != lost;
+            }
+            true
+        });
+    }
+    assert_eq!(net.read(1, &session("old")), "{}");
+    asked.into_keys().map(|(_, shards)| shards).collect()
+}
+
+#[test]
+fn who_joins_asks_for_more_before_all_it_has_asked_for_is_there_and_for_nothing_twice() {
+    let asked = asked_for_by_who_joins(None);
+    let lengths: Vec<usize> = asked.iter().map(Vec::len).collect();
+    assert_eq!((lengths[0], &lengths[1..]), (8, &[4; 62][..]));
+    let shards: BTreeSet<ShardId> = asked.into_iter().flatten().collect();
+    assert_eq!(shards.len(), 256);
+}
+
+#[test]
+fn a_state_that_is_lost_is_asked_for_again() {
+    let asked = asked_for_by_who_joins(Some(20));
+    let mut times: BTreeMap<ShardId, usize> = BTreeMap::new();
+    asked.into_iter().flatten().for_each(|shard| *times.entry(shard).or_default() += 1);
+    let again: Vec<usize> = times.values().copied().filter(|times| *times > 1).collect();
+    assert_eq!((times.len(), again), (256, vec![2]));
+}
+
 /// What it is told of a stranger, whose release is an old one perhaps. Gives whether it will have nothing to do with it.
 fn parts_with(net: &mut Net, stranger: ReplicaId, is_outdated: bool) -> bool {
     let now = net.now(0);
@@ -98,47 +141,4 @@ fn a_node_that_is_refused_does_not_start_alone_before_that_ends() {
     assert_eq!(net.nodes[1].readiness(), Readiness::Refused);
     net.run_millis(2_000);
     assert_eq!(net.nodes[1].readiness(), Readiness::Ready);
-}
-
-/// What node 1 has asked node 0 for, until it is ready. Of the states on their way the `lost`th is lost.
-fn asked_for_by_who_joins(lost: Option<usize>) -> Vec<Vec<ShardId>> {
-    let mut net = Net::new(2);
-    net.run_millis(3_000);
-    net.put(0, &session("old"), "{}");
-    net.start(1);
-    let (mut asked, mut states) = (BTreeMap::new(), 0);
-    while net.nodes[1].readiness() != Readiness::Ready {
-        net.run_millis(1);
-        assert!(net.mono < MonoMicros(20_000_000), "it is ready in the end");
-        net.air.retain(|(at, from, _, message)| {
-            if let (1, Message::WantStates(shards)) = (*from, message) {
-                asked.insert((*at, shards.clone()), ());
-            }
-            if matches!(message, Message::State(_)) && *at == net.mono.plus_millis(net.delay_millis) {
-                states += 1;
-                return Some(states) != lost;
-            }
-            true
-        });
-    }
-    assert_eq!(net.read(1, &session("old")), "{}");
-    asked.into_keys().map(|(_, shards)| shards).collect()
-}
-
-#[test]
-fn who_joins_asks_for_more_before_all_it_has_asked_for_is_there_and_for_nothing_twice() {
-    let asked = asked_for_by_who_joins(None);
-    let lengths: Vec<usize> = asked.iter().map(Vec::len).collect();
-    assert_eq!((lengths[0], &lengths[1..]), (8, &[4; 62][..]));
-    let shards: BTreeSet<ShardId> = asked.into_iter().flatten().collect();
-    assert_eq!(shards.len(), 256);
-}
-
-#[test]
-fn a_state_that_is_lost_is_asked_for_again() {
-    let asked = asked_for_by_who_joins(Some(20));
-    let mut times: BTreeMap<ShardId, usize> = BTreeMap::new();
-    asked.into_iter().flatten().for_each(|shard| *times.entry(shard).or_default() += 1);
-    let again: Vec<usize> = times.values().copied().filter(|times| *times > 1).collect();
-    assert_eq!((times.len(), again), (256, vec![2]));
 }

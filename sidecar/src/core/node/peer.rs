@@ -252,6 +252,8 @@ pub(super) struct Peer {
     pub(super) diskless: bool,
     /// This process is on its roster.
     pub(super) admits: bool,
+    /// It has said on this link whom it counts as members, and found nothing against this process.
+    pub(super) has_named_members: bool,
     /// It has vouched on this link for the whole of what is known of it.
     pub(super) told: bool,
     /// What it has been sent besides, on this link.
@@ -303,6 +305,7 @@ impl Peer {
             saved: None,
             diskless: false,
             admits: false,
+            has_named_members: false,
             told: false,
             sent: Clocks::default(),
             untold: Vec::new(),
