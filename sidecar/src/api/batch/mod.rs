@@ -66,7 +66,7 @@ pub(super) static POST: Operation = Operation {
     verb: Verb::Post,
     path: "/v1/batch",
     id: "batch",
-    summary: "Many calls in one round trip, in order, each on its own; none waits for another.",
+    summary: "Many calls in one round trip, in order, each on its own; one waits only for a change of its own object before it.",
     query: &[],
     headers: &[IDEMPOTENT],
     takes: Some(Takes { media_types: &[JSON], schema: of::<Batch<'static>> }),
