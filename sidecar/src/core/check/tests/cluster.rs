@@ -198,7 +198,7 @@ fn whole_nodes_with_disks() {
     run(
         found_again,
         Theme::Forgetting,
-        0..20,
+        0..60,
         &["disks found again", "forgotten and back", "disks set aside"],
     );
 }
