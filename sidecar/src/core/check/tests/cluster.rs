@@ -191,14 +191,14 @@ fn whole_nodes_with_disks() {
     durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
     // Processes come and go on disks that are lost and found again.
     let found_again = |seed, theme, mutants, codec| Setup {
-        disk_lost_percent: 30,
-        disk_returns_percent: 60,
+        disk_lost_percent: 50,
+        disk_returns_percent: 100,
         ..Setup::durable(seed, theme, mutants, codec)
     };
     run(
         found_again,
         Theme::Forgetting,
-        0..30,
+        0..60,
         &["disks found again", "forgotten and back", "disks set aside"],
     );
 }
