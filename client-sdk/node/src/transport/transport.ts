@@ -158,10 +158,15 @@ export class Transport implements Owner {
     }
   }
 
-  /** Batches under way. Not their connections: once there are more of those, they stay. */
+  /**
+   * Batches under way, and calls that no more wait within the sidecar than those do. Not their connections: once there are
+   * more of those, they stay.
+   */
   #batches(): number {
     let count = 0;
-    for (const [first] of this.#busy.values()) if (!first?.alone) count++;
+    for (const calls of this.#busy.values()) {
+      if (calls.length > 1 || calls[0]?.request.waits === "never") count++;
+    }
     return count;
   }
 
