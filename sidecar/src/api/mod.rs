@@ -46,6 +46,7 @@ mod sets;
 mod settings;
 mod short;
 mod tokens;
+mod turn;
 mod watch;
 mod watch_events;
 

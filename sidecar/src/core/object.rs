@@ -89,6 +89,7 @@ struct Crowd<'a> {
 impl<'a> Crowd<'a> {
     fn note(&mut self, record: &Record<'a>, fold_min: usize, found: &mut Leftovers) {
         let Body::Accumulator(accumulator) = &record.body else { return };
+        found.folded |= accumulator.absorbed.is_some();
         if accumulator.is_covered() {
             found.residue = true;
             return;
@@ -107,6 +108,8 @@ pub(crate) struct Leftovers {
     pub(crate) residue: bool,
     /// Many at one path count: perhaps some can be folded.
     pub(crate) crowded: bool,
+    /// Some stand for others as well.
+    pub(crate) folded: bool,
 }
 
 /// Everything stored under one name.

@@ -333,14 +333,20 @@ fn start_node(config: &Config, clocks: &Clocks) -> Result<(Node, Option<Store>),
         return Ok((Node::new(node_config(config, clocks)?, clocks.now()), None));
     };
     let begun = Instant::now();
-    let (store, found) = Store::open(directory, &config.cluster, &config.node_id, config.fsync)
+    let (mut store, found) = Store::open(directory, &config.cluster, &config.node_id, config.fsync)
         .map_err(|error| cannot_store(Some(directory), error))?;
     let node_config = node_config(config, clocks)?;
     let node = match found.restored {
         Some(restored) => {
             tracing::info!(directory = %directory.display(), operations = found.ops, bytes = store.bytes(),
                 current = restored.is_current, millis = begun.elapsed().as_millis(), "loaded what was saved");
-            Node::restore(node_config, clocks.now(), restored)
+            let node = Node::restore(node_config, clocks.now(), restored);
+            if let Err(error) = store.begin(&node.saved_node()) {
+                tracing::error!(%error, "this start cannot be noted on the disk: should the process crash before it is, \
+                    its successor may have to begin again empty");
+                store.reopen().map_err(|error| cannot_store(Some(directory), error))?;
+            }
+            node
         }
         None => {
             let mut node = Node::new(node_config, clocks.now());

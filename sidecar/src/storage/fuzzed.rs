@@ -67,8 +67,17 @@ fn serves(head: Option<Head>, loaded: Loaded) {
     let replica = |id| Replica { node: "n".into(), started: UnixMillis(id), id: ReplicaId(id) };
     let now = Now { mono: MonoMicros(1), wall: UnixMillis(1_700_000_000_000) };
     let node = match head {
-        Some(head) => head.into_node(),
-        None => SavedNode { replica: replica(7), lineage: 7, roster: Vec::new(), time: now.wall },
+        Some(head) => {
+            let descent = head.descent();
+            head.into_node(descent)
+        }
+        None => SavedNode {
+            replica: replica(7),
+            bearers: vec![replica(7)],
+            lineage: 7,
+            roster: Vec::new(),
+            time: now.wall,
+        },
     };
     let restored = Restored { shards: loaded.shards, node, is_current: true, is_awaited: true };
     let mut node = Node::restore(NodeConfig::new(replica(8), "c"), now, restored);

@@ -60,11 +60,31 @@ pub(super) struct Head {
     boot: Option<String>,
 }
 
+/// Whose memory this is. Beside the head, which older releases wrote without it; a backup keeps it as it was.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Descent {
+    /// See [`SavedNode::bearers`].
+    bearers: Vec<Replica>,
+    /// The last of them has left in order: all it had the others have.
+    left: bool,
+}
+
 impl Head {
     /// What the node itself wants back.
-    pub(super) fn into_node(self) -> SavedNode {
+    pub(super) fn into_node(self, descent: Descent) -> SavedNode {
         let Self { replica, lineage, roster, time, .. } = self;
-        SavedNode { replica, lineage, roster, time }
+        SavedNode { replica, bearers: descent.bearers, lineage, roster, time }
+    }
+
+    /// What an older release has meant.
+    pub(super) fn descent(&self) -> Descent {
+        let age = |replica: &Replica| (replica.started, replica.id);
+        let same_name = self.roster.iter().map(|entry| &entry.replica);
+        let same_name = same_name.filter(|other| other.node == self.replica.node);
+        let mut bearers: Vec<Replica> =
+            same_name.filter(|other| age(other) >= age(&self.replica)).cloned().collect();
+        bearers.sort_by_key(age);
+        Descent { bearers, left: !self.is_current }
     }
 }
 
@@ -172,7 +192,10 @@ impl Store {
     }
 
     /// Opens the database again, as it must be after a failure.
-    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn reopen(&mut self) -> Result<(), StoreError> {
         self.database = None;
         let path = self.directory.join(DATABASE);
         let mut options = OpenOptions::new();
@@ -255,8 +278,13 @@ impl Store {
         self.first_row = first_row;
         self.next_row = next_row;
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        let is_awaited = head.is_current;
-        Ok(Found { restored: Some(Restored { shards, node: head.into_node(), is_current, is_awaited }), ops })
+        let descent = match value("descent")? {
+            Some(bytes) => decode(&bytes)?,
+            None => head.descent(),
+        };
+        let is_awaited = !descent.left;
+        let node = head.into_node(descent);
+        Ok(Found { restored: Some(Restored { shards, node, is_current, is_awaited }), ops })
     }
 
     /// Shards that should be written anew, so that the rows before them can go.
@@ -271,6 +299,19 @@ impl Store {
             .collect();
         behind.sort_unstable();
         behind.into_iter().take(IMAGES_PER_COMMIT).map(|(_, shard)| shard).collect()
+    }
+
+    /// Notes which process has this memory from now on, and forces that to the disk whatever [`Fsync`] says: before the process has
+    /// met anybody. A member whom the others know and this directory does not has lived without what is in it.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn begin(&mut self, node: &SavedNode) -> Result<(), StoreError> {
+        guarded(|| {
+            self.commit(Vec::new(), node, true)?;
+            File::open(self.directory.join(DATABASE))?.sync_all()?;
+            Ok(File::open(&self.directory)?.sync_all()?)
+        })
     }
 
     /// Writes all of it or nothing. When this returns it is on the disk, as far as [`Fsync`] says so.
@@ -309,6 +350,7 @@ impl Store {
             is_current,
             boot: if self.fsync == Fsync::Never { boot() } else { None },
         };
+        let descent = Descent { bearers: node.bearers.clone(), left: !is_current };
         let mut first_row = self.first_row.clone();
         for shard in &written {
             first_row[shard.index()].get_or_insert(row);
@@ -319,7 +361,8 @@ impl Store {
         let keep_from = first_row.iter().flatten().min().copied().unwrap_or(row + 1);
         let gone: Vec<u64> =
             self.rows.iter().map(|(row, _)| *row).take_while(|row| *row < keep_from).collect();
-        self.write(row, part_bytes.as_deref(), &images, &encode(&head)?, &gone)?;
+        let meta = [("head", encode(&head)?), ("descent", encode(&descent)?)];
+        self.write(row, part_bytes.as_deref(), &images, &meta, &gone)?;
         self.first_row = first_row;
         for (shard, bytes) in imaged {
             self.image_bytes[shard.index()] = bytes;
@@ -341,14 +384,16 @@ impl Store {
         row: u64,
         parts: Option<&[u8]>,
         images: &[(ShardId, Vec<u8>)],
-        head: &[u8],
+        entries: &[(&str, Vec<u8>)],
         gone: &[u64],
     ) -> Result<(), StoreError> {
         let write = self.database()?.begin_write().map_err(redb::Error::from)?;
         {
             let mut meta = write.open_table(META).map_err(redb::Error::from)?;
             meta.insert("format", FORMAT.to_le_bytes().as_slice()).map_err(redb::Error::from)?;
-            meta.insert("head", head).map_err(redb::Error::from)?;
+            for (key, value) in entries {
+                meta.insert(*key, value.as_slice()).map_err(redb::Error::from)?;
+            }
             let mut rows = write.open_table(ROWS).map_err(redb::Error::from)?;
             if let Some(parts) = parts {
                 rows.insert(row, parts).map_err(redb::Error::from)?;

@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 
 use super::load::{Image, Loading};
 use super::record::{decode, encode, seal};
-use super::store::guarded;
+use super::store::{META, guarded};
 use super::{Fsync, Store, StoreError, backup, restore};
 use crate::core::command::{Change, PathOp, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
-use crate::core::node::{Node, NodeConfig};
+use crate::core::node::{Node, NodeConfig, Restored};
 use crate::core::path::Path as Place;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
@@ -258,4 +258,61 @@ fn only_the_owner_can_read_what_is_stored() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
+}
+
+fn found(path: &Path) -> Restored {
+    Store::open(path, "c", "n", Fsync::Never).unwrap().1.restored.unwrap()
+}
+
+fn bearers(restored: &Restored) -> Vec<u64> {
+    restored.node.bearers.iter().map(|bearer| bearer.id.0).collect()
+}
+
+#[test]
+fn whoever_starts_with_a_directory_is_noted_there_and_a_backup_knows_of_it() {
+    let directory = Directory::new("bearers");
+    let file = backed_up(&directory);
+    assert_eq!(bearers(&found(&directory.0)), [1]);
+    let (mut store, node) = open(&directory.0).unwrap();
+    store.begin(&node.unwrap().saved_node()).unwrap();
+    drop(store);
+    let restored = found(&directory.0);
+    assert_eq!((bearers(&restored), restored.is_current, restored.is_awaited), (vec![1, 9], true, true));
+    // From before it, and the process had not left.
+    let place = Directory::new("bearers-back");
+    restore(&file, &place.0).unwrap();
+    let restored = found(&place.0);
+    assert_eq!((bearers(&restored), restored.is_current, restored.is_awaited), (vec![1], false, true));
+}
+
+#[test]
+fn a_directory_that_was_left_in_order_says_so_and_so_does_its_backup() {
+    let (directory, place) = (Directory::new("left"), Directory::new("left-back"));
+    let (mut store, _) = open(&directory.0).unwrap();
+    let mut node = Node::new(config(1), now(1));
+    node.keep_on_disk();
+    count(&mut node, 1);
+    store.commit(node.take_unsaved(&[]), &node.saved_node(), false).unwrap();
+    drop(store);
+    let file = directory.0.join("backup");
+    backup(&directory.0, &file).unwrap();
+    restore(&file, &place.0).unwrap();
+    for path in [&directory.0, &place.0] {
+        let restored = found(path);
+        assert_eq!((restored.is_current, restored.is_awaited), (false, false));
+    }
+}
+
+/// Releases before this one wrote no descent.
+#[test]
+fn a_directory_without_a_descent_takes_it_from_its_roster() {
+    let directory = Directory::new("undescended");
+    let _backup = backed_up(&directory);
+    let (store, _) = open(&directory.0).unwrap();
+    let write = store.shared().unwrap().begin_write().unwrap();
+    assert!(write.open_table(META).unwrap().remove("descent").unwrap().is_some());
+    write.commit().unwrap();
+    drop(store);
+    let restored = found(&directory.0);
+    assert_eq!((bearers(&restored), restored.is_awaited), (vec![1], true));
 }

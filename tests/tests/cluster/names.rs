@@ -1,10 +1,11 @@
 //! Processes that are over and live all the same: given up, or with a later process of their name.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidetalk_client::{Client, Fault};
-use sidetalk_tests::{Cluster, Disks, Node, Options, eventually};
+use sidetalk_tests::{Cluster, Disks, Node, Options, eventually, within};
 
 fn blocked(names: &[&str]) -> std::collections::BTreeMap<String, Fault> {
     let fault = Fault { blocked: true, ..Fault::default() };
@@ -16,7 +17,7 @@ async fn state(node: &Node) -> String {
     status["readiness"]["state"].as_str().unwrap().to_owned()
 }
 
-async fn becomes(node: &Node, wanted: &str) {
+pub(crate) async fn becomes(node: &Node, wanted: &str) {
     eventually(&format!("{} is {wanted}", node.name()), || async {
         match state(node).await {
             state if state == wanted => Ok(()),
@@ -120,4 +121,57 @@ async fn a_process_whose_successor_is_a_member_for_others_hands_over_and_goes() 
         let read = second.client().session(&format!("s{n}")).get().await.unwrap();
         assert_eq!(read.value, json!({"n": n}));
     }
+}
+
+/// How many logouts of a session that nobody had heard of a node still has to remember.
+async fn barriers(client: &Client, key: &str) -> usize {
+    let explained = client.session(key).explain().await.map(|answer| answer.value);
+    explained.ok().and_then(|value| value["barriers"].as_array().map(Vec::len)).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_back_after_an_empty_one_brings_no_session_from_behind_a_logout() {
+    let (disks, aside) = (Disks::new(), Disks::new());
+    let options = (0..3).fold(disks.options(3, "--fsync always"), |options, index| {
+        options.node(index, &format!("--rescue-dir {}", aside.other(&format!("rescue-{index}")).display()))
+    });
+    let mut cluster = Cluster::start_with(3, options).await;
+    cluster.client(2).counter("c").add(3).await.unwrap();
+    cluster.agree("counters/c", &json!({"value": 3})).await;
+    cluster.client(2).set_chaos(&blocked(&["n0", "n1"])).await.unwrap();
+    let client = cluster.client(0);
+    sees(&client, "n2", "down").await;
+    cluster.client(2).session("alone").put(&json!({"a": 1})).await.unwrap();
+    cluster.kill(2);
+    let old = aside.of(2);
+    std::fs::rename(disks.of(2), &old).unwrap();
+
+    // It lives without what the directory has, and a logout is collected that has met no login.
+    cluster.restart(2).await;
+    cluster.all_up().await;
+    client.session("alone").destroy().await.unwrap();
+    assert_eq!(barriers(&client, "alone").await, 1);
+    within(Duration::from_secs(120), "the logout is known everywhere, and collected", || async {
+        let left = barriers(&client, "alone").await;
+        if left == 0 { Ok(()) } else { Err(format!("{left} barriers")) }
+    })
+    .await;
+    cluster.kill(2);
+    std::fs::remove_dir_all(disks.of(2)).unwrap();
+    std::fs::rename(&old, disks.of(2)).unwrap();
+
+    cluster.restart(2).await;
+    let (code, log) = cluster.ended(2).await;
+    assert_ne!(code, 0);
+    let said = log.lines().filter(|line| line.contains("ERROR") && line.contains("have gone on without"));
+    assert_eq!(said.filter(|line| line.contains("operations=1")).count(), 1, "{log}");
+    let saved = rescued(&aside.other("rescue-2"));
+    assert_eq!(saved.iter().map(|op| op["object"].clone()).collect::<Vec<_>>(), [json!("sessions/alone")]);
+    let files = std::fs::read_dir(disks.of(2)).unwrap().map(|file| file.unwrap().file_name());
+    assert!(files.into_iter().any(|name| name.to_string_lossy().starts_with("forgotten-")));
+
+    cluster.restart(2).await;
+    cluster.all_up().await;
+    cluster.agree("counters/c", &json!({"value": 3})).await;
+    cluster.gone("sessions/alone").await;
 }

@@ -63,6 +63,10 @@ struct Seat {
     backups: Vec<Disk>,
     /// Disks that it had before.
     former_disks: Vec<Disk>,
+    /// Its processes have not always had one and the same.
+    changed_disks: bool,
+    /// An operator has said of one of them that it would not come back.
+    given_up: bool,
 }
 
 /// What is left of a process.
@@ -143,6 +147,8 @@ impl Cluster {
             disk: None,
             backups: Vec::new(),
             former_disks: Vec::new(),
+            changed_disks: false,
+            given_up: false,
         };
         let mut cluster = Self {
             seats: setup.skews_millis.iter().enumerate().map(seat).collect(),
@@ -244,8 +250,11 @@ impl Cluster {
             Some(restored) => Node::restore_with_mutants(config, now, restored, mutants),
             None => Node::with_mutants(config, now, mutants),
         });
-        if let Some(node) = seat.node.as_mut().filter(|_| seat.disk.is_some() && memory == "without memory") {
-            node.keep_on_disk();
+        if let (Some(node), Some(disk)) = (&mut seat.node, &mut seat.disk) {
+            match memory {
+                "without memory" => node.keep_on_disk(),
+                _ => disk.begin(node.saved_node()),
+            }
         }
         self.network.dirty = true;
         self.say(|| format!("n{index} starts {memory}"));

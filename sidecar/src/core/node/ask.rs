@@ -273,7 +273,7 @@ impl Node {
     }
 
     pub(super) fn answer(&mut self, to: PeerId, id: u64, object: &ObjectId, clock: &Clock) {
-        if self.is_fresh() {
+        if self.is_fresh() || !self.may_share_with(to) {
             return;
         }
         let shard = self.shard(object.shard());

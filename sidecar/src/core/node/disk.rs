@@ -58,6 +58,8 @@ pub enum UnsavedContent {
 pub struct SavedNode {
     /// The process that saved it; while that may have been given up with the memory that it has, the first that had that memory.
     pub replica: Replica,
+    /// The processes that have had this memory since all members last let one in with it, in order; the last saved it.
+    pub bearers: Vec<Replica>,
     /// Its history.
     pub lineage: u64,
     /// The members.
@@ -76,7 +78,8 @@ pub struct Restored {
     /// It is all that the last process reported to have saved, and that process did not leave: the others have
     /// counted on it since. Otherwise it is only what was true once, such as a backup.
     pub is_current: bool,
-    /// The process that saved it did not leave, and this is no backup: the others wait for it until it is given up.
+    /// The process that saved it had not left then: it may have what nobody else has, and the others may have gone on
+    /// without it.
     pub is_awaited: bool,
 }
 
@@ -164,7 +167,7 @@ impl Node {
             node.enrol(predecessor);
         }
         if is_awaited {
-            node.standing.carry(node.roster.since(&saved.replica, node.id()));
+            node.standing.carry(saved.bearers);
         }
         node.succeed_predecessors();
         node.outbox.clear();
@@ -256,6 +259,7 @@ impl Node {
     pub fn saved_node(&self) -> SavedNode {
         SavedNode {
             replica: self.standing.carried().unwrap_or(&self.config.replica).clone(),
+            bearers: self.standing.bearers().iter().chain([&self.config.replica]).cloned().collect(),
             lineage: self.lineage,
             roster: self.roster.entries(),
             time: self.clock.floor(),

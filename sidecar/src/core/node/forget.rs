@@ -2,8 +2,8 @@
 //!
 //! A member that will not come back is given up by an operator: from then on the others wait for its word no more. Should it
 //! come back all the same, or should a process find that a later one bears its name, what it holds may not be joined with
-//! what the others hold: it stands still, says what it drops, and starts over, empty. Should two sides have given up each
-//! other, the one with fewer members yields.
+//! what the others hold: it stands still, says what it drops, and starts over, empty. So does who comes back with a disk that
+//! a later process of its name has done without. Should two sides have given up each other, the one with fewer members yields.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const NEVER_MICROS: u64 = 365 * 24 * 3_600 * 1_000_000;
 /// Why a process must start over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DroppedWhy {
-    /// The others have not heard of it for so long that they have forgotten it.
+    /// The others have given it up, or have gone on with a process of its name that had not its memory.
     Forgotten,
     /// A later process bears this node's name.
     Superseded,
@@ -90,6 +90,11 @@ impl Standing {
     /// Its memory is that of these, the earliest first.
     pub(super) fn carry(&mut self, predecessors: Vec<Replica>) {
         self.carries = predecessors;
+    }
+
+    /// Those who had its memory before.
+    pub(super) fn bearers(&self) -> &[Replica] {
+        &self.carries
     }
 
     /// The earliest of them.
@@ -165,9 +170,8 @@ impl Node {
         let me = self.config.replica.clone();
         let own = entries.iter().find(|entry| entry.replica.id == me.id);
         let given_up = |id| entries.iter().any(|entry| entry.replica.id == id && entry.left);
-        if (given_up(me.id) || self.standing.carries.iter().any(|carried| given_up(carried.id)))
-            && !self.leaving
-        {
+        let is_given_up = given_up(me.id) || self.standing.carries.iter().any(|carried| given_up(carried.id));
+        if (is_given_up || self.was_done_without(entries)) && !self.leaving {
             self.accused(now, from, entries);
             return true;
         }
@@ -181,6 +185,25 @@ impl Node {
         }
         // Of whoever was forgotten here, nothing is news.
         self.has_left(from)
+    }
+
+    /// Whether others have counted as a member a later process of this name, which had not the memory that this one has. What
+    /// they then found that everybody had, they found without it.
+    fn was_done_without(&self, entries: &[RosterEntry]) -> bool {
+        let Some(first) = self.standing.carried() else { return false };
+        let bears = |id| self.standing.carries.iter().any(|bearer| bearer.id == id);
+        // They may know of a later start: a process takes one that is later than all of its name that it hears of.
+        let known = entries.iter().map(|entry| &entry.replica).find(|known| known.id == first.id);
+        let first = known.unwrap_or(first);
+        let others = entries.iter().map(|entry| &entry.replica).filter(|other| other.node == first.node);
+        others.filter(|other| other.id != self.id() && !bears(other.id)).any(|other| age(other) > age(first))
+    }
+
+    /// Whether a peer may have what this process has. Who comes back with a disk is first told by the peer whom that counts
+    /// as a member: perhaps the others have gone on without this memory.
+    pub(super) fn may_share_with(&self, id: PeerId) -> bool {
+        let has_spoken = || self.peers.get(&id).is_some_and(|peer| peer.has_named_members);
+        !self.standing.is_forgotten() && (!self.standing.is_on_probation() || has_spoken())
     }
 
     /// A peer has forgotten this process. It yields, unless it has forgotten members of the other side as well and

@@ -149,15 +149,6 @@ impl Roster {
         others.filter(|other| other.node == of.node && other.id != of.id).map(|other| other.started).max()
     }
 
-    /// This process and the later ones of its name, in order, without one of them.
-    pub(super) fn since(&self, first: &Replica, without: ReplicaId) -> Vec<Replica> {
-        let replicas = self.entries.values().map(|entry| &entry.replica);
-        let same_name = replicas.filter(|other| other.node == first.node && other.id != without);
-        let mut since: Vec<Replica> = same_name.filter(|other| age(other) >= age(first)).cloned().collect();
-        since.sort_by_key(age);
-        since
-    }
-
     /// Whether another process of its name has not left.
     pub(super) fn has_namesake(&self, of: &Replica) -> bool {
         let others = self.entries.values().filter(|entry| !entry.left && entry.replica.id != of.id);

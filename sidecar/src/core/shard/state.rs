@@ -8,6 +8,7 @@ use std::fmt;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::Shard;
 use super::outlook::Outlook;
@@ -77,11 +78,14 @@ impl Shard {
     /// Joins this shard with another's state: all of it or nothing.
     ///
     /// # Errors
-    /// When the state is not one that an honest node sends.
+    /// When the state is not one that an honest node sends, or names more processes than have room in a clock.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
         let Some(totals) = state.totals(self.fold_min()).filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
+        if !self.clock.has_room_for_all(&state.clock) {
+            return Err(MalformedState);
+        }
         let mut merged = Merged::default();
         let they_have = |dot: &Dot| dot.counter <= state.clock.get(&dot.actor);
         self.revisions.all_changed();
@@ -93,10 +97,7 @@ impl Shard {
         self.merge_frontier(&state.frontier, &they_have);
         self.latest = self.latest.max(state.latest);
         merged.raised = state.clock.beyond(&self.clock).collect();
-        for dot in &merged.raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&merged.raised);
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
         }
@@ -115,10 +116,7 @@ impl Shard {
         };
         self.take_over(state.objects, totals, &mut Merged::default());
         let raised: Vec<Dot> = state.clock.iter().collect();
-        for dot in &raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&raised);
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.latest = state.latest;
         self.log.restart(&raised);
@@ -138,6 +136,7 @@ impl Shard {
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
         self.outlook = totals.outlook;
+        self.is_folded |= totals.folded;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
@@ -184,6 +183,7 @@ impl Shard {
             if leftovers.residue {
                 self.residue.insert(id.clone());
             }
+            self.is_folded |= leftovers.folded;
             if leftovers.crowded {
                 self.note_crowded(id.clone());
             }
@@ -193,19 +193,22 @@ impl Shard {
 
     /// A dot stays maximal if both have it so, or the other side has not got that far.
     fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
+        let mut theirs: SmallVec<[(ReplicaId, u64); 8]> =
+            theirs.iter().map(|dot| (dot.actor, dot.counter)).collect();
+        theirs.sort_unstable();
         let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut keep = |dot: Dot| {
             let counter = joined.entry(dot.actor).or_default();
             *counter = (*counter).max(dot.counter);
         };
         for dot in self.frontier() {
-            if theirs.contains(&dot) || !they_have(&dot) {
+            if theirs.binary_search(&(dot.actor, dot.counter)).is_ok() || !they_have(&dot) {
                 keep(dot);
             }
         }
-        for dot in theirs {
-            if !self.has(dot) {
-                keep(*dot);
+        for dot in theirs.into_iter().map(Dot::from) {
+            if !self.has(&dot) {
+                keep(dot);
             }
         }
         self.frontier = joined.into_iter().collect();
@@ -255,6 +258,9 @@ impl ShardState {
     fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
+            // One of each author at most, that has been applied.
+            || self.frontier.len() > self.clock.len()
+            || self.frontier.iter().any(|dot| dot.counter > self.clock.get(&dot.actor))
             || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key_bytes()) < (b.kind(), b.key_bytes()))
         {
             return None;
@@ -269,6 +275,7 @@ impl ShardState {
             if leftovers.residue {
                 totals.residue.push(stored.id());
             }
+            totals.folded |= leftovers.folded;
             if leftovers.crowded {
                 totals.crowded.push(stored.id());
             }
@@ -285,6 +292,8 @@ struct Totals {
     residue: Vec<ObjectId>,
     /// Those in which many have counted.
     crowded: Vec<ObjectId>,
+    /// Some counts stand for others as well.
+    folded: bool,
     outlook: Outlook,
 }
 

@@ -80,6 +80,11 @@ impl Disk {
         }))
     }
 
+    /// A process notes that it goes on with what is here, before it meets anybody.
+    pub(super) fn begin(&mut self, head: SavedNode) {
+        self.head = Some((head, true));
+    }
+
     /// It holds all that the last process had saved, and that process did not leave.
     pub(super) fn is_current(&self) -> bool {
         self.head.as_ref().is_some_and(|(_, is_current)| *is_current)

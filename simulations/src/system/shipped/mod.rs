@@ -152,7 +152,9 @@ fn node_of(
     match restored {
         Some(restored) => {
             outbox.push_back(Output::Notice("images restored"));
-            Node::restore_with_mutants(config, now, restored, mutants)
+            let node = Node::restore_with_mutants(config, now, restored, mutants);
+            disk.begin(node.saved_node());
+            node
         }
         None => {
             let mut node = Node::with_mutants(config, now, mutants);

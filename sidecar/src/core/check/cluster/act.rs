@@ -130,6 +130,7 @@ impl Cluster {
         let Some(node) = &mut self.seats[seat].node else { return Ok(()) };
         if node.give_up(&format!("n{other}")).is_ok() {
             self.count("given up");
+            self.seats[other].given_up = true;
             self.say(|| format!("n{seat} is told to forget n{other}"));
         }
         self.outputs(seat)

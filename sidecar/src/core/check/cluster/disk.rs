@@ -25,6 +25,8 @@ pub(super) struct Disk {
     node: Option<SavedNode>,
     /// The last process left in order.
     left: bool,
+    /// It is a backup that was put back.
+    is_backup: bool,
     /// What is being written.
     writing: Option<(Vec<UnsavedShard>, SavedNode)>,
     /// A commit is under way or about to begin.
@@ -48,7 +50,7 @@ impl Disk {
     fn land(&mut self) -> Vec<(ShardId, Clock)> {
         let Some((unsaved, node)) = self.writing.take() else { return Vec::new() };
         self.node = Some(node);
-        self.left = false;
+        self.is_backup = false;
         unsaved.into_iter().map(|unsaved| self.keep(unsaved)).collect()
     }
 
@@ -104,7 +106,14 @@ impl Disk {
             }
             shards.push(shard);
         }
-        Ok(Some(Restored { shards, node, is_current: !self.left, is_awaited: !self.left }))
+        let is_current = !self.left && !self.is_backup;
+        Ok(Some(Restored { shards, node, is_current, is_awaited: !self.left }))
+    }
+
+    /// A process notes that it goes on with what is here.
+    pub(super) fn begin(&mut self, node: SavedNode) {
+        self.node = Some(node);
+        (self.left, self.is_backup) = (false, false);
     }
 }
 
@@ -252,10 +261,19 @@ impl Cluster {
         {
             let at = self.rng.index(self.seats[seat].backups.len());
             // Whoever restores a backup says so.
-            let backup = Disk { left: true, ..self.seats[seat].backups[at].clone() };
+            let backup = Disk { is_backup: true, ..self.seats[seat].backups[at].clone() };
             self.count("backups restored");
             self.say(|| format!("n{seat} is restored from a backup"));
             self.replace_disk(seat, backup);
+        } else if self.setup.disk_returns_percent > 0
+            && !self.seats[seat].former_disks.is_empty()
+            && self.rng.percent(self.setup.disk_returns_percent)
+        {
+            let at = self.rng.index(self.seats[seat].former_disks.len());
+            let former = self.seats[seat].former_disks[at].clone();
+            self.count("disks found again");
+            self.say(|| format!("n{seat} is given a disk that it had before"));
+            self.replace_disk(seat, former);
         }
         let disk = self.seats[seat].disk.get_or_insert_with(Disk::default);
         disk.load()
@@ -271,6 +289,7 @@ impl Cluster {
 
     /// What only the disk had is lost.
     fn replace_disk(&mut self, seat: usize, with: Disk) {
+        self.seats[seat].changed_disks = true;
         if let Some(old) = self.seats[seat].disk.replace(with) {
             self.seats[seat].former_disks.push(old);
         }

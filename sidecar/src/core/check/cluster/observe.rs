@@ -274,6 +274,10 @@ impl Cluster {
             DroppedWhy::Forgotten => "forgotten and back",
             DroppedWhy::Superseded => "superseded",
         });
+        let place = &self.seats[seat];
+        if dropped.why == DroppedWhy::Forgotten && !(place.given_up || place.changed_disks) {
+            return Err(Violation(format!("n{seat} starts over, and nobody has gone on without it")));
+        }
         self.tally.entry("dropped operations").and_modify(|n| *n += dropped.count).or_insert(dropped.count);
         self.disowned += 1;
         self.bury(seat);

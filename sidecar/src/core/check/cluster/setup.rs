@@ -202,6 +202,8 @@ pub struct Setup {
     pub disk_lost_percent: u64,
     /// How many starts in a hundred are from a backup.
     pub disk_set_back_percent: u64,
+    /// How many starts in a hundred are with a disk that was lost before.
+    pub disk_returns_percent: u64,
     /// With more nodes than this not all are linked.
     pub full_mesh_max: usize,
 }
@@ -237,6 +239,7 @@ impl Setup {
             disk_fails_percent: 0,
             disk_lost_percent: 0,
             disk_set_back_percent: 0,
+            disk_returns_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
         }
     }
@@ -268,6 +271,7 @@ impl Setup {
             disk_fails_percent: rng.pick(&[0, 0, 20]),
             disk_lost_percent: rng.pick(&[0, 0, 15]),
             disk_set_back_percent: rng.pick(&[0, 0, 20]),
+            disk_returns_percent: rng.pick(&[0, 30, 60]),
             ..setup
         }
     }
@@ -293,6 +297,7 @@ impl Setup {
             disk_fails_percent: 0,
             disk_lost_percent: 0,
             disk_set_back_percent: 0,
+            disk_returns_percent: 0,
             full_mesh_max: FULL_MESH_MAX,
         }
     }

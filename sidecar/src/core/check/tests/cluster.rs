@@ -189,6 +189,18 @@ fn whole_nodes_with_disks() {
     ];
     durable_seeds(Theme::Restarts, 0..16, &must_happen);
     durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
+    // Processes come and go on disks that are lost and found again.
+    let found_again = |seed, theme, mutants, codec| Setup {
+        disk_lost_percent: 50,
+        disk_returns_percent: 100,
+        ..Setup::durable(seed, theme, mutants, codec)
+    };
+    run(
+        found_again,
+        Theme::Forgetting,
+        0..60,
+        &["disks found again", "forgotten and back", "disks set aside"],
+    );
 }
 
 /// One seed, one history: to the last message.
