@@ -55,6 +55,50 @@ describe("the client", () => {
   });
   after(() => cluster?.close());
 
+  test("calls wait a moment for two batches under way to end, also where there are more connections", async () => {
+    const held = [];
+    const server = await scripted((text, socket) => held.push({ text, socket }));
+    const talk = new Sidetalk(server.api);
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    const all = (count) =>
+      eventually(`${count} are held`, async () => assert.ok(held.length >= count, String(held.length)));
+    const answered = ({ text, socket }) => {
+      const ops = /"ops":\[(.*)\]/.exec(text)?.[1].match(/"method"/g);
+      const one = { status: 200, headers: {}, body: { value: 1 } };
+      if (ops) answer(socket, { results: ops.map(() => one) });
+      else answer(socket, { value: 1 });
+    };
+    try {
+      // What may take long goes alone, each on a connection of its own.
+      const long = Promise.all([1, 2, 3, 4].map((key) => talk.session(`${key}`).destroy()));
+      await all(4);
+      // That is not what others wait for.
+      const other = talk.counter("c").get();
+      await all(5);
+      held.splice(0).forEach(answered);
+      await Promise.all([long, other]);
+      // On a busy machine the moment may be over too early.
+      let together = false;
+      for (let attempt = 0; attempt < 200 && !together; attempt++) {
+        const gets = [];
+        for (let at = 0; at < 4; at++) {
+          gets.push(talk.counter(`c${at}`).get());
+          await turn();
+          if (at === 1) await all(2);
+        }
+        held.splice(0, 2).forEach(answered);
+        await all(1);
+        together = held[0].text.startsWith("POST /v1/batch");
+        const answering = setInterval(() => held.splice(0).forEach(answered), 1);
+        await Promise.all(gets).finally(() => clearInterval(answering));
+      }
+      assert.ok(together);
+    } finally {
+      talk.close();
+      await server.close();
+    }
+  });
+
   test("calls of one turn go out in one round trip, and one call as itself", async () => {
     const server = await scripted((text, socket) => {
       if (!text.startsWith("POST /v1/batch")) return answer(socket, { value: 1 });

@@ -12,7 +12,7 @@ import express from "express";
 import express4 from "express4";
 import session from "express-session";
 import { readYourWrites, SidetalkStore } from "sidetalk/express-session";
-import { earlyHolders } from "../dist/esm/express-session/methods.js";
+import { heldNow } from "../dist/esm/express-session/methods.js";
 import { Browser, serve } from "./support/app.mjs";
 import { Cluster } from "./support/sidecar.mjs";
 import { eventually } from "./support/wait.mjs";
@@ -412,7 +412,38 @@ describe("read your writes", () => {
         for (let at = 0; at < 20; at++) assert.equal((await fetch(path)).status, 401);
       }
       assert.equal((await fetch("/")).text, "served");
-      await eventually("none is kept", () => assert.equal(earlyHolders(), 0));
+      await eventually("none is kept", () => assert.deepEqual(heldNow(), { early: 0, led: 0 }));
+    });
+  });
+
+  test("a handler may give its request another store, or this one again", async () => {
+    const mount = (app, middleware, store) => {
+      app.use(readYourWrites(middleware, store));
+      const count = (request) => (request.session.n = (request.session.n ?? 0) + 1);
+      app.get("/json", (request, response) => {
+        request.sessionStore = store;
+        response.json({ n: count(request) });
+      });
+      app.get("/streamed", (request, response) => {
+        request.sessionStore = new session.MemoryStore();
+        response.write(`${count(request)}`);
+        setTimeout(() => response.end(), 5);
+      });
+      app.get("/anew", (request, response, next) => {
+        request.sessionStore = store;
+        request.session.regenerate((error) => (error ? next(error) : response.json({ n: count(request) })));
+      });
+    };
+    await site(mount, async (fetch) => {
+      assert.equal((await fetch("/json")).json.n, 1);
+      assert.equal((await fetch("/json")).json.n, 2);
+      assert.equal((await fetch("/streamed")).text, "3");
+      const { json, headers } = await fetch("/json");
+      assert.equal(json.n, 3, "what another store was given is not in this one");
+      assert.ok(headers["set-cookie"].some((line) => line.startsWith("sidetalk-")));
+      assert.equal((await fetch("/anew")).json.n, 1);
+      assert.equal((await fetch("/json")).json.n, 2);
+      await eventually("none is kept", () => assert.deepEqual(heldNow(), { early: 0, led: 0 }));
     });
   });
 

@@ -11,7 +11,8 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::scope::Scope;
 
-/// Calls to be sent together. Each is on its own: none waits for another, and none undoes another.
+/// Calls to be sent together. Each is on its own, and none undoes another; none waits for another, but where a change of its
+/// own object comes before it.
 #[derive(Debug)]
 pub struct Batch {
     client: Client,

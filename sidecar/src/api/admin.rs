@@ -43,7 +43,7 @@ pub(super) struct Status {
 #[derive(Serialize, ToSchema)]
 pub(super) struct StatusReadiness {
     ready: bool,
-    /// `ready`, `seeking_sponsor`, `catching_up`, `clock_skewed`, or `leaving`.
+    /// `ready`, `seeking_sponsor`, `refused`, `name_in_use`, `catching_up`, `clock_skewed`, or `leaving`.
     state: &'static str,
     /// What it waits for, in words.
     reason: String,
@@ -301,6 +301,11 @@ fn readiness_of(readiness: Readiness) -> StatusReadiness {
         Readiness::SeekingSponsor => (
             "seeking_sponsor",
             "it started without memory and looks for a member to take the state from".to_owned(),
+        ),
+        Readiness::Refused => (
+            "refused",
+            "the nodes that it is to join refuse it, for its key, its cluster or its release: its log says why"
+                .to_owned(),
         ),
         Readiness::CatchingUp { shards_left } => (
             "catching_up",

@@ -11,6 +11,7 @@ use super::errors::{Code, Problem};
 use super::find::{Patience, asks, ended, unknown};
 use super::headers::{self, ObjectHeaders};
 use super::query::{Query, TIMEOUT_MILLIS_DEFAULT};
+use super::turn::Turn;
 use crate::core::command::{Acks, Change, Lookup, Precondition, Refusal, View, Wait, Waited, Write, Written};
 use crate::core::identity::ObjectId;
 use crate::core::limits::WAIT_MILLIS_MAX;
@@ -52,7 +53,7 @@ pub(super) async fn change(
     show: Show,
 ) -> Result<Done, Problem> {
     let headers = ObjectHeaders::parse(&call.parts.headers)?;
-    change_as_said(api, &call.query, headers, object, change, show).await
+    change_as_said(api, &call.query, headers, object, change, show, None).await
 }
 
 /// As [`change`], for a request that says this about the object.
@@ -66,6 +67,7 @@ pub(super) async fn change_as_said(
     object: ObjectId,
     change: Change,
     show: Show,
+    mut turn: Option<Turn>,
 ) -> Result<Done, Problem> {
     let write = write_of(query, &headers, object, change);
     let show = match show {
@@ -79,13 +81,25 @@ pub(super) async fn change_as_said(
     if !headers.are_seen(api) {
         Box::pin(patience.catch_up(api, &headers.after)).await;
     }
-    let written = match api.port.write(&write) {
-        Ok(written) => written,
-        Err(Refusal::Unknown) if asks(write.object.kind, query) => {
-            Box::pin(ask_and_write(api, &mut patience, &write)).await?
-        }
-        Err(refusal) => return Err(refused(api, &write.object, &refusal, patience.behind)),
+    let asks = asks(write.object.kind, query);
+    let first = match &turn {
+        Some(turn) if turn.waits() => None,
+        _ => Some(api.port.write(&write)),
     };
+    let written = match first {
+        Some(Ok(written)) => written,
+        Some(Err(Refusal::Unknown)) if asks => {
+            Box::pin(ask_and_write(api, &mut patience, &write, None)).await?
+        }
+        Some(Err(refusal)) => return Err(refused(api, &write.object, &refusal, patience.behind)),
+        // It asks as well meanwhile: what each waits does not add up.
+        None if asks && api.port.look_up(&write.object) == Lookup::Unknown => {
+            Box::pin(ask_and_write(api, &mut patience, &write, turn.as_mut())).await?
+        }
+        None => Box::pin(write_in_turn(api, &patience, &write, turn.as_mut())).await?,
+    };
+    // The next may be made, while this one waits for acknowledgements.
+    drop(turn);
     finish(api, query, &write.object, written, patience.behind, headers.minimal, show).await
 }
 
@@ -100,8 +114,16 @@ fn write_of(query: &Query, headers: &ObjectHeaders, object: ObjectId, change: Ch
     }
 }
 
-async fn ask_and_write(api: &Api, patience: &mut Patience, write: &Write) -> Result<Written, Problem> {
+async fn ask_and_write(
+    api: &Api,
+    patience: &mut Patience,
+    write: &Write,
+    turn: Option<&mut Turn>,
+) -> Result<Written, Problem> {
     let asked = patience.ask(api, &write.object).await;
+    if let Some(turn) = turn {
+        turn.come().await;
+    }
     api.port.write(write).map_err(|refusal| {
         let (refusal, behind) = match refusal {
             Refusal::Unknown if asked.ended => (Refusal::Ended, patience.behind),
@@ -110,6 +132,18 @@ async fn ask_and_write(api: &Api, patience: &mut Patience, write: &Write) -> Res
         };
         refused(api, &write.object, &refusal, behind)
     })
+}
+
+async fn write_in_turn(
+    api: &Api,
+    patience: &Patience,
+    write: &Write,
+    turn: Option<&mut Turn>,
+) -> Result<Written, Problem> {
+    if let Some(turn) = turn {
+        turn.come().await;
+    }
+    api.port.write(write).map_err(|refusal| refused(api, &write.object, &refusal, patience.behind))
 }
 
 /// Destroys a leased object, clears an unleased one. What has ended already is no error: the caller has what it

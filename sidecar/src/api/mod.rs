@@ -31,6 +31,7 @@ mod idempotency;
 mod lane;
 mod list;
 mod load;
+mod local;
 mod object;
 mod openapi;
 mod operation;
@@ -45,6 +46,7 @@ mod sets;
 mod settings;
 mod short;
 mod tokens;
+mod turn;
 mod watch;
 mod watch_events;
 

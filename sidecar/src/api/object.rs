@@ -13,6 +13,7 @@ use super::find::{Sight, find_patiently};
 use super::headers::{Condition, ObjectHeaders, media_type};
 use super::path_ops;
 use super::query::Query;
+use super::turn::Turn;
 use crate::core::command::{Change, View};
 use crate::core::identity::{Kind, ObjectId};
 use crate::core::value::Tree;
@@ -84,9 +85,10 @@ pub(super) async fn merge(
     wait_millis: Option<u64>,
     headers: ObjectHeaders,
     patch: Tree,
+    turn: Option<Turn>,
 ) -> Answer {
     let (query, patch) = (Query { wait_millis, ..Query::default() }, Change::MergePatch(patch));
-    let done = change_as_said(api, &query, headers, object, patch, Show::ObjectUnlessMinimal).await;
+    let done = change_as_said(api, &query, headers, object, patch, Show::ObjectUnlessMinimal, turn).await;
     done.and_then(Done::object).unwrap_or_else(Answer::from)
 }
 

@@ -31,6 +31,9 @@ const BYTES_MAX: usize = 16 << 20;
 /// What one of them may take.
 const BODY_BYTES_MAX: usize = 8 << 10;
 
+/// What its token, tag and life take, as lines or as members, about.
+const HEAD_BYTES: usize = 160;
+
 /// The answers.
 pub(super) struct ReadLately {
     places: Box<[Mutex<Place>]>,
@@ -79,8 +82,8 @@ struct Kept {
     life: Option<HeaderValue>,
     expires: Option<UnixMillis>,
     token: HeaderValue,
-    /// Token, tag and life as the lines of a head.
-    lines: Box<[u8]>,
+    /// Token, tag and life as the lines of a head, once it was read alone.
+    lines: OnceLock<Box<[u8]>>,
     /// The same as members of JSON, once a batch has read it.
     members: OnceLock<Box<[u8]>>,
 }
@@ -155,7 +158,7 @@ impl ReadLately {
 
 impl Kept {
     fn new(object: &ObjectId, view: View, token: &Token, known: Known, time: UnixMillis) -> Self {
-        let mut kept = Self {
+        Self {
             object: object.clone(),
             known,
             tag: view.tag,
@@ -164,31 +167,27 @@ impl Kept {
             expires: view.expires_in_millis.map(|millis| time.plus(millis)),
             token: token_text(token),
             body: view.body,
-            lines: Box::default(),
+            lines: OnceLock::new(),
             members: OnceLock::new(),
-        };
-        kept.lines = kept.render_lines();
-        kept
+        }
     }
 
     fn with_token(&self, token: &Token, known: Known) -> Self {
-        let mut kept = Self {
+        Self {
             known,
             token: token_text(token),
-            lines: Box::default(),
+            lines: OnceLock::new(),
             members: OnceLock::new(),
             ..self.clone()
-        };
-        kept.lines = kept.render_lines();
-        kept
+        }
     }
 
     fn size(&self) -> usize {
-        self.body.len() + self.object.key.len() + self.lines.len()
+        self.body.len() + self.object.key.len() + HEAD_BYTES
     }
 
     fn render_lines(&self) -> Box<[u8]> {
-        let mut lines = Vec::with_capacity(160);
+        let mut lines = Vec::with_capacity(HEAD_BYTES);
         for (name, value) in self.headers() {
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
@@ -198,7 +197,7 @@ impl Kept {
     }
 
     fn render_members(&self) -> Box<[u8]> {
-        let mut members = Vec::with_capacity(160);
+        let mut members = Vec::with_capacity(HEAD_BYTES);
         for (name, value) in self.headers() {
             write_member(&mut members, name.as_str(), value.to_str().unwrap_or_default());
         }
@@ -220,7 +219,7 @@ impl Found {
 
     /// The lines of a head that say which token, tag and life it has.
     pub(super) fn lines(&self) -> &[u8] {
-        &self.kept.lines
+        self.kept.lines.get_or_init(|| self.kept.render_lines())
     }
 
     /// The same as members of a JSON object.

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::admit::{admit, conclude};
@@ -21,6 +21,7 @@ use super::answer::{Answer, streams};
 use super::dispatch::Api;
 use super::idempotency::Idempotency;
 use super::load::Load;
+use super::local::LocalStream;
 use super::pace::{Paced, Paces, Tracked};
 use super::port::Port;
 use super::read_lately::ReadLately;
@@ -56,14 +57,14 @@ impl From<UnixListener> for Listener {
 
 enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(LocalStream),
 }
 
 impl Listener {
     async fn accept(&self) -> std::io::Result<Stream> {
         match self {
             Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => LocalStream::new(listener.accept().await?.0).map(Stream::Unix),
         }
     }
 }

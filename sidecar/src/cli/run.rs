@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -21,10 +22,21 @@ const TURNS_BETWEEN_OVERFLOWED: u32 = 4;
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = Config::load(&args.flags).map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
     telemetry::log::init(&config.log);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(config.threads).global_queue_interval(TURNS_BETWEEN_OVERFLOWED).enable_all();
-    let runtime = runtime.build().map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let runtime = runtime(config.threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(serve(config, args.stop_with_stdin))
+}
+
+/// One thread by itself has no other that could take its tasks, and needs no queue that is made for that.
+fn runtime(threads: usize) -> Builder {
+    if threads == 1 {
+        return Builder::new_current_thread();
+    }
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(threads).global_queue_interval(TURNS_BETWEEN_OVERFLOWED);
+    runtime
 }
 
 async fn serve(config: Config, stop_with_stdin: bool) -> Result<(), Failure> {

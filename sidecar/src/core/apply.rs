@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
-use super::identity::{Dot, LifeId, UNLEASED};
+use super::identity::{Dot, LifeId, UNLEASED, dot_order};
 use super::mutant::{Mutants, Rule};
 use super::object::{Life, Object};
 use super::op::{Action, Clear, Cover, Edit, Increment, Lease, Op, Put, Removal};
@@ -100,7 +100,7 @@ impl Change<'_, '_> {
     fn add_barrier(&mut self, barrier: Dot, until: Hlc) {
         let mut barriers = self.object.barriers().to_vec();
         barriers.push((barrier, until));
-        barriers.sort_by_key(|(dot, _)| super::identity::dot_order(dot));
+        barriers.sort_by_key(|(dot, _)| dot_order(dot));
         self.object.set_barriers(barriers);
         self.ledger.add(barrier_hash(self.object_hash, &barrier, until));
     }
@@ -169,9 +169,41 @@ impl Change<'_, '_> {
                 );
             }
         }
-        for cover in &removal.covers {
-            self.cover(dot, cover);
+        for covers in removal.covers.chunk_by(|a, b| a.life == b.life && a.path == b.path) {
+            match covers {
+                [cover] => self.cover(dot, cover),
+                covers => self.cover_all(dot, covers),
+            }
         }
+    }
+
+    /// Covers many at one path of one life in one pass: a counter may have one for each process that ever crashed.
+    fn cover_all(&mut self, dot: Dot, covers: &[Cover]) {
+        let Some(Cover { life: id, path, .. }) = covers.first() else { return };
+        let seed = self.seed(id);
+        let Some(life) = self.object.life_mut(id) else { return };
+        // Stable: should two name the same one, they count in their order.
+        let mut named: Vec<&Cover> = covers.iter().collect();
+        named.sort_by_key(|cover| dot_order(&cover.accumulator));
+        let mut prefix = path.as_bytes().to_vec();
+        prefix.push(ACCUMULATOR);
+        let origin = life.origin();
+        let covered = |record: Record<'_>| {
+            let Body::Accumulator(mut accumulator) = record.body else { return None };
+            let name = dot_order(&record.dot);
+            let first = named.partition_point(|cover| dot_order(&cover.accumulator) < name);
+            let before = accumulator.covered;
+            for cover in named[first..].iter().take_while(|cover| cover.accumulator == record.dot) {
+                if cover.counted > accumulator.covered {
+                    accumulator.cover(cover.counted, cover.total, Some(dot));
+                }
+            }
+            let body = Body::Accumulator(accumulator);
+            let new = || NewRecord::new(origin, path.as_bytes(), body, record.dot, record.hlc);
+            (accumulator.covered > before).then(new)
+        };
+        let new: Vec<NewRecord> = life.records.range(origin, &prefix).filter_map(covered).collect();
+        write(life, seed, self.ledger, new);
     }
 
     fn cover(&mut self, dot: Dot, cover: &Cover) {

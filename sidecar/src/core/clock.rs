@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use super::counters::Counters;
 use super::identity::{Dot, ReplicaId, ShardId};
+use super::limits::CLOCK_IDS_MAX;
 use super::past::Past;
 
 /// Replica id → highest applied sequence, without holes.
@@ -127,6 +129,26 @@ impl Clock {
             self.dots.insert(dot.actor, dot.counter);
         }
         higher
+    }
+
+    /// Has got this far with their authors, where it was not. They come in the order of ids, each once.
+    pub(crate) fn raise_all(&mut self, dots: impl IntoIterator<Item = Dot>) {
+        let higher = dots.into_iter().filter(|dot| dot.counter > self.get(&dot.actor));
+        let higher: SmallVec<[(ReplicaId, u64); 4]> = higher.map(|dot| (dot.actor, dot.counter)).collect();
+        self.dots.insert_all(&higher);
+    }
+
+    /// Whether it takes no operation of this author, for all those that it names.
+    pub(crate) fn has_no_room_for(&self, actor: &ReplicaId) -> bool {
+        let at_most = self.dots.len() + self.base.as_ref().map_or(0, |base| base.past.len());
+        at_most >= CLOCK_IDS_MAX && self.get(actor) == 0 && self.len() >= CLOCK_IDS_MAX
+    }
+
+    /// Whether all that another one names has room beside what it names.
+    pub(crate) fn has_room_for_all(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.len(), other.len());
+        let more = || other.iter().filter(|dot| self.get(&dot.actor) == 0).count();
+        ours + theirs <= CLOCK_IDS_MAX || ours + more() <= CLOCK_IDS_MAX.max(ours)
     }
 
     /// Has got as far as this with an author, wherever it was.

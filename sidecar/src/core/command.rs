@@ -454,6 +454,8 @@ pub enum Readiness {
     Ready,
     /// It started without memory and looks for a member to take the state from.
     SeekingSponsor,
+    /// The same; but those whom it is to join refuse it.
+    Refused,
     /// It takes the state from a member.
     CatchingUp {
         /// Shards still to come.
@@ -518,6 +520,10 @@ pub struct Figures {
     pub forgotten: u64,
     /// Replica ids that a clock of this node names itself, at most in one shard.
     pub clock_entries: u64,
+    /// How many it may name of those and of the past together.
+    pub clock_ids_max: u64,
+    /// Times that a peer's clocks were not taken because they named too many.
+    pub clocks_refused: u64,
     /// Processes that are over, and written down once for all clocks.
     pub past_processes: u64,
     /// Memory that this takes, in bytes, roughly.

@@ -133,6 +133,7 @@ impl Shard {
 
     /// An operation has been applied.
     pub(super) fn note_counting(&mut self, id: &ObjectId, dot: Dot, action: &Action) {
+        self.is_folded |= matches!(action, Action::Fold(_));
         let mut starts = action.starts_counting(dot).peekable();
         if starts.peek().is_none() {
             return;
@@ -151,6 +152,11 @@ impl Shard {
         if self.crowded.len() < CROWDED_MAX {
             self.crowded.insert(id);
         }
+    }
+
+    /// Whether anything here has ever been folded.
+    pub(crate) fn is_folded(&self) -> bool {
+        self.is_folded
     }
 
     pub(crate) fn has_crowded(&self) -> bool {

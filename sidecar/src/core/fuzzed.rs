@@ -51,7 +51,7 @@ pub fn records(data: &[u8]) {
         rest = after;
     }
     let Some(mut stored) = Records::cut(bytes) else { return };
-    let sound = stored.validate(origin);
+    let sound = stored.examine(origin, |_| {});
     let count = stored.iter(origin).count();
     let mut again = Vec::new();
     stored.append_to(&mut again);
@@ -68,11 +68,11 @@ pub fn records(data: &[u8]) {
     let new = NewRecord::new(origin, path.as_bytes(), Body::Register(Text::new("1")), dot, hlc);
     let mut replaced = 0;
     stored.insert(origin, vec![new], |_| replaced += 1);
-    assert!(stored.validate(origin), "an insertion spoils it");
+    assert!(stored.examine(origin, |_| {}), "an insertion spoils it");
     assert_eq!(stored.iter(origin).count(), count + 1 - replaced);
     let mut removed = 0;
     stored.remove_range(origin, path.as_bytes(), |_| true, |_| removed += 1);
     assert_eq!(removed, below + 1 - replaced);
-    assert!(stored.validate(origin), "a removal spoils it");
+    assert!(stored.examine(origin, |_| {}), "a removal spoils it");
     assert_eq!(stored.iter(origin).count(), count - below);
 }

@@ -9,7 +9,7 @@ use super::digest::{Ledger, LifeSeed, barrier_hash, life_hash};
 use super::identity::{Dot, LifeId, UNLEASED, dot_order};
 use super::lives::Lives;
 use super::op::Lease;
-use super::record::{Body, Origin};
+use super::record::{Body, Origin, Record};
 use super::records::Records;
 use super::time::{Hlc, UnixMillis};
 
@@ -53,13 +53,19 @@ impl<'a> Life<'a> {
         (self.created, dot_order(&self.id))
     }
 
-    /// Adds this life to a ledger, or takes it out.
-    fn book(&self, object_hash: u64, ledger: &mut Ledger, add: bool) {
+    /// Adds this life without its records to a ledger, or takes it out. Gives what its records are mixed with.
+    fn book_lease(&self, object_hash: u64, ledger: &mut Ledger, add: bool) -> LifeSeed {
         let seed = LifeSeed::new(object_hash, &self.id);
         if self.is_leased() {
             let hash = life_hash(seed, &self.lease);
             if add { ledger.add(hash) } else { ledger.subtract(hash) }
         }
+        seed
+    }
+
+    /// Adds this life to a ledger, or takes it out.
+    fn book(&self, object_hash: u64, ledger: &mut Ledger, add: bool) {
+        let seed = self.book_lease(object_hash, ledger, add);
         for record in self.records.iter(self.origin()) {
             if add {
                 ledger.add_record(seed, &record);
@@ -73,6 +79,28 @@ impl<'a> Life<'a> {
 /// Some of an object's lives: nearly always one, which needs no memory of its own.
 pub(crate) type Visible<'o, 'a> = SmallVec<[&'o Life<'a>; 1]>;
 
+/// How many accumulators count at one path.
+#[derive(Default)]
+struct Crowd<'a> {
+    path: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Crowd<'a> {
+    fn note(&mut self, record: &Record<'a>, fold_min: usize, found: &mut Leftovers) {
+        let Body::Accumulator(accumulator) = &record.body else { return };
+        found.folded |= accumulator.absorbed.is_some();
+        if accumulator.is_covered() {
+            found.residue = true;
+            return;
+        }
+        let here = &record.key[..record.path_len];
+        self.count = if self.path == Some(here) { self.count + 1 } else { 1 };
+        self.path = Some(here);
+        found.crowded |= self.count >= fold_min;
+    }
+}
+
 /// What of an object's accumulators may be collected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Leftovers {
@@ -80,6 +108,8 @@ pub(crate) struct Leftovers {
     pub(crate) residue: bool,
     /// Many at one path count: perhaps some can be folded.
     pub(crate) crowded: bool,
+    /// Some stand for others as well.
+    pub(crate) folded: bool,
 }
 
 /// Everything stored under one name.
@@ -164,31 +194,48 @@ impl<'a> Object<'a> {
     pub(crate) fn leftovers(&self, fold_min: usize) -> Leftovers {
         let mut found = Leftovers::default();
         for life in &self.lives {
-            let (mut path, mut count) = (None, 0);
-            for record in life.records.iter(life.origin()) {
-                let Body::Accumulator(accumulator) = &record.body else { continue };
-                if accumulator.is_covered() {
-                    found.residue = true;
-                    continue;
-                }
-                let here = &record.key[..record.path_len];
-                count = if path == Some(here) { count + 1 } else { 1 };
-                path = Some(here);
-                found.crowded |= count >= fold_min;
-            }
+            let mut crowd = Crowd::default();
+            life.records.iter(life.origin()).for_each(|record| crowd.note(&record, fold_min, &mut found));
         }
         found
+    }
+
+    /// Checks what came from elsewhere, and counts it, in one pass; `None` where no honest node sends it.
+    pub(crate) fn audit(&self, object_hash: u64, fold_min: usize) -> Option<(Ledger, Leftovers)> {
+        let sorted = self.lives.is_sorted_by_key(|life| dot_order(&life.id))
+            && self.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
+        if !sorted {
+            return None;
+        }
+        let (mut ledger, mut found) = (Ledger::default(), Leftovers::default());
+        self.book_barriers(object_hash, &mut ledger);
+        for life in &self.lives {
+            let seed = life.book_lease(object_hash, &mut ledger, true);
+            let mut crowd = Crowd::default();
+            let is_sound = life.records.examine(life.origin(), |record| {
+                ledger.add_record(seed, record);
+                crowd.note(record, fold_min, &mut found);
+            });
+            if !is_sound {
+                return None;
+            }
+        }
+        Some((ledger, found))
     }
 
     /// Everything of this object, as one ledger.
     pub(crate) fn sums(&self, object_hash: u64) -> Ledger {
         let mut ledger = Ledger::default();
-        for (barrier, until) in self.barriers() {
-            ledger.add(barrier_hash(object_hash, barrier, *until));
-        }
+        self.book_barriers(object_hash, &mut ledger);
         for life in &self.lives {
             life.book(object_hash, &mut ledger, true);
         }
         ledger
+    }
+
+    fn book_barriers(&self, object_hash: u64, ledger: &mut Ledger) {
+        for (barrier, until) in self.barriers() {
+            ledger.add(barrier_hash(object_hash, barrier, *until));
+        }
     }
 }

@@ -89,7 +89,8 @@ impl Path {
         let mut depth = 0;
         while !rest.is_empty() {
             let Some((segment, tail)) = split_segment(rest) else { return false };
-            if unescape(segment).is_none() {
+            // What is escaped is not ASCII either.
+            if !segment.is_ascii() && unescape(segment).is_none() {
                 return false;
             }
             rest = tail;

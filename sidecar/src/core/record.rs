@@ -440,7 +440,7 @@ pub(crate) fn take_dot(rest: &mut &[u8]) -> Option<Dot> {
 /// Whether bytes that came from elsewhere may be stored: JSON where JSON must be, text where text must be.
 pub(crate) fn is_sound(record: &Record<'_>) -> bool {
     let text_is_sound = match record.body {
-        Body::Register(text) => std::str::from_utf8(text.bytes()).is_ok_and(JsonText::is_json),
+        Body::Register(text) => JsonText::is_json_bytes(text.bytes()),
         Body::Member(member) => std::str::from_utf8(member.bytes()).is_ok(),
         Body::Marker | Body::Accumulator(_) => true,
     };

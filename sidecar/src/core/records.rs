@@ -276,17 +276,18 @@ impl<'a> Records<'a> {
         built
     }
 
-    /// Checks bytes that came from elsewhere: well formed, sorted, JSON where JSON must be.
-    pub(crate) fn validate(&self, origin: Origin) -> bool {
-        let mut last: Option<Record<'_>> = None;
+    /// Checks bytes that came from elsewhere: well formed, sorted, JSON where JSON must be. Shows each record that is right.
+    pub(crate) fn examine<'s>(&'s self, origin: Origin, mut each: impl FnMut(&Record<'s>)) -> bool {
+        let mut last: Option<Record<'s>> = None;
         for run in self.runs() {
-            let mut rest = &**run;
+            let mut rest: &'s [u8] = run;
             while !rest.is_empty() {
                 let Some((record, tail)) = decode(origin, rest) else { return false };
                 let sorted = last.as_ref().is_none_or(|last| last.order() < record.order());
                 if !sorted || !is_sound(&record) {
                     return false;
                 }
+                each(&record);
                 last = Some(record);
                 rest = tail;
             }

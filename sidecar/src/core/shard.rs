@@ -69,6 +69,8 @@ pub struct Shard {
     /// Objects in which perhaps many have counted that are over.
     pub(super) crowded: BTreeSet<ObjectId>,
     pub(super) fold_min: usize,
+    /// Something here has been folded: who does not know what that is cannot read its states, perhaps nor its log.
+    pub(super) is_folded: bool,
     revisions: Revisions,
     outlook: Outlook,
     #[cfg(any(test, feature = "mutants"))]
@@ -115,6 +117,7 @@ impl Shard {
             residue: BTreeSet::new(),
             crowded: BTreeSet::new(),
             fold_min: FOLD_MIN,
+            is_folded: false,
             revisions: Revisions::default(),
             outlook: Outlook::NOTHING,
             #[cfg(any(test, feature = "mutants"))]
@@ -325,7 +328,7 @@ impl Shard {
     /// Takes an operation from a peer: applies it and whatever it was holding up. Gives what was applied.
     pub fn receive(&mut self, new: NewOp) -> Vec<NewOp> {
         let op = &new.op;
-        if self.has(&op.dot) || self.validate_op(op).is_err() {
+        if self.has(&op.dot) || self.validate_op(op).is_err() || self.clock.has_no_room_for(&op.dot.actor) {
             return Vec::new();
         }
         if !self.is_deliverable(op) {
@@ -385,6 +388,18 @@ impl Shard {
         }
         self.clock_sum = self.clock_sum.wrapping_add(clock_hash(self.id.0, &dot));
         self.clock.raise(dot);
+    }
+
+    /// These come from elsewhere, in the order of ids: one's own next operation names them.
+    fn raise_all(&mut self, dots: &[Dot]) {
+        for dot in dots {
+            let old = Dot::new(dot.actor, self.clock.get(&dot.actor));
+            let before = if old.counter > 0 { clock_hash(self.id.0, &old) } else { 0 };
+            let after = clock_hash(self.id.0, dot);
+            self.clock_sum = self.clock_sum.wrapping_sub(before).wrapping_add(after);
+        }
+        self.clock.raise_all(dots.iter().copied());
+        self.unnamed.raise_all(dots.iter().copied());
     }
 
     fn mutate(&mut self, op: &Arc<Op>) {

@@ -37,6 +37,39 @@ impl Stored {
         Self::Packed(out.as_slice().into())
     }
 
+    /// Reads one as it travels, where it is like most: one life, and nothing that is rare. `None` says nothing, the general
+    /// reader decides; then nothing is taken.
+    pub(crate) fn read_plain(bytes: &mut &[u8]) -> Option<Self> {
+        let mut rest = *bytes;
+        let kind = take(&mut rest, 1)?;
+        Kind::ALL.get(usize::from(*kind.first()?))?;
+        let key_len = usize::try_from(take_least(&mut rest)?).ok()?;
+        let key = take(&mut rest, key_len)?;
+        if !(1..=KEY_BYTES_MAX).contains(&key_len)
+            || std::str::from_utf8(key).is_err()
+            || take(&mut rest, 1)? != [1]
+        {
+            return None;
+        }
+        // The life: who made it, the counter, when, its deadlines, and no barriers that it has seen.
+        take(&mut rest, 8)?;
+        take_least(&mut rest)?;
+        take(&mut rest, 8)?;
+        take_least(&mut rest)?;
+        take_least(&mut rest)?;
+        if take(&mut rest, 1)? != [0] {
+            return None;
+        }
+        let len = usize::try_from(take_least(&mut rest)?).ok().filter(|len| *len <= PACKED_BYTES_MAX)?;
+        Records::cut(take(&mut rest, len)?)?;
+        if take(&mut rest, 1)? != [0] {
+            return None;
+        }
+        let packed = bytes.get(..bytes.len() - rest.len())?;
+        *bytes = rest;
+        Some(Self::Packed(packed.into()))
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Packed(bytes) => kind_of(bytes.first()),
@@ -195,6 +228,16 @@ fn take_list<T>(rest: &mut &[u8], one: impl Fn(&mut &[u8]) -> Option<T>) -> Opti
     let count = take_varint(rest)?;
     let list: Option<Vec<T>> = (0..count).map(|_| one(rest)).collect();
     Some(Some(Box::new(list?)))
+}
+
+/// A number in as few bytes as it takes: another one is not kept as it came.
+fn take_least(rest: &mut &[u8]) -> Option<u64> {
+    let before = *rest;
+    let value = take_varint(rest)?;
+    let used = before.len() - rest.len();
+    // Of the tenth byte one bit counts.
+    let fits = before.get(9).is_none_or(|last| used < 10 || *last == 1);
+    (used == varint_len(value) && fits).then_some(value)
 }
 
 fn take_hlc(rest: &mut &[u8]) -> Option<Hlc> {

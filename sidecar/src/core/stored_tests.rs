@@ -67,3 +67,50 @@ fn a_cut_or_changed_object_is_an_error_or_an_object() {
         }
     }
 }
+
+/// Whatever is read by hand is what the general way reads, to the byte.
+#[test]
+fn what_is_read_by_hand_is_what_the_general_way_reads() {
+    let one = |id, records| {
+        let mut object = Object::default();
+        object.add_life(life(id, records));
+        object
+    };
+    let plain = [one(dot(1, 3), 3), one(dot(1, 300), 0), one(UNLEASED, 20)];
+    let others = [object(3), one(dot(1, 3), 400), Object::default()];
+    let (mut read, mut read_though_changed) = (0, 0);
+    for object in plain.into_iter().chain(others) {
+        let mut bytes = Vec::new();
+        Stored::new(&id(), object).append_to(&mut bytes);
+        bytes.extend_from_slice(b"more");
+        for at in 0..bytes.len() {
+            for change in [bytes[at], 0x00, 0x01, 0x02, 0x7f, 0x80, 0x81, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = change;
+                let mut rest = &changed[..];
+                let Some(found) = Stored::read_plain(&mut rest) else {
+                    assert_eq!(rest, changed);
+                    continue;
+                };
+                let (known, behind) = postcard::take_from_bytes::<Stored>(&changed).unwrap();
+                assert_eq!((encode(&found), rest), (encode(&known), behind), "{at}: {change}");
+                read += usize::from(changed == bytes && at == 0);
+                read_though_changed += usize::from(changed != bytes);
+            }
+            assert!(at < 4 || Stored::read_plain(&mut &bytes[..at - 4]).is_none());
+        }
+    }
+    assert!(read >= 3 && read_though_changed > 100, "{read}, {read_though_changed}");
+}
+
+#[test]
+fn a_number_in_more_bytes_than_it_takes_is_left_to_the_general_reader() {
+    let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    assert_eq!(take_least(&mut &most[..]), Some(u64::MAX));
+    assert_eq!(take_least(&mut &[0x80, 0x01][..]), Some(128));
+    let mut beyond = most;
+    beyond[9] = 0x03;
+    for bytes in [&[0x80, 0x00][..], &[0x81, 0x80, 0x00], &beyond, &most[..9], &[]] {
+        assert_eq!(take_least(&mut &*bytes), None, "{bytes:?}");
+    }
+}

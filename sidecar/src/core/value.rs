@@ -71,6 +71,11 @@ impl JsonText {
         check_syntax(text.as_bytes()).is_ok()
     }
 
+    /// Whether these bytes are JSON.
+    pub(crate) fn is_json_bytes(text: &[u8]) -> bool {
+        text.is_ascii() && is_plain(text) || std::str::from_utf8(text).is_ok_and(Self::is_json)
+    }
+
     /// Whether this is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {

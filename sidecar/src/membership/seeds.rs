@@ -20,7 +20,8 @@ const ADDRESSES_MAX: usize = 64;
 const EAGER_ROUNDS: u32 = 10;
 const PATIENT: Duration = Duration::from_secs(1);
 
-/// A seed where nobody answers is told of this often.
+/// A seed where nobody answers is told of after so long, and this often: who refuses this node must be known before it starts alone.
+const SILENT_FIRST: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(5);
 
 /// Names are looked up this often while somebody there is missing, and otherwise.
@@ -41,7 +42,7 @@ pub(super) async fn knock(
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut looked_up: Option<Instant> = None;
     let mut round = 0u32;
-    let mut complain = Instant::now() + SILENT;
+    let mut complain = Instant::now() + SILENT_FIRST;
     loop {
         let missing = addresses.is_empty() || addresses.iter().any(|&address| !link.reaches(address));
         let fresh = if missing { LOOK_UP_MISSING } else { LOOK_UP_FOUND };

@@ -35,6 +35,9 @@ pub(super) const NOT_NEEDED: &str = "they are no neighbours";
 /// Says that there is nothing wrong: of two links at once one has to go.
 const STANDS: &str = "a link stands already";
 
+/// Why two nodes of different clusters do not talk.
+pub(super) const OTHER_CLUSTER: &str = "it belongs to another cluster";
+
 pub(super) struct Shared {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) ours: Replica,
@@ -84,7 +87,7 @@ impl Shared {
     pub(super) fn admits(&self, hello: &Hello, dialled: bool) -> Result<bool, LinkError> {
         let (ours, theirs) = (self.handler.hello(), &hello.replica);
         if hello.cluster != ours.cluster {
-            return Err(LinkError::Unwanted("it belongs to another cluster"));
+            return Err(LinkError::Unwanted(OTHER_CLUSTER));
         }
         if theirs.id == ours.replica.id {
             return Err(LinkError::Unwanted("it is this node itself"));

@@ -108,7 +108,11 @@ pub(super) async fn probe(shared: Arc<Shared>, address: SocketAddr) {
 async fn dial(shared: &Arc<Shared>, address: SocketAddr) -> Result<(), LinkError> {
     let stream = timeout(DIAL_MAX, TcpStream::connect(address)).await.map_err(|_| LinkError::Silent)??;
     // Whoever answers is who it says it is: a node that has taken another's address is a member, too.
-    meet(shared, stream, true).await
+    let met = meet(shared, stream, true).await;
+    if met.as_ref().is_err_and(LinkError::is_refusal) {
+        shared.handler.refused();
+    }
+    met
 }
 
 async fn meet(shared: &Arc<Shared>, stream: TcpStream, dialled: bool) -> Result<(), LinkError> {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::books::Shared;
+use super::books::{OTHER_CLUSTER, Shared};
 use super::queue::Queue;
 use super::secure::{self, OpenError, Reader, Writer};
 use super::{receive, transmit};
@@ -58,6 +58,16 @@ impl LinkError {
             Self::Blocked => "blocked",
             Self::Silent => "silent",
             Self::Closed => "closed",
+        }
+    }
+
+    /// Whoever answers there lives, and will have nothing to do with a node like this one.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Open(OpenError::NotOurs | OpenError::Io(_)) => false,
+            Self::Open(_) => true,
+            Self::Refused(why) => why == OTHER_CLUSTER,
+            _ => false,
         }
     }
 

@@ -41,6 +41,8 @@ pub trait Handler: Send + Sync + 'static {
     fn message(&self, from: PeerId, message: Message);
     /// A link is gone.
     fn down(&self, peer: PeerId);
+    /// A node that was dialled lives, and refuses this one for what it is.
+    fn refused(&self) {}
 }
 
 /// How links are set up.

@@ -1,15 +1,17 @@
 //! The receiving half of a link: bytes to messages to the handler, on the task that reads; large ones are unpacked beside it.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::books::Shared;
 use super::link::{Link, LinkError};
 use super::secure::Reader;
 use crate::core::message::Message;
-use crate::wire::{Decoder, Incoming, Next, Packed};
+use crate::wire::{Decoder, Incoming, Next, WireError};
 
 /// A link on which nothing comes for so long is closed: pings come every second, and keepalives where nothing else
 /// goes.
@@ -18,6 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// What a rehearsed delay may hold back on one link; beyond it nothing is read.
 const DELAYED_BYTES_MAX: usize = 64 << 20;
 
+/// While more than so much is being unpacked nothing is read: two large messages of one peer must not take all room.
+const READ_AHEAD_MAX: usize = 64 << 20;
+
 /// Reads until the link ends. Gives why.
 pub(super) async fn receive(
     shared: &Shared,
@@ -25,65 +30,129 @@ pub(super) async fn receive(
     reader: &mut Reader,
     decoder: &mut Decoder,
 ) -> LinkError {
-    let mut line = Line::default();
-    let mut heard = Instant::now();
-    loop {
+    let mut receiving =
+        Receiving { shared, link, line: Line::default(), unpacking: None, heard: Instant::now() };
+    let Err(end) = receiving.run(reader, decoder).await;
+    // What was whole before the end is heard.
+    match receiving.finish().await {
+        Ok(Some(incoming)) => receiving.take(incoming).err().unwrap_or(end),
+        Ok(None) => end,
+        Err(error) => error,
+    }
+}
+
+struct Receiving<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    line: Line,
+    unpacking: Option<Unpacking>,
+    /// When something last came. Where nobody listens meanwhile, that is no silence of the peer's.
+    heard: Instant,
+}
+
+/// A large message in the making. On a thread where it is in nobody's way: two peers with such messages would else stop
+/// everything on two processors.
+struct Unpacking {
+    task: JoinHandle<Result<Incoming, WireError>>,
+    bytes: usize,
+}
+
+impl Receiving<'_> {
+    async fn run(&mut self, reader: &mut Reader, decoder: &mut Decoder) -> Result<Infallible, LinkError> {
         loop {
-            let incoming = match decoder.next_packed() {
-                Ok(Some(Next::Ready(incoming))) => incoming,
-                Ok(Some(Next::Large(packed))) => {
-                    let unpacked = unpack(packed).await;
-                    // Nobody listened meanwhile: that is no silence of the peer's.
-                    heard = Instant::now();
-                    match unpacked {
-                        Ok(incoming) => incoming,
-                        Err(error) => return error,
-                    }
+            while self.reads_ahead() {
+                match decoder.next_packed().map_err(LinkError::Wire)? {
+                    Some(next) => self.came(next).await?,
+                    None => break,
                 }
-                Ok(None) => break,
-                Err(error) => return LinkError::Wire(error),
-            };
-            match incoming {
-                Incoming::Message(message) => take(shared, link, &mut line, message),
-                Incoming::Refusal(why) => return LinkError::Refused(why),
+            }
+            let room = self.line.bytes < DELAYED_BYTES_MAX && self.reads_ahead();
+            let waits = self.unpacking.is_some();
+            tokio::select! {
+                read = timeout_at(self.heard + SILENCE_MAX, reader.read()), if room => match read {
+                    Err(_) => return Err(LinkError::Silent),
+                    Ok(Err(error)) => return Err(LinkError::Io(error)),
+                    Ok(Ok([])) => {
+                        decoder.finish().map_err(LinkError::Wire)?;
+                        return Err(LinkError::Closed);
+                    }
+                    Ok(Ok(bytes)) => {
+                        self.heard = Instant::now();
+                        self.link.heard(self.shared);
+                        self.shared.traffic.received(bytes.len());
+                        decoder.push(bytes);
+                    }
+                },
+                unpacked = Unpacking::next(&mut self.unpacking), if waits => {
+                    self.heard = Instant::now();
+                    self.take(unpacked?)?;
+                },
+                message = self.line.next(), if !self.line.messages.is_empty() => {
+                    self.link.deliver(self.shared, *message);
+                }
             }
         }
-        let room = line.bytes < DELAYED_BYTES_MAX;
-        tokio::select! {
-            read = timeout_at(heard + SILENCE_MAX, reader.read()), if room => match read {
-                Err(_) => return LinkError::Silent,
-                Ok(Err(error)) => return LinkError::Io(error),
-                Ok(Ok([])) => return decoder.finish().map_or_else(LinkError::Wire, |()| LinkError::Closed),
-                Ok(Ok(bytes)) => {
-                    heard = Instant::now();
-                    link.heard(shared);
-                    shared.traffic.received(bytes.len());
-                    decoder.push(bytes);
-                }
-            },
-            message = line.next(), if !line.messages.is_empty() => link.deliver(shared, *message),
+    }
+
+    /// Whether the next message may come in while one is unpacked.
+    fn reads_ahead(&self) -> bool {
+        self.unpacking.as_ref().is_none_or(|unpacking| unpacking.bytes <= READ_AHEAD_MAX)
+    }
+
+    /// One more. What came before it is handed on before it, and while it is unpacked.
+    async fn came(&mut self, next: Next) -> Result<(), LinkError> {
+        let earlier = self.finish().await?;
+        let ready = match next {
+            Next::Ready(incoming) => Some(incoming),
+            Next::Large(packed) => {
+                let bytes = packed.bytes();
+                let task = tokio::task::spawn_blocking(|| packed.unpack());
+                self.unpacking = Some(Unpacking { task, bytes });
+                None
+            }
+        };
+        earlier.into_iter().chain(ready).try_for_each(|incoming| self.take(incoming))
+    }
+
+    /// What is being unpacked, once it is.
+    async fn finish(&mut self) -> Result<Option<Incoming>, LinkError> {
+        if self.unpacking.is_none() {
+            return Ok(None);
         }
+        let unpacked = Unpacking::next(&mut self.unpacking).await;
+        self.heard = Instant::now();
+        unpacked.map(Some)
+    }
+
+    fn take(&mut self, incoming: Incoming) -> Result<(), LinkError> {
+        let message = match incoming {
+            Incoming::Message(message) => message,
+            Incoming::Refusal(why) => return Err(LinkError::Refused(why)),
+        };
+        let (shared, link, line) = (self.shared, self.link, &mut self.line);
+        shared.traffic.message_in();
+        if !shared.rehearses {
+            link.deliver(shared, *message);
+            return Ok(());
+        }
+        match shared.faults.fate(&link.peer.node) {
+            None => shared.traffic.rehearsed_loss(),
+            // What comes later must not overtake what is held back.
+            Some(late) if late.is_zero() && line.messages.is_empty() => link.deliver(shared, *message),
+            Some(late) => line.push(Instant::now() + late, message),
+        }
+        Ok(())
     }
 }
 
-/// On a thread where it is in nobody's way: two peers with large messages would else stop everything on two processors.
-async fn unpack(packed: Packed) -> Result<Incoming, LinkError> {
-    let unpacked = tokio::task::spawn_blocking(|| packed.unpack()).await;
-    // It was given up: the process ends.
-    unpacked.map_err(|_| LinkError::Closed)?.map_err(LinkError::Wire)
-}
-
-fn take(shared: &Shared, link: &Link, line: &mut Line, message: Box<Message>) {
-    shared.traffic.message_in();
-    if !shared.rehearses {
-        link.deliver(shared, *message);
-        return;
-    }
-    match shared.faults.fate(&link.peer.node) {
-        None => shared.traffic.rehearsed_loss(),
-        // What comes later must not overtake what is held back.
-        Some(late) if late.is_zero() && line.messages.is_empty() => link.deliver(shared, *message),
-        Some(late) => line.push(Instant::now() + late, message),
+impl Unpacking {
+    /// What comes of the one there is. Dropping the future loses nothing.
+    async fn next(unpacking: &mut Option<Self>) -> Result<Incoming, LinkError> {
+        let Some(Self { task, .. }) = unpacking else { return std::future::pending().await };
+        let unpacked = task.await;
+        *unpacking = None;
+        // It was given up: the process ends.
+        unpacked.map_err(|_| LinkError::Closed)?.map_err(LinkError::Wire)
     }
 }
 

@@ -38,6 +38,10 @@ impl Handler for ToDriver {
     fn down(&self, peer: PeerId) {
         self.0.input(Input::LinkDown(peer));
     }
+
+    fn refused(&self) {
+        self.0.input(Input::Refused);
+    }
 }
 
 /// Hands what the core wants sent to the links.

@@ -61,6 +61,8 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            // Something else is in the file, or it is torn.
+            io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
             _ => Self::Io(error.to_string()),
         }
     }

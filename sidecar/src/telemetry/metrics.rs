@@ -39,6 +39,11 @@ const FORGOTTEN: Metric =
     ("sidetalk_forgotten_members_total", "counter", "Members that were given up on this node.");
 const CLOCK_ENTRIES: Metric =
     ("sidetalk_clock_entries", "gauge", "Replica ids that a clock names, in the shard with most.");
+const CLOCKS_REFUSED: Metric = (
+    "sidetalk_clocks_refused_total",
+    "counter",
+    "Links closed because the peer's clocks named more processes than any cluster has.",
+);
 const PAST_PROCESSES: Metric =
     ("sidetalk_past_processes", "gauge", "Processes that are over, and written down once for all clocks.");
 const PAST_BYTES: Metric = ("sidetalk_past_bytes", "gauge", "Memory that this takes, roughly.");
@@ -142,6 +147,7 @@ pub fn render(sources: &Sources) -> String {
     page.one(FOLDS, figures.folds);
     page.one(FORGOTTEN, figures.forgotten);
     page.one(CLOCK_ENTRIES, figures.clock_entries);
+    page.one(CLOCKS_REFUSED, figures.clocks_refused);
     page.one(PAST_PROCESSES, figures.past_processes);
     page.one(PAST_BYTES, figures.past_bytes);
     page.one(CHANGES, figures.changes);
@@ -197,11 +203,12 @@ pub fn render(sources: &Sources) -> String {
 fn limits(page: &mut Page, sources: &Sources) {
     let Sources { status: NodeStatus { figures, .. }, api, queues, .. } = sources;
     let at = |(now, max): (usize, usize)| (now as u64, max as u64);
-    let limits: [(&str, (u64, u64)); 13] = [
+    let limits: [(&str, (u64, u64)); 14] = [
         ("memory_bytes", (figures.memory_bytes, figures.memory_bytes_max)),
         ("log_bytes", (figures.log_bytes, figures.log_bytes_max)),
         ("pending_operations", (figures.pending_ops, figures.pending_ops_max)),
         ("pending_bytes", (figures.pending_bytes, figures.pending_bytes_max)),
+        ("clock_ids", (figures.clock_entries + figures.past_processes, figures.clock_ids_max)),
         ("link_queue_bytes", at((queues.bytes_longest, queues.bytes_max))),
         ("link_unpacking_bytes", at((queues.unpacking, queues.unpacking_max))),
         ("api_connections", at(api.connections)),

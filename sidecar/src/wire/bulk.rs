@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::core::message::Message;
 use crate::core::packed::PackedOp;
+use crate::core::shard::ShardState;
 
 /// Their numbers among the variants: golden bytes hold them.
 const OPS: u8 = 2;
@@ -51,12 +52,18 @@ fn append_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// Whether a body is that of such a message.
+/// Whether a body is that of operations.
 pub(super) fn is_ops(body: &[u8]) -> bool {
     matches!(body.first(), Some(&(OPS | RELAY)))
 }
 
-/// Reads such a message, all of it; `None` where it is malformed.
+/// Reads a state, all of it: `None` where the body is that of another message, or malformed.
+pub(super) fn read_state(body: &[u8]) -> Option<Message> {
+    let (&STATE, rest) = body.split_first()? else { return None };
+    Some(Message::State(Box::new(ShardState::read(rest)?)))
+}
+
+/// Reads operations, all of them; `None` where they are malformed.
 pub(super) fn read(mut body: Bytes) -> Option<Message> {
     let variant = *body.first()?;
     let (count, rest) = postcard::take_from_bytes::<u64>(&body[1..]).ok()?;

@@ -1,5 +1,7 @@
 //! From bytes, as they come, to messages.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use super::budget::{Budget, Room, SMALL_BYTES};
@@ -31,12 +33,21 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// Bytes of it, packed and unpacked, as it says itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.payload.len().saturating_add(unpacked_bytes(self.flags, &self.payload))
+    }
+
     /// Unpacks it: milliseconds for each few mebibytes.
     ///
     /// # Errors
     /// It is no message of ours; the stream has failed then.
     pub fn unpack(mut self) -> Result<Incoming, WireError> {
-        open(self.version, self.flags, &self.payload, self.message_bytes_max, &mut self.room)
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Self { version, flags, payload, message_bytes_max, room } = &mut self;
+            open(*version, *flags, payload, *message_bytes_max, room, Some(scratch))
+        })
     }
 }
 
@@ -178,7 +189,7 @@ impl Decoder {
                 }
                 (true, _) => {
                     let version = self.format.version;
-                    let opened = open(version, flags, payload, self.message_bytes_max, &mut self.room);
+                    let opened = open(version, flags, payload, self.message_bytes_max, &mut self.room, None);
                     self.room.hold(0);
                     return opened.map(|incoming| Some(Next::Ready(incoming)));
                 }
@@ -231,6 +242,14 @@ fn check_flags(flags: u8, begun: Option<u8>) -> Result<(), WireError> {
     if known && refusal_alone && goes_on { Ok(()) } else { Err(WireError::BadFrame) }
 }
 
+/// Bytes of a large message, unpacked, for which room is kept: a shard of a million sessions, and one of the next size.
+const SCRATCH_BYTES: usize = 8 << 20;
+
+thread_local! {
+    /// Room for what a thread unpacks next: fresh memory for each would cost as much as the unpacking.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What a message says that it takes, unpacked.
 fn unpacked_bytes(flags: u8, payload: &[u8]) -> usize {
     let said = || lz4_flex::block::uncompressed_size(payload).map_or(0, |(size, _)| size);
@@ -243,6 +262,7 @@ fn open(
     payload: &[u8],
     message_bytes_max: usize,
     room: &mut Room,
+    scratch: Option<&mut Vec<u8>>,
 ) -> Result<Incoming, WireError> {
     if flags & REFUSAL != 0 {
         let text = &payload[..payload.len().min(REFUSAL_BYTES_MAX)];
@@ -264,6 +284,17 @@ fn open(
     if !room.hold(payload.len() + size) {
         return Err(WireError::NoRoom);
     }
+    if let Some(scratch) = scratch.filter(|_| size <= SCRATCH_BYTES) {
+        scratch.resize(scratch.len().max(size), 0);
+        let plain = &mut scratch[..size];
+        let len = lz4_flex::block::decompress_into(rest, plain).map_err(|_| WireError::BadCompression)?;
+        let plain = plain.get(..len).unwrap_or_default();
+        return if bulk::is_ops(plain) {
+            ops_message(Bytes::copy_from_slice(plain))
+        } else {
+            message(version, plain)
+        };
+    }
     let plain = lz4_flex::block::decompress(rest, size).map_err(|_| WireError::BadCompression)?;
     if bulk::is_ops(&plain) { ops_message(plain.into()) } else { message(version, &plain) }
 }
@@ -275,6 +306,10 @@ fn ops_message(bytes: Bytes) -> Result<Incoming, WireError> {
 }
 
 fn message(version: Version, bytes: &[u8]) -> Result<Incoming, WireError> {
+    if let Some(message) = bulk::read_state(bytes) {
+        validate(&message)?;
+        return Ok(Incoming::Message(Box::new(message)));
+    }
     match postcard::take_from_bytes::<Message>(bytes) {
         Ok((message, [])) => {
             if !version.carries(&message) {

@@ -29,6 +29,7 @@ pub use encode::{TooLong, encode, encode_keepalive, encode_ops, encode_refusal};
 pub use validate::{NAME_BYTES_MAX, is_name, is_sound_clock, is_sound_op};
 pub use version::{Format, Version, Versions};
 
+use crate::core::limits::CLOCK_IDS_HEARD_MAX;
 use crate::core::message::Message;
 
 /// Bytes of a frame's payload, at most.
@@ -97,6 +98,8 @@ pub enum WireError {
     Checksum,
     /// The stream ended within a message.
     Truncated,
+    /// A clock that names more processes than any cluster has.
+    Crowded,
     /// A message, but one that no honest node sends.
     Forbidden(&'static str),
 }
@@ -114,6 +117,7 @@ impl WireError {
             Self::Malformed => "malformed",
             Self::Checksum => "checksum",
             Self::Truncated => "truncated",
+            Self::Crowded => "crowded_clock",
             Self::Forbidden(_) => "forbidden",
         }
     }
@@ -136,6 +140,9 @@ impl fmt::Display for WireError {
             Self::Malformed => f.write_str("bytes that are no message"),
             Self::Checksum => f.write_str("a frame whose checksum is wrong or missing"),
             Self::Truncated => f.write_str("the stream ended within a message"),
+            Self::Crowded => {
+                write!(f, "a clock that names more than {CLOCK_IDS_HEARD_MAX} processes")
+            }
             Self::Forbidden(what) => f.write_str(what),
         }
     }

@@ -438,6 +438,27 @@ fn what_no_honest_node_sends_is_refused() {
     }
 }
 
+#[test]
+fn a_clock_may_name_so_many_and_no_more() {
+    let of = |count: usize| {
+        let clock = (1..).take(count).map(|id| dot(id, 1)).collect();
+        let clocks = Message::Clocks(vec![ShardClock { shard: ShardId(1), clock }]);
+        decode_all(&mut Decoder::new(Guard::Transport), &encoded(&clocks)).map(|all| all.len())
+    };
+    assert_eq!(of(CLOCK_IDS_HEARD_MAX), Ok(1));
+    assert_eq!(of(CLOCK_IDS_HEARD_MAX + 1), Err(WireError::Crowded));
+    let op = |count: usize| Op {
+        deps: (1..).take(count).map(|id| dot(id, 1)).collect(),
+        ..Op::clone(&one_field())
+    };
+    let of = |count: usize| {
+        let ops = Message::Ops(vec![Arc::new(op(count)).into()]);
+        decode_all(&mut Decoder::new(Guard::Transport), &encoded(&ops)).map(|all| all.len())
+    };
+    assert_eq!(of(CLOCK_IDS_HEARD_MAX), Ok(1));
+    assert_eq!(of(CLOCK_IDS_HEARD_MAX + 1), Err(WireError::Crowded));
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {

@@ -3,6 +3,7 @@
 
 use super::WireError;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId};
+use crate::core::limits::CLOCK_IDS_HEARD_MAX;
 use crate::core::message::{Message, Missing};
 use crate::core::op::Op;
 use crate::core::packed::PackedOp;
@@ -85,6 +86,9 @@ fn dot(dot: &Dot) -> Result<(), WireError> {
 }
 
 fn clock(clock: &Clock) -> Result<(), WireError> {
+    if clock.len() > CLOCK_IDS_HEARD_MAX {
+        return Err(WireError::Crowded);
+    }
     clock.iter().try_for_each(|known| dot(&known))
 }
 
@@ -95,6 +99,9 @@ fn ops(ops: &[PackedOp]) -> Result<(), WireError> {
 
 fn op(op: &Op) -> Result<(), WireError> {
     dot(&op.dot)?;
+    if op.deps.len() > CLOCK_IDS_HEARD_MAX {
+        return Err(WireError::Crowded);
+    }
     op.deps.iter().try_for_each(dot)
 }
 

@@ -17,7 +17,7 @@ async fn state(node: &Node) -> String {
     status["readiness"]["state"].as_str().unwrap().to_owned()
 }
 
-async fn becomes(node: &Node, wanted: &str) {
+pub(crate) async fn becomes(node: &Node, wanted: &str) {
     eventually(&format!("{} is {wanted}", node.name()), || async {
         match state(node).await {
             state if state == wanted => Ok(()),

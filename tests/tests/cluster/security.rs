@@ -8,6 +8,9 @@ use sidetalk_tests::{Cluster, Node, Options, SecretFile, eventually, sidetalk};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::names::becomes;
+use crate::outcome;
+
 #[test]
 fn a_new_key_is_readable_by_its_owner_only_and_never_overwritten() {
     let key = SecretFile::key("keygen");
@@ -59,7 +62,7 @@ async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
     let key = SecretFile::key("cluster");
     let wrong = SecretFile::key("wrong");
     let cluster = Cluster::start_with(2, Options::new(&format!("--cluster-key-file {}", key.path()))).await;
-    let join = ["--join", cluster[0].gossip(), "--bootstrap-millis", "800"].map(str::to_owned).to_vec();
+    let join = ["--join", cluster[0].gossip()].map(str::to_owned).to_vec();
     let mut strangers = Vec::new();
     for (name, more) in
         [("keyless", vec![]), ("wrong", vec!["--cluster-key-file".to_owned(), wrong.path().to_owned()])]
@@ -69,10 +72,11 @@ async fn with_a_key_the_cluster_works_and_without_it_nobody_gets_in() {
     cluster.client(0).document("d").put(&json!({"secret": 1})).await.unwrap();
     cluster.agree("documents/d", &json!({"secret": 1})).await;
     for stranger in &strangers {
-        stranger.ready().await;
-        let error = stranger.client().document("d").get().await.unwrap_err();
-        assert!(error.is_unknown(), "{error}");
-        stranger.client().document("intruder").put(&json!({})).await.unwrap();
+        // It serves nobody: there is a cluster, and its users are in that.
+        becomes(stranger, "refused").await;
+        assert_eq!(outcome(&stranger.client().session("d")).await, Err(503));
+        let error = stranger.client().document("intruder").put(&json!({})).await.unwrap_err();
+        assert_eq!(error.problem().map(|problem| &*problem.code), Some("not_ready"), "{error}");
     }
     for client in cluster.clients() {
         assert!(client.document("intruder").get().await.unwrap_err().is_unknown());

@@ -144,6 +144,7 @@ export class Held extends Holder implements RequestContext {
       // The head has left with a success that it was not.
       if (this.failure) this.response.destroy(this.failure);
       else this.inner.end.apply(this.response, args);
+      settle(this);
       return;
     }
     this.hasEnded = true;
@@ -152,7 +153,7 @@ export class Held extends Holder implements RequestContext {
       this.open = true;
       this.hooks.headers(this);
       this.inner.end.apply(this.response, args);
-      // Who has answered without calling the next one: nothing leads to it any more, and nothing has to.
+      // Nothing has to lead to it any more.
       settle(this);
       return;
     }

@@ -21,8 +21,10 @@ export abstract class Holder {
   abstract readonly response: ServerResponse;
   /** Whether the response has the methods from its prototype. */
   shared = false;
-  /** Where it stands among those that no request leads to yet. */
-  earlyAt = -1;
+  /** Those among whom it stands. */
+  among: Holders | undefined = undefined;
+  /** Where it stands there. */
+  at = -1;
   /** What has been assigned to the response's `writeHead`, if it has the methods from its prototype. */
   placedHead: unknown = undefined;
   /** The same of its `end`. */
@@ -56,15 +58,55 @@ const roots = new WeakMap<object, Shared>();
 /** Holders that no request leads to. */
 const others = new WeakMap<ServerResponse, Holder>();
 let hasOthers = false;
-/**
- * Holders that no request leads to yet: its session is being loaded. A list, none of whose places is given up: the tables
- * that a growing and shrinking Map leaves behind keep all that they held until the next full collection.
- */
-const early: (Holder | undefined)[] = [];
-let earlyCount = 0;
 /** So many may be there before anybody looks whether they are over. */
-const EARLY_UNSWEPT = 64;
-let sweepAt = EARLY_UNSWEPT;
+const UNSWEPT = 64;
+
+/**
+ * Holders by their responses. A list, none of whose places is given up: the tables that a growing and shrinking Map leaves
+ * behind keep all that they held until the next full collection.
+ */
+class Holders {
+  private readonly list: (Holder | undefined)[] = [];
+  private count = 0;
+  private sweepAt = UNSWEPT;
+
+  get size(): number {
+    return this.count;
+  }
+
+  of(response: ServerResponse): Holder | undefined {
+    // The latest is most often it: what wraps the response's methods does so at once.
+    for (let at = this.count - 1; at >= 0; at--) if (this.list[at]?.response === response) return this.list[at];
+    return undefined;
+  }
+
+  add(holder: Holder): void {
+    if (this.count >= this.sweepAt) this.sweep();
+    holder.among = this;
+    this.list[(holder.at = this.count++)] = holder;
+  }
+
+  remove(holder: Holder): void {
+    const last = this.list[--this.count] as Holder;
+    this.list[this.count] = undefined;
+    if (last !== holder) this.list[(last.at = holder.at)] = last;
+    holder.among = undefined;
+  }
+
+  /** Removes those whose response is over in ways that nobody here is told of. */
+  private sweep(): void {
+    for (let at = this.count - 1; at >= 0; at--) {
+      const holder = this.list[at] as Holder;
+      if (holder.response.writableEnded || holder.response.destroyed) this.remove(holder);
+    }
+    this.sweepAt = Math.max(UNSWEPT, 2 * this.count);
+  }
+}
+
+/** Holders that no request leads to yet: its session is being loaded. */
+const early = new Holders();
+/** Holders whose request leads to them, unless the application gives it another store. */
+const led = new Holders();
 
 type Leading = { sessionStore?: { context?: unknown } };
 
@@ -72,43 +114,33 @@ type Leading = { sessionStore?: { context?: unknown } };
 function holderOf(response: ServerResponse): Holder | undefined {
   const store = (response.req as Leading | undefined)?.sessionStore;
   let holder: Holder | undefined;
-  if (store) holder = store.context instanceof Holder ? store.context : earlyOf(response);
+  if (store) holder = store.context instanceof Holder ? store.context : (early.of(response) ?? led.of(response));
   if (hasOthers) holder ??= others.get(response);
   // Somebody further in may have taken the prototype's method before the response was given its own.
   return holder?.shared && holder.response === response ? holder : undefined;
 }
 
-function earlyOf(response: ServerResponse): Holder | undefined {
-  // The latest is most often it: what wraps the response's methods does so at once.
-  for (let at = earlyCount - 1; at >= 0; at--) if (early[at]?.response === response) return early[at];
-  return undefined;
-}
-
-/** The request leads to its holder from now on, or never will. */
+/** Its response is over, or another way leads to it. */
 export function settle(holder: Holder): void {
-  const at = holder.earlyAt;
-  if (at < 0) return;
-  const last = early[--earlyCount] as Holder;
-  early[earlyCount] = undefined;
-  if (last !== holder) {
-    early[at] = last;
-    last.earlyAt = at;
-  }
-  holder.earlyAt = -1;
+  holder.among?.remove(holder);
 }
 
-/** @internal How many requests have not been led to their holder. */
-export function earlyHolders(): number {
-  return earlyCount;
+/** Its request leads to it from now on. */
+export function lead(holder: Holder): void {
+  // Who answered without calling the next one has settled it, or has methods of its own.
+  if (!isEarly(holder)) return;
+  early.remove(holder);
+  led.add(holder);
 }
 
-/** Settles those whose response is over: who answered without calling the next one, in ways that nobody here is told of. */
-function sweep(): void {
-  for (let at = earlyCount - 1; at >= 0; at--) {
-    const holder = early[at] as Holder;
-    if (holder.response.writableEnded || holder.response.destroyed) settle(holder);
-  }
-  sweepAt = Math.max(EARLY_UNSWEPT, 2 * earlyCount);
+/** Whether no request leads to it yet. */
+export function isEarly(holder: Holder): boolean {
+  return holder.among === early;
+}
+
+/** @internal How many requests have not been led to their holder, and how many have and are not over. */
+export function heldNow(): { early: number; led: number } {
+  return { early: early.size, led: led.size };
 }
 
 /** For a holder to which its request does not lead. */
@@ -134,8 +166,7 @@ export function hook(holder: Holder): Inner {
   }
   holder.shared = true;
   holder.plainEnd = shared.methods.end;
-  if (earlyCount >= sweepAt) sweep();
-  early[(holder.earlyAt = earlyCount++)] = holder;
+  early.add(holder);
   return shared.base;
 }
 

@@ -10,7 +10,7 @@ import { TokenScope } from "../scope.js";
 import { bind, type RequestContext, within } from "../session-store/context.js";
 import type { SidetalkStore } from "./store.js";
 import { Held, type Hooks } from "./hold.js";
-import { leadTo, settle } from "./methods.js";
+import { isEarly, lead, leadTo, settle } from "./methods.js";
 import { type CookieAttributes, type TokenCookie, TokenCookies } from "./token-cookies.js";
 
 /** How {@link readYourWrites} behaves. */
@@ -57,9 +57,13 @@ export function readYourWrites(
     const held = wrapper.hold(request, response, brought);
     const go = (error?: unknown) => {
       if (brought.length > 0) headers.cookie = cookie;
-      if (request.sessionStore === store) request.sessionStore = wrapper.viewOf(held);
-      else wrapper.leadTo(held);
-      settle(held);
+      if (request.sessionStore === store) {
+        request.sessionStore = wrapper.viewOf(held);
+        lead(held);
+      } else {
+        wrapper.leadTo(held);
+        settle(held);
+      }
       held.watchEnd();
       within(undefined, next, undefined, [error]);
     };
@@ -74,7 +78,7 @@ export function readYourWrites(
       if (brought.length > 0) headers.cookie = cookie;
       // Who answers without calling the next one leaves nothing that settles it. express-session has put its store there, and
       // calls it.
-      if (held.earlyAt >= 0 && request.sessionStore !== store) {
+      if (isEarly(held) && request.sessionStore !== store) {
         if (response.writableEnded) settle(held);
         else response.once("close", () => settle(held));
       }

@@ -57,29 +57,22 @@ export function single(request: Request, common: string): string {
 
 /** The bytes of one request that holds many. */
 export function batch(calls: readonly { readonly request: Request }[], common: string): string {
-  // Joined at the end: a text that grows piece by piece is a tree of its pieces, which has to be made flat.
-  const parts = ['{"ops":['];
-  for (let at = 0; at < calls.length; at++) {
-    const { request } = calls[at] as { request: Request };
-    const { method, path, headers, body: content, contentType, waits } = request;
-    parts.push(at === 0 ? '{"method":"' : ',{"method":"', method, '","path":"', inJson(path));
-    parts.push(waits !== "may" ? '"' : path.includes("?") ? '&wait=0"' : '?wait=0"');
-    let before = ',"headers":{"';
-    for (const name in headers) {
-      parts.push(before, name, '":"', inJson(headers[name] as string), '"');
-      before = ',"';
-    }
-    // A body is JSON, and that of a PATCH a merge patch, unless something else is said.
-    if (contentType !== undefined && contentType !== JSON_TYPE && contentType !== MERGE_PATCH) {
-      parts.push(before, 'content-type":"', contentType, '"');
-      before = ',"';
-    }
-    if (before === ',"') parts.push("}");
-    if (content !== undefined) parts.push(',"body":', content);
-    parts.push("}");
+  // Joined at the end: a text that grows call by call is a tree of all its pieces, which has to be made flat.
+  const parts = calls.map(({ request }) => part(request));
+  return http("POST", "/v1/batch", NO_HEADERS, `{"ops":[${parts.join(",")}]}`, JSON_TYPE, common);
+}
+
+/** A call within a batch. */
+function part({ method, path, headers, body, contentType, waits }: Request): string {
+  let said = "";
+  for (const name in headers) said += `${said === "" ? "" : ","}"${name}":"${inJson(headers[name] as string)}"`;
+  // A body is JSON, and that of a PATCH a merge patch, unless something else is said.
+  if (contentType !== undefined && contentType !== JSON_TYPE && contentType !== MERGE_PATCH) {
+    said += `${said === "" ? "" : ","}"content-type":"${contentType}"`;
   }
-  parts.push("]}");
-  return http("POST", "/v1/batch", NO_HEADERS, parts.join(""), JSON_TYPE, common);
+  const wait = waits !== "may" ? "" : path.includes("?") ? "&wait=0" : "?wait=0";
+  const named = `{"method":"${method}","path":"${inJson(path)}${wait}"`;
+  return `${named}${said === "" ? "" : `,"headers":{${said}}`}${body === undefined ? "" : `,"body":${body}`}}`;
 }
 
 const NO_HEADERS = {};

@@ -21,8 +21,8 @@ export interface TransportSettings {
 const BATCH_CALLS_MAX = 128;
 /** Bytes of bodies in one batch; a sidecar takes a mebibyte in all. */
 const BATCH_BYTES_MAX = 512 * 1024;
-/** While so many connections are busy, calls wait a moment for one of them: fewer, fuller batches cost less. */
-const CONNECTIONS_EAGER = 2;
+/** While so many batches are under way, calls wait a moment for one of them to end: fewer, fuller batches cost less. */
+const BATCHES_EAGER = 2;
 /** How long that moment is. */
 const PATIENCE_MILLIS = 3;
 /** How often time limits are looked at. */
@@ -136,15 +136,15 @@ export class Transport implements Owner {
     // After all that has come in with this turn of the event loop.
     setImmediate(() => {
       this.#scheduled = false;
-      this.#flush(CONNECTIONS_EAGER);
+      this.#flush(BATCHES_EAGER);
     });
   }
 
-  #flush(connectionsMax: number): void {
+  #flush(batchesMax: number): void {
     while (this.#queue.length > 0) {
-      // What goes alone may wait long, and must not wait for the others.
-      const most = this.#queue[0]?.alone ? this.#settings.connectionsMax : connectionsMax;
-      const connection = this.#connection(most);
+      // What goes alone may wait long: it must not wait for the others, nor they for it.
+      const isFree = this.#queue[0]?.alone === true || this.#batches() < batchesMax;
+      const connection = isFree ? this.#connection() : undefined;
       if (!connection) {
         this.#hurry ??= setTimeout(() => {
           this.#hurry = undefined;
@@ -158,11 +158,23 @@ export class Transport implements Owner {
     }
   }
 
-  #connection(most: number): Connection | undefined {
+  /**
+   * Batches under way, and calls that no more wait within the sidecar than those do. Not their connections: once there are
+   * more of those, they stay.
+   */
+  #batches(): number {
+    let count = 0;
+    for (const calls of this.#busy.values()) {
+      if (calls.length > 1 || calls[0]?.request.waits === "never") count++;
+    }
+    return count;
+  }
+
+  #connection(): Connection | undefined {
     for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) {
       if (idle.usable) return idle;
     }
-    if (this.#open.size >= Math.min(most, this.#settings.connectionsMax)) return undefined;
+    if (this.#open.size >= this.#settings.connectionsMax) return undefined;
     const connection = new Connection(this.#settings.address, this.#settings.connectTimeoutMillis, this);
     this.#open.add(connection);
     return connection;

@@ -28,6 +28,9 @@ use super::object;
 use super::operation::{About, Given, IDEMPOTENT, Operation, Takes, Verb, of};
 use super::read_lately::Found;
 use super::short::{self, Patched};
+use super::turn::{Before, Turn};
+use crate::core::command::{Change, Write};
+use crate::core::identity::ObjectId;
 
 /// Bytes of answers in one batch, at most.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -63,7 +66,7 @@ pub(super) static POST: Operation = Operation {
     verb: Verb::Post,
     path: "/v1/batch",
     id: "batch",
-    summary: "Many calls in one round trip, in order, each on its own; none waits for another.",
+    summary: "Many calls in one round trip, in order, each on its own; one waits only for a change of its own object before it.",
     query: &[],
     headers: &[IDEMPOTENT],
     takes: Some(Takes { media_types: &[JSON], schema: of::<Batch<'static>> }),
@@ -80,8 +83,14 @@ pub(super) static POST: Operation = Operation {
 pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
     let batch = parse(call)?;
     let results = Results::new(batch.ops.len());
-    let mut answers =
-        Answers { api, results, waiting: JoinSet::new(), turn: Vec::new(), rested: Instant::now() };
+    let mut answers = Answers {
+        api,
+        results,
+        waiting: JoinSet::new(),
+        unmade: BTreeMap::new(),
+        turn: Vec::new(),
+        rested: Instant::now(),
+    };
     // Every call is started in order and goes as far as it can without waiting; those that wait go on together.
     for (index, op) in batch.ops.iter().enumerate() {
         if index % CALLS_A_LOOK == CALLS_A_LOOK - 1 {
@@ -93,6 +102,7 @@ pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
             continue;
         }
         let patch = match ops::patch(api, op) {
+            // One that has to stand behind another goes there at the end of the turn.
             Some(patch) if is_plain(api, &patch) => {
                 answers.turn.push(patch);
                 if answers.turn.len() == TURN_WRITES {
@@ -103,13 +113,13 @@ pub(super) async fn run(api: &Arc<Api>, call: &Call) -> Outcome {
             patch => patch,
         };
         answers.end_turn().await;
-        if let Some(found) = kept(api, op) {
-            answers.results.found(&found);
+        if let Some(patch) = patch {
+            answers.merge(patch).await;
             continue;
         }
-        match begin(api, op, patch, &call.body) {
-            Ok(answering) => answers.go(answering, matches!(&*op.method, "GET" | "HEAD")).await,
-            Err(problem) => answers.results.put(problem.into()).await,
+        match kept(api, op) {
+            Some(found) if answers.unmade.is_empty() => answers.results.found(&found),
+            _ => answers.call(op, &call.body).await,
         }
     }
     answers.end_turn().await;
@@ -121,6 +131,8 @@ struct Answers<'a> {
     api: &'a Arc<Api>,
     results: Results,
     waiting: JoinSet<(Late, bool, Answer)>,
+    /// The last call for each object of which a change waits before it is made.
+    unmade: BTreeMap<ObjectId, Before>,
     /// Plain patches that are made next, together.
     turn: Vec<Patch>,
     /// When others last had their turn.
@@ -135,20 +147,95 @@ impl Answers<'_> {
             writes.push_back(short::write(object, tree, &headers));
             said.push_back((wait_millis, headers));
         }
-        while !writes.is_empty() {
+        while let Some(first) = writes.front() {
+            if self.unmade_before(&first.object).is_some() {
+                let (write, said) = (writes.pop_front(), said.pop_front());
+                if let (
+                    Some(Write { object, change: Change::MergePatch(tree), .. }),
+                    Some((wait_millis, headers)),
+                ) = (write, said)
+                {
+                    self.merge(Patch { object, wait_millis, headers, tree }).await;
+                }
+                continue;
+            }
+            let mut later = self.split_off_unmade(&mut writes);
             let made = short::patch_some(self.api, &mut writes);
+            writes.append(&mut later);
             let said: Vec<_> = said.drain(..made.len()).collect();
             for (patched, (wait_millis, headers)) in made.into_iter().zip(said) {
                 match patched {
                     Patched::Done(written) => self.results.written(&written),
                     Patched::Refused(problem) => self.results.put(problem.into()).await,
                     Patched::Unknown(object, tree) => {
-                        self.go(merge(self.api, Patch { object, wait_millis, headers, tree }), false).await;
+                        self.merge(Patch { object, wait_millis, headers, tree }).await;
                     }
                 }
             }
             self.rest().await;
         }
+    }
+
+    /// From the first on that has to stand behind one that is not made.
+    fn split_off_unmade(&mut self, writes: &mut VecDeque<Write>) -> VecDeque<Write> {
+        if self.unmade.is_empty() {
+            return VecDeque::new();
+        }
+        let first = writes.iter().position(|write| self.unmade_before(&write.object).is_some());
+        writes.split_off(first.unwrap_or(writes.len()))
+    }
+
+    /// The change of this object that a later call of it has to stand behind.
+    fn unmade_before(&mut self, object: &ObjectId) -> Option<Before> {
+        let before = self.unmade.get(object)?;
+        if before.is_over() {
+            self.unmade.remove(object);
+            return None;
+        }
+        Some(before.clone())
+    }
+
+    /// The long way of a patch: in its turn, if one of the same object has not been made.
+    async fn merge(&mut self, patch: Patch) {
+        let (api, object) = (Arc::clone(self.api), patch.object.clone());
+        let (turn, before) = Turn::behind(self.unmade_before(&object));
+        let Patch { object: of, wait_millis, headers, tree } = patch;
+        let merge =
+            Box::pin(async move { object::merge(&api, of, wait_millis, headers, tree, Some(turn)).await });
+        self.go(merge, false).await;
+        if !before.is_over() {
+            self.unmade.insert(object, before);
+        }
+    }
+
+    /// Any other call: behind a patch of the same object that has not been made.
+    async fn call(&mut self, op: &BatchOp<'_>, whole: &Bytes) {
+        let reads = matches!(&*op.method, "GET" | "HEAD");
+        let answering = match begin(self.api, op, whole) {
+            Ok(answering) => answering,
+            Err(problem) => return self.results.put(problem.into()).await,
+        };
+        let Some((object, before)) = self.stands_behind(op) else { return self.go(answering, reads).await };
+        let (mut turn, next) = Turn::behind(Some(before));
+        if !reads {
+            self.unmade.insert(object, next);
+        }
+        let in_turn = async move {
+            turn.come().await;
+            answering.await
+        };
+        self.go(Box::pin(in_turn), reads).await;
+    }
+
+    /// The object that a call names, and the patch of it that comes first.
+    fn stands_behind(&mut self, op: &BatchOp<'_>) -> Option<(ObjectId, Before)> {
+        if self.unmade.is_empty() {
+            return None;
+        }
+        let path = op.path.split_once('?').map_or(&*op.path, |(path, _)| path);
+        let object = short::object(self.api, path.strip_suffix("/touch").unwrap_or(path))?;
+        let before = self.unmade_before(&object)?;
+        Some((object, before))
     }
 
     /// Lets others have their turn, if this batch has had the processor for a while: none of it waits, mostly.
@@ -206,24 +293,9 @@ fn is_plain(api: &Api, patch: &Patch) -> bool {
     patch.headers.want_no_body() && patch.headers.are_seen(api) && !api.port.answers_when_saved()
 }
 
-/// Begins a call: as a patch, where it is one.
-fn begin(
-    api: &Arc<Api>,
-    op: &BatchOp<'_>,
-    patch: Option<Patch>,
-    whole: &Bytes,
-) -> Result<Answering, Problem> {
-    if let Some(patch) = patch {
-        return Ok(merge(api, patch));
-    }
+/// Begins a call.
+fn begin(api: &Arc<Api>, op: &BatchOp<'_>, whole: &Bytes) -> Result<Answering, Problem> {
     let (parts, body) = prepare(op, whole)?;
     let api = Arc::clone(api);
     Ok(Box::pin(async move { dispatch(&api, parts, body).await }))
-}
-
-/// The long way of a patch.
-fn merge(api: &Arc<Api>, patch: Patch) -> Answering {
-    let api = Arc::clone(api);
-    let Patch { object, wait_millis, headers, tree } = patch;
-    Box::pin(async move { object::merge(&api, object, wait_millis, headers, tree).await })
 }

@@ -46,6 +46,7 @@ async fn a_node_that_is_not_ready_says_why_and_serves_no_objects() {
     for (readiness, state) in [
         (Readiness::CatchingUp { shards_left: 7 }, "catching_up"),
         (Readiness::SeekingSponsor, "seeking_sponsor"),
+        (Readiness::Refused, "refused"),
         (Readiness::NameInUse, "name_in_use"),
         (Readiness::Leaving, "leaving"),
     ] {

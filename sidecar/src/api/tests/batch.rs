@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::Server;
-use super::fake::token_at;
+use super::fake::{Stored, token_at};
 use crate::core::identity::{Kind, ObjectId};
 
 async fn results(server: &Server, ops: Value) -> Vec<Value> {
@@ -150,6 +150,54 @@ async fn what_waits_for_nothing_more_is_answered_the_same_the_short_way() {
     assert_eq!(statuses, wants);
     let long = all("%73", "%64").await;
     assert_eq!(json!(short).to_string(), json!(long).to_string());
+}
+
+/// The first of them hears last of the session that all are about.
+#[tokio::test]
+async fn what_is_done_to_one_session_is_done_in_order_though_it_is_asked_for_first() {
+    async fn all(headers: &Value, more: Vec<Value>) -> Vec<Value> {
+        let server = Server::start().await;
+        {
+            let mut state = server.fake.state.lock();
+            let known = Stored::Live { content: json!({"user":"ada"}), life: None, expires_in_millis: None };
+            state.elsewhere.insert(ObjectId::new(Kind::Session, "s"), known);
+            state.delays = vec![0, 0, 20, 100];
+        }
+        let patch = |n: usize| {
+            let body = json!({"last":n,n.to_string():n});
+            json!({"method":"PATCH","path":"/v1/sessions/s","body":body,"headers":headers})
+        };
+        let ops: Vec<_> = (1..=3).map(patch).chain(more).collect();
+        let results = results(&server, json!(ops)).await;
+        assert!(server.fake.state.lock().waits.len() >= 2, "one does not wait for the other to ask");
+        results
+    }
+    let get = json!({"method":"GET","path":"/v1/sessions/s"});
+    for headers in [json!({}), json!({"prefer":"return=minimal"})] {
+        let read = all(&headers, vec![get.clone()]).await;
+        assert_eq!(read[3]["body"], json!({"user":"ada","last":3,"1":1,"2":2,"3":3}), "{read:?}");
+        let put = json!({"method":"PUT","path":"/v1/sessions/s","body":{"put":true}});
+        let patch = json!({"method":"PATCH","path":"/v1/sessions/s","body":{"last":5},"headers":{}});
+        let put = all(&headers, vec![put, patch]).await;
+        assert_eq!(put[4]["body"], json!({"put":true,"last":5}), "{put:?}");
+        let delete = json!({"method":"DELETE","path":"/v1/sessions/s"});
+        let ended = all(&headers, vec![delete, get.clone()]).await;
+        let patched = if headers == json!({}) { 200 } else { 204 };
+        let statuses: Vec<_> = ended.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [patched, patched, patched, 204, 410]);
+    }
+}
+
+/// What each waits does not add up.
+#[tokio::test]
+async fn patches_that_stand_behind_each_other_ask_at_once() {
+    let server = Server::start().await;
+    server.fake.state.lock().delays = vec![10; 50];
+    let patch = json!({"method":"PATCH","path":"/v1/sessions/nobody","body":{"a":1}});
+    let results = results(&server, json!(vec![patch; 50])).await;
+    assert!(results.iter().all(|result| result["status"] == 404), "{results:?}");
+    let state = server.fake.state.lock();
+    assert_eq!((state.waits.len(), state.delays.len()), (50, 0));
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub(super) struct State {
     pub waits: Vec<(Wait, u64)>,
     /// Waits do not end.
     pub stuck: bool,
+    /// How often each of the next waits lets others have their turn before it ends.
+    pub delays: Vec<usize>,
     pub writes: Vec<Write>,
     /// The journal; what is older than its first entry is forgotten.
     pub journal: Vec<(u64, ObjectId)>,
@@ -78,6 +80,7 @@ impl Fake {
             refuse: None,
             waits: Vec::new(),
             stuck: false,
+            delays: Vec::new(),
             writes: Vec::new(),
             journal: Vec::new(),
             forgotten: 0,
@@ -180,11 +183,14 @@ impl Port for Fake {
 
     fn wait(&self, wait: Wait, millis_max: u64) -> Waiting<'_> {
         Box::pin(async move {
-            let stuck = {
+            let (stuck, delay) = {
                 let mut state = self.state.lock();
                 state.waits.push((wait.clone(), millis_max));
-                state.stuck
+                (state.stuck, state.delays.pop().unwrap_or(0))
             };
+            for _ in 0..delay {
+                tokio::task::yield_now().await;
+            }
             if stuck {
                 std::future::pending::<()>().await;
             }

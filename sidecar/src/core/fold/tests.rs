@@ -204,3 +204,14 @@ fn sums_that_no_accumulator_holds_are_left_as_they_are() {
     };
     assert_eq!((into.actor, from.len()), (ReplicaId(8), 1));
 }
+
+#[test]
+fn that_something_is_folded_is_known_by_operations_and_by_states() {
+    let (mut folds, mut hears, mut joins) = (crowd(), crowd(), crowd());
+    assert!(!folds.is_folded());
+    let op = fold(&mut folds);
+    hears.receive(op);
+    joins.merge_state(folds.state()).unwrap();
+    let anew = Shard::from_state(folds.id(), folds.state()).unwrap();
+    assert!([folds, hears, joins, anew].iter().all(Shard::is_folded));
+}

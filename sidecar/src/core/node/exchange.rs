@@ -17,6 +17,9 @@ const OPS_PER_MESSAGE: usize = 512;
 /// Digests of single shards in one comparison, where totals differ.
 const DIGESTS_PER_COMPARISON: usize = 16;
 
+/// What a peer is told whose clocks are not taken.
+pub(super) const CROWDED: &str = "its clocks name more processes than any cluster has";
+
 impl Node {
     pub(super) fn link_up(&mut self, now: Now, id: PeerId) {
         let replica = Replica { node: String::new(), started: UnixMillis(0), id };
@@ -25,6 +28,7 @@ impl Node {
         peer.introduced = false;
         peer.told = false;
         peer.admits = false;
+        peer.has_named_members = false;
         peer.untold.clear();
         peer.forget_sent();
         peer.compare_at = now.mono.plus_millis(COMPARE_MILLIS);
@@ -102,6 +106,15 @@ impl Node {
             Message::Settled(settled) => self.settled_by(from, &settled),
             Message::Saved { progress, sum } => self.saved_by(from, &progress, sum),
             Message::WantSaved => self.send_saved(from),
+        }
+        self.part_if_crowded(from);
+    }
+
+    /// Who names more processes than any cluster has is broken or lies: it would fill the memory.
+    fn part_if_crowded(&mut self, from: PeerId) {
+        if self.peers.get_mut(&from).is_some_and(Peer::take_crowded) {
+            self.figures.clocks_refused += 1;
+            self.outbox.push_back(Output::Disconnect(from, CROWDED));
         }
     }
 

@@ -17,7 +17,10 @@ const FOLDS_PER_SWEEP: usize = 16;
 impl Node {
     /// Folds what can be folded in a shard, if that is for this node to do.
     pub(super) fn fold(&mut self, now: Now, shard: ShardId, evidence: Option<&Evidence>) {
-        let Some(evidence) = evidence.filter(|_| self.shard(shard).has_crowded()) else { return };
+        // First what is cheap: all but one member would read their counters for nothing.
+        let Some(evidence) = evidence.filter(|_| self.shard(shard).has_crowded() && self.folds()) else {
+            return;
+        };
         let hasty = self.mutants.lacks(Rule::FoldUnstable);
         let (me, roster) = (self.id(), &self.roster);
         let ours = self.shards[shard.index()].clock().clone();
@@ -27,9 +30,6 @@ impl Node {
             let has_left = roster.get(owner).is_some_and(|entry| entry.left);
             has_left && is_known() || hasty && owner != me
         });
-        if due.is_empty() || !self.folds() {
-            return;
-        }
         for (object, action) in due.into_iter().take(FOLDS_PER_SWEEP) {
             let stamp = self.clock.next_stamp(now, None);
             self.figures.folds += 1;

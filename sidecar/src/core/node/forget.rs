@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::peer::Peer;
 use super::roster::{Roster, age};
 use super::{Alarm, Node, Output};
 use crate::core::command::KeptMember;
@@ -203,7 +202,7 @@ impl Node {
     /// Whether a peer may have what this process has. Who comes back with a disk is first told by the peer whom that counts
     /// as a member: perhaps the others have gone on without this memory.
     pub(super) fn may_share_with(&self, id: PeerId) -> bool {
-        let has_spoken = || self.peers.get(&id).is_some_and(Peer::has_named_members);
+        let has_spoken = || self.peers.get(&id).is_some_and(|peer| peer.has_named_members);
         !self.standing.is_forgotten() && (!self.standing.is_on_probation() || has_spoken())
     }
 

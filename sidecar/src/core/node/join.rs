@@ -12,17 +12,27 @@ use crate::core::command::Readiness;
 use crate::core::identity::{Clock, Replica, ReplicaId, ShardId};
 use crate::core::message::{Hello, Message, PeerId, RosterEntry};
 use crate::core::mutant::Rule;
-use crate::core::shard::ShardState;
+use crate::core::shard::{Shard, ShardState};
 use crate::core::time::{MonoMicros, Now};
 
-/// Shards asked for at a time: what is under way stays small.
+/// Shards that are under way at a time: what is so stays small.
 const WINDOW: usize = 8;
+
+/// With no more than so many under way the next are asked for, so that who gives need not wait for who takes.
+const WINDOW_LOW: usize = WINDOW / 2;
 
 /// Between looks at whether what was missed is here.
 const RETURN_POLL_MILLIS: u64 = 50;
 
 /// An answer that takes longer is asked for again.
 const RETRY_MILLIS: u64 = 1_000;
+
+/// A refusal counts for so long: two more tries, and something.
+const REFUSED_MILLIS: u64 = 12_000;
+
+/// What a peer is told whose release is too old.
+pub(super) const BEYOND: &str =
+    "counters have been folded here, which its release cannot read: start a newer release there";
 
 /// Between two times that a process is told that it is over.
 const TELL_OVER_MILLIS: u64 = 500;
@@ -33,6 +43,8 @@ pub(super) struct Joining {
     started: MonoMicros,
     /// When to look again.
     wake_at: MonoMicros,
+    /// Until then it counts as refused by those whom it is to join.
+    refused_until: Option<MonoMicros>,
     /// Shards of another history that a peer has been asked for, and when to ask again.
     asked_at: BTreeMap<PeerId, MonoMicros>,
 }
@@ -54,7 +66,13 @@ enum Phase {
 impl Joining {
     pub(super) fn new(config: &NodeConfig, now: Now) -> Self {
         let wake_at = now.mono.plus_millis(settle_millis(config));
-        Self { phase: Phase::Seeking, started: now.mono, wake_at, asked_at: BTreeMap::new() }
+        Self {
+            phase: Phase::Seeking,
+            started: now.mono,
+            wake_at,
+            refused_until: None,
+            asked_at: BTreeMap::new(),
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<MonoMicros> {
@@ -198,6 +216,7 @@ impl Node {
             _ if self.leaving || self.standing.is_accused() => Readiness::Leaving,
             Phase::Member => Readiness::Ready,
             _ if self.waits_for_predecessor() => Readiness::NameInUse,
+            Phase::Seeking if self.joining.refused_until.is_some() => Readiness::Refused,
             Phase::Seeking | Phase::Returning => Readiness::SeekingSponsor,
             Phase::Taking { left, .. } => Readiness::CatchingUp { shards_left: left.len() },
             Phase::Following { targets, .. } => Readiness::CatchingUp { shards_left: targets.len() },
@@ -245,6 +264,10 @@ impl Node {
             self.outbox.push_back(Output::Disconnect(from, "this node's own name"));
             return;
         }
+        if self.is_beyond(from) {
+            self.outbox.push_back(Output::Disconnect(from, BEYOND));
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.replica = hello.replica.clone();
         if self.roster.is_superseded(&hello.replica) || self.has_left(from) {
@@ -263,6 +286,12 @@ impl Node {
         }
         self.meet_history(now, from);
         self.join_tick(now);
+    }
+
+    /// Whether a peer's release cannot read what is stored here. It would ask for it for ever, and as a member hold up what takes
+    /// the word of all.
+    fn is_beyond(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.is_outdated) && self.shards.iter().any(Shard::is_folded)
     }
 
     /// A process that is over says hello: all it gets is to know why.
@@ -320,6 +349,7 @@ impl Node {
     }
 
     fn seek(&mut self, now: Now) {
+        let is_refused = self.is_refused(now);
         let candidates = self.peers.values().filter(|peer| peer.linked && peer.introduced);
         // Who comes back with a backup knows of no history yet, and would pass on what may be old.
         let sponsor = candidates.clone().find(|peer| !peer.fresh && peer.lineage != 0);
@@ -349,7 +379,7 @@ impl Node {
         // Who gossips with somebody and has no link yet has found a cluster, and so has who sees somebody come back:
         // serving nothing of it would help nobody.
         let patience = if everyone_is_here && !someone_returns { 1 } else { 2 };
-        let is_late = waited_millis >= self.config.bootstrap_millis.saturating_mul(patience);
+        let is_late = waited_millis >= self.config.bootstrap_millis.saturating_mul(patience) && !is_refused;
         if (together || is_late) && !self.waits_for_predecessor() {
             self.start_alone(now);
         } else {
@@ -357,15 +387,39 @@ impl Node {
         }
     }
 
+    /// Somebody whom it is to join lives, and refuses it: by its key, say. Serving nothing of what is there would help nobody.
+    pub(super) fn refused(&mut self, now: Now) {
+        self.joining.refused_until = Some(now.mono.plus_millis(REFUSED_MILLIS));
+    }
+
+    /// Whether that is so still, and nobody else has let it in.
+    fn is_refused(&mut self, now: Now) -> bool {
+        let is_alone = !self.peers.values().any(|peer| peer.linked && peer.introduced);
+        self.joining.refused_until = self.joining.refused_until.filter(|until| is_alone && *until > now.mono);
+        self.joining.refused_until.is_some()
+    }
+
     fn ask_sponsor(&mut self, now: Now) {
-        let Phase::Taking { sponsor, left, asked, retry_at } = &mut self.joining.phase else { return };
+        let Phase::Taking { asked, retry_at, .. } = &mut self.joining.phase else { return };
         if *retry_at > now.mono {
             return;
         }
+        // Nothing came of what was asked for.
+        asked.clear();
+        self.ask_more(now);
+    }
+
+    /// Asks the sponsor for so many shards that as many as may be are under way.
+    fn ask_more(&mut self, now: Now) {
+        let Phase::Taking { sponsor, left, asked, retry_at } = &mut self.joining.phase else { return };
         *retry_at = now.mono.plus_millis(RETRY_MILLIS);
-        *asked = left.iter().take(WINDOW).copied().collect();
-        let (sponsor, wanted) = (*sponsor, asked.iter().copied().collect());
-        self.send(sponsor, Message::WantStates(wanted));
+        let room = WINDOW.saturating_sub(asked.len());
+        let wanted: Vec<ShardId> = left.difference(asked).take(room).copied().collect();
+        let sponsor = *sponsor;
+        asked.extend(&wanted);
+        if !wanted.is_empty() {
+            self.send(sponsor, Message::WantStates(wanted));
+        }
     }
 
     /// A member is gone that had not admitted this process. There is a cluster, which perhaps hears a predecessor: it gets its
@@ -408,9 +462,10 @@ impl Node {
         asked.remove(&shard);
         if left.is_empty() {
             self.caught_up(now);
-        } else if asked.is_empty() {
-            *retry_at = now.mono;
-            self.ask_sponsor(now);
+        } else if asked.len() <= WINDOW_LOW {
+            self.ask_more(now);
+        } else {
+            *retry_at = now.mono.plus_millis(RETRY_MILLIS);
         }
     }
 

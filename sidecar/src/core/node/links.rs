@@ -137,6 +137,7 @@ impl Node {
         let kept = if self.is_overlay() { &[] } else { entries };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.admits = admits;
+            peer.has_named_members = true;
             peer.counts(kept);
         }
     }

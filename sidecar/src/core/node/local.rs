@@ -9,6 +9,7 @@ use crate::core::command::{
     LifeState, Lookup, MemberState, MemberStatus, NodeStatus, Page, Reading, Refusal, Write, Written,
 };
 use crate::core::identity::{Clock, Dot, Kind, LifeId, ObjectId, Replica, SHARDS, ShardId};
+use crate::core::limits::CLOCK_IDS_MAX;
 use crate::core::object::{Life, Object};
 use crate::core::op::Action;
 use crate::core::path::Path;
@@ -237,6 +238,7 @@ impl Node {
             log_bytes_max: self.config.log_bytes_max,
             pending_ops_max: (SHARDS * PENDING_MAX) as u64,
             pending_bytes_max: SHARDS as u64 * PENDING_BYTES_MAX,
+            clock_ids_max: CLOCK_IDS_MAX as u64,
             memory_bytes: self.memory.total(),
             memory_bytes_max: self.config.memory_bytes_max.unwrap_or(0),
             memory_refusals: self.memory.refusals,

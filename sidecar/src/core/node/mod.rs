@@ -114,6 +114,8 @@ pub enum Input {
     LinkUp(PeerId),
     /// This peer, whose link has just come up, is of a release that cannot read operations that fold counters.
     Outdated(PeerId),
+    /// Somebody whom this node is to join lives, and will have nothing to do with it.
+    Refused,
     /// The link is gone.
     LinkDown(PeerId),
     /// A peer said something.
@@ -335,6 +337,7 @@ impl Node {
                     peer.is_outdated = true;
                 }
             }
+            Input::Refused => self.refused(now),
             Input::LinkDown(peer) => self.link_down(now, peer),
             Input::Message(peer, message) => self.receive(now, peer, message),
             Input::Liveness { replica, alive } => self.liveness(replica, alive),

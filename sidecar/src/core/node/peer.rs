@@ -8,6 +8,7 @@ use super::report::stamps;
 use super::roster::Roster;
 use crate::core::digest::clock_hash;
 use crate::core::identity::{Clock, Dot, Replica, ReplicaId, SHARDS, ShardId};
+use crate::core::limits::CLOCK_IDS_HEARD_MAX;
 use crate::core::message::{Progress, RosterEntry};
 use crate::core::past::Past;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
@@ -36,6 +37,8 @@ pub(super) struct Clocks {
     /// By shard; empty while nothing is known.
     shards: Vec<Option<Arc<Clock>>>,
     sums: Sums,
+    /// Somebody named more processes in one shard than any cluster has. Those beyond are not noted.
+    is_crowded: bool,
 }
 
 /// What stands for each shard's clock, and for all of them.
@@ -91,15 +94,46 @@ impl Clocks {
     /// Raises one author's counter. Gives whether it was lower.
     pub(super) fn raise(&mut self, shard: ShardId, dot: Dot) -> bool {
         let old = Dot::new(dot.actor, self.counter(shard, dot.actor));
-        if dot.counter <= old.counter {
+        if dot.counter <= old.counter || old.counter == 0 && !self.has_room(shard, 1) {
             return false;
         }
-        if old.counter > 0 {
-            self.sums.subtract(shard, &old);
-        }
-        self.sums.add(shard, &dot);
+        self.add_to_sums(shard, &old, &dot);
         self.stored_mut(shard).raise(dot);
         true
+    }
+
+    /// Raises the counters of these authors, which come in the order of ids. Gives those that were lower; none where there is
+    /// no room for them.
+    fn raise_all(&mut self, shard: ShardId, dots: impl Iterator<Item = Dot>) -> Vec<Dot> {
+        let news: Vec<Dot> = dots.filter(|dot| !self.has(shard, dot)).collect();
+        let strangers = news.iter().filter(|dot| self.counter(shard, dot.actor) == 0).count();
+        if news.is_empty() || !self.has_room(shard, strangers) {
+            return Vec::new();
+        }
+        for dot in &news {
+            self.add_to_sums(shard, &Dot::new(dot.actor, self.counter(shard, dot.actor)), dot);
+        }
+        self.stored_mut(shard).raise_all(news.iter().copied());
+        news
+    }
+
+    fn add_to_sums(&mut self, shard: ShardId, old: &Dot, new: &Dot) {
+        if old.counter > 0 {
+            self.sums.subtract(shard, old);
+        }
+        self.sums.add(shard, new);
+    }
+
+    /// Notes it where there is none: whoever says so is no honest node.
+    fn has_room(&mut self, shard: ShardId, more: usize) -> bool {
+        let has_room = self.stored(shard).map_or(0, Clock::named) + more <= CLOCK_IDS_HEARD_MAX;
+        self.is_crowded |= !has_room;
+        has_room
+    }
+
+    /// Whether somebody has named too many since the last time.
+    fn take_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.is_crowded)
     }
 
     /// Forgets one author in one shard, up to here.
@@ -110,6 +144,15 @@ impl Clocks {
         }
         self.sums.subtract(shard, &Dot::new(dot.actor, counter));
         self.stored_mut(shard).remove(&dot.actor);
+    }
+
+    /// Forgets what a clock has, in one shard.
+    fn settle_all(&mut self, shard: ShardId, clock: &Clock) {
+        let Some(stored) = self.stored(shard).filter(|stored| !stored.is_empty()) else { return };
+        let settled: Vec<Dot> = stored.iter().filter(|dot| dot.counter <= clock.get(&dot.actor)).collect();
+        let beyond: Clock = stored.iter().filter(|dot| dot.counter > clock.get(&dot.actor)).collect();
+        settled.iter().for_each(|dot| self.sums.subtract(shard, dot));
+        *self.stored_mut(shard) = beyond;
     }
 
     /// Forgets one shard.
@@ -209,6 +252,8 @@ pub(super) struct Peer {
     pub(super) diskless: bool,
     /// This process is on its roster.
     pub(super) admits: bool,
+    /// It has said on this link whom it counts as members, and found nothing against this process.
+    pub(super) has_named_members: bool,
     /// It has vouched on this link for the whole of what is known of it.
     pub(super) told: bool,
     /// What it has been sent besides, on this link.
@@ -260,6 +305,7 @@ impl Peer {
             saved: None,
             diskless: false,
             admits: false,
+            has_named_members: false,
             told: false,
             sent: Clocks::default(),
             untold: Vec::new(),
@@ -315,11 +361,6 @@ impl Peer {
         self.linked && self.introduced && !self.fresh
     }
 
-    /// It has said whom it counts as members; among many, that this process is one of them.
-    pub(super) fn has_named_members(&self) -> bool {
-        self.admits || !self.roster_stamps.is_empty()
-    }
-
     /// Whom it takes for alive, as far as it has said so last.
     pub(super) fn living(&self) -> &[ReplicaId] {
         &self.living
@@ -348,9 +389,7 @@ impl Peer {
     pub(super) fn reached(&self, shard: ShardId) -> Clock {
         let mut clock = self.known.get(shard).cloned().unwrap_or_default();
         if let Some(sent) = self.sent.get(shard) {
-            for dot in sent.iter() {
-                clock.raise(dot);
-            }
+            clock.raise_all(sent.iter());
         }
         clock
     }
@@ -396,17 +435,21 @@ impl Peer {
     }
 
     pub(super) fn knows_all(&mut self, shard: ShardId, clock: &Clock) {
-        for dot in clock.iter() {
-            self.knows(shard, dot);
-        }
+        self.sent.settle_all(shard, clock);
+        let news = self.known.raise_all(shard, clock.iter());
+        let room = NEWS_MAX.saturating_sub(self.news.len());
+        self.news.extend(news.into_iter().take(room).map(|dot| (shard, dot)));
     }
 
     /// It has been sent all that it lacked of this.
     pub(super) fn was_sent(&mut self, shard: ShardId, clock: &Clock) {
         let nothing = Clock::default();
-        for dot in clock.beyond(self.known.get(shard).unwrap_or(&nothing)) {
-            self.sent.raise(shard, dot);
-        }
+        self.sent.raise_all(shard, clock.beyond(self.known.get(shard).unwrap_or(&nothing)));
+    }
+
+    /// Whether it has named more processes than any cluster has, since the last time.
+    pub(super) fn take_crowded(&mut self) -> bool {
+        self.known.take_crowded() | self.saved.as_mut().is_some_and(Clocks::take_crowded)
     }
 
     /// What was sent is as good as lost.

@@ -276,3 +276,34 @@ fn a_disk_that_was_left_in_order_is_let_in_beside_a_later_process() {
     restore(&mut net, 2, disk);
     is_let_in(&mut net);
 }
+
+/// Who has left in order is back alone, with a memory from before something was folded, and resets a part of it.
+#[test]
+#[ignore = "does not hold yet"]
+fn a_disk_that_was_left_in_order_resets_nothing_that_was_folded_since() {
+    let counter = ObjectId::new(Kind::Counter, "visits");
+    let mut net = three();
+    net.write(2, &Write::new(counter.clone(), add(5)));
+    net.run_millis(2_000);
+    net.input(2, Input::Leave);
+    let disk = Restored { is_current: false, is_awaited: false, ..disk_of(&net, 2) };
+    net.input(2, Input::Farewell);
+    net.run_millis(1_000);
+    net.cut_off(2);
+    net.write(1, &Write::new(counter.clone(), add(7)));
+    net.run_millis(2_000);
+    net.input(1, Input::Leave);
+    net.input(1, Input::Farewell);
+    net.run_millis(1_000);
+    net.start(1);
+    net.unlink(1, 2);
+    net.nodes[0].shards.iter_mut().for_each(|shard| shard.fold_from(2));
+    net.run_millis(60_000);
+    assert_eq!(net.nodes[0].status().figures.folds, 1);
+    restore(&mut net, 2, disk);
+    net.run_millis(20_000);
+    net.write(2, &Write::new(counter.clone(), Change::Destroy));
+    net.connect(2);
+    net.run_millis(60_000);
+    assert_eq!(value_everywhere(&net, &counter), "7");
+}

@@ -545,6 +545,8 @@ fn at_the_limit_on_memory_only_growth_is_refused() {
 }
 #[path = "accused_cases.rs"]
 mod accused;
+#[path = "crowded_cases.rs"]
+mod crowded_cases;
 #[path = "day_1000.rs"]
 mod day_1000;
 

@@ -8,11 +8,12 @@ use std::fmt;
 
 use crdts::CvRDT;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::Shard;
 use super::outlook::Outlook;
 use crate::core::digest::Ledger;
-use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId, dot_order};
+use crate::core::identity::{Clock, Dot, ObjectId, ReplicaId, ShardId};
 use crate::core::merge::Join;
 use crate::core::mutant::Rule;
 use crate::core::object::Object;
@@ -77,11 +78,14 @@ impl Shard {
     /// Joins this shard with another's state: all of it or nothing.
     ///
     /// # Errors
-    /// When the state is not one that an honest node sends.
+    /// When the state is not one that an honest node sends, or names more processes than have room in a clock.
     pub fn merge_state(&mut self, state: ShardState) -> Result<Merged, MalformedState> {
         let Some(totals) = state.totals(self.fold_min()).filter(|_| state.shard == self.id) else {
             return Err(MalformedState);
         };
+        if !self.clock.has_room_for_all(&state.clock) {
+            return Err(MalformedState);
+        }
         let mut merged = Merged::default();
         let they_have = |dot: &Dot| dot.counter <= state.clock.get(&dot.actor);
         self.revisions.all_changed();
@@ -93,10 +97,7 @@ impl Shard {
         self.merge_frontier(&state.frontier, &they_have);
         self.latest = self.latest.max(state.latest);
         merged.raised = state.clock.beyond(&self.clock).collect();
-        for dot in &merged.raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&merged.raised);
         if !self.mutants.lacks(Rule::LogKeepsHole) {
             self.log.restart(&merged.raised);
         }
@@ -115,10 +116,7 @@ impl Shard {
         };
         self.take_over(state.objects, totals, &mut Merged::default());
         let raised: Vec<Dot> = state.clock.iter().collect();
-        for dot in &raised {
-            self.raise(*dot);
-            self.unnamed.raise(*dot);
-        }
+        self.raise_all(&raised);
         self.frontier = state.frontier.into_iter().map(|dot| (dot.actor, dot.counter)).collect();
         self.latest = state.latest;
         self.log.restart(&raised);
@@ -138,6 +136,7 @@ impl Shard {
         merged.changed.extend(theirs.iter().map(Stored::id));
         self.objects = Objects::of(theirs);
         self.outlook = totals.outlook;
+        self.is_folded |= totals.folded;
     }
 
     fn merge_objects(&mut self, theirs: Vec<Stored>, they_have: &dyn Fn(&Dot) -> bool, merged: &mut Merged) {
@@ -184,6 +183,7 @@ impl Shard {
             if leftovers.residue {
                 self.residue.insert(id.clone());
             }
+            self.is_folded |= leftovers.folded;
             if leftovers.crowded {
                 self.note_crowded(id.clone());
             }
@@ -193,19 +193,22 @@ impl Shard {
 
     /// A dot stays maximal if both have it so, or the other side has not got that far.
     fn merge_frontier(&mut self, theirs: &[Dot], they_have: &dyn Fn(&Dot) -> bool) {
+        let mut theirs: SmallVec<[(ReplicaId, u64); 8]> =
+            theirs.iter().map(|dot| (dot.actor, dot.counter)).collect();
+        theirs.sort_unstable();
         let mut joined: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut keep = |dot: Dot| {
             let counter = joined.entry(dot.actor).or_default();
             *counter = (*counter).max(dot.counter);
         };
         for dot in self.frontier() {
-            if theirs.contains(&dot) || !they_have(&dot) {
+            if theirs.binary_search(&(dot.actor, dot.counter)).is_ok() || !they_have(&dot) {
                 keep(dot);
             }
         }
-        for dot in theirs {
-            if !self.has(dot) {
-                keep(*dot);
+        for dot in theirs.into_iter().map(Dot::from) {
+            if !self.has(&dot) {
+                keep(dot);
             }
         }
         self.frontier = joined.into_iter().collect();
@@ -217,6 +220,28 @@ impl ShardState {
     #[must_use]
     pub fn estimated_bytes(&self) -> usize {
         self.objects.iter().map(|stored| 32 + stored.bytes()).sum()
+    }
+
+    /// Reads the encoding, all of it; `None` where it is malformed.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let head = postcard::take_from_bytes(bytes).ok()?;
+        let ((shard, clock, retired, frontier, latest, count), mut rest): ((_, _, _, _, _, u64), &[u8]) =
+            head;
+        // Nothing is reserved for what is only announced.
+        let mut objects = Vec::new();
+        for _ in 0..count {
+            objects.push(match Stored::read_plain(&mut rest) {
+                Some(stored) => stored,
+                None => {
+                    let stored;
+                    (stored, rest) = postcard::take_from_bytes(rest).ok()?;
+                    stored
+                }
+            });
+        }
+        let (content_sum, []) = postcard::take_from_bytes(rest).ok()? else { return None };
+        Some(Self { shard, clock, retired, frontier, latest, objects, content_sum })
     }
 
     /// Appends the encoding: what postcard makes of it, in one piece.
@@ -233,26 +258,24 @@ impl ShardState {
     fn totals(&self, fold_min: usize) -> Option<Totals> {
         let mut totals = Totals::default();
         if !self.retired.is_empty()
-            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key()) < (b.kind(), b.key()))
+            // One of each author at most, that has been applied.
+            || self.frontier.len() > self.clock.len()
+            || self.frontier.iter().any(|dot| dot.counter > self.clock.get(&dot.actor))
+            || !self.objects.is_sorted_by(|a, b| (a.kind(), a.key_bytes()) < (b.kind(), b.key_bytes()))
         {
             return None;
         }
         for stored in &self.objects {
             let (object, hash) = (stored.object(), stored.hash());
-            let sorted = object.lives.is_sorted_by_key(|life| dot_order(&life.id))
-                && object.barriers().is_sorted_by_key(|(dot, _)| dot_order(dot));
-            let placed = ShardId::of(hash) == self.shard;
-            if !sorted || !placed || !object.lives.iter().all(|life| life.records.validate(life.origin())) {
-                return None;
-            }
-            let sums = object.sums(hash);
+            let (sums, leftovers) =
+                object.audit(hash, fold_min).filter(|_| ShardId::of(hash) == self.shard)?;
             totals.sums.add(sums.content_sum);
             totals.sums.bytes += sums.bytes;
             totals.outlook.note(&object);
-            let leftovers = object.leftovers(fold_min);
             if leftovers.residue {
                 totals.residue.push(stored.id());
             }
+            totals.folded |= leftovers.folded;
             if leftovers.crowded {
                 totals.crowded.push(stored.id());
             }
@@ -269,6 +292,8 @@ struct Totals {
     residue: Vec<ObjectId>,
     /// Those in which many have counted.
     crowded: Vec<ObjectId>,
+    /// Some counts stand for others as well.
+    folded: bool,
     outlook: Outlook,
 }
 

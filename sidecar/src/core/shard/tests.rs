@@ -234,3 +234,32 @@ fn what_waits_is_bounded_by_number_and_by_bytes_and_comes_again() {
     large.iter().for_each(|op| drop(b.shard.receive(NewOp::of(Arc::clone(op)))));
     assert_eq!(b.read(&id), a.read(&id));
 }
+
+#[test]
+fn a_state_is_read_as_the_general_way_reads_it() {
+    let id = session();
+    let (mut a, _) = pair(&id);
+    a.write(&id, Change::Put(tree(r#"{"user":{"name":"ada","age":36},"cart":[1,2],"x":null}"#)));
+    let large = format!(
+        r#"{{"a":[1],{}"z":0}}"#,
+        (0..500).map(|n| format!(r#""{n}":"{n:020}","#)).collect::<String>()
+    );
+    for name in 0.. {
+        let other = ObjectId::new(Kind::Document, &format!("d{name}"));
+        if other.shard() == id.shard() {
+            a.write(&other, Change::Put(tree(&large)));
+            break;
+        }
+    }
+    for state in [a.shard.state(), Shard::new(id.shard()).state()] {
+        let mut bytes = Vec::new();
+        state.append_to(&mut bytes);
+        assert_eq!(ShardState::read(&bytes), Some(state.clone()));
+        assert_eq!(postcard::from_bytes::<ShardState>(&bytes), Ok(state));
+        for len in (0..bytes.len()).step_by(7) {
+            assert_eq!(ShardState::read(&bytes[..len]), None, "{len}");
+        }
+        bytes.push(0);
+        assert_eq!(ShardState::read(&bytes), None);
+    }
+}

@@ -1,6 +1,9 @@
 //! Whoever is not one of us, or has gone mad.
 
 use super::*;
+use crate::core::identity::{Dot, ShardId};
+use crate::core::limits::CLOCK_IDS_HEARD_MAX;
+use crate::core::message::ShardClock;
 use crate::wire::Version;
 
 /// Two nodes with a link, that must not notice anything.
@@ -101,10 +104,20 @@ async fn bad_bytes_on_a_standing_link_end_it_and_the_peer_is_told() {
     flipped[7] ^= 1;
     let mut unchecked = Vec::new();
     wire::encode(&numbered(1), Guard::Transport, &mut unchecked).unwrap();
-    for (round, (bytes, kind)) in
-        [(&flipped, "checksum"), (&unchecked, "checksum"), (&vec![0xff; 64], "unknown_version")]
-            .into_iter()
-            .enumerate()
+    let crowded = ShardClock {
+        shard: ShardId(1),
+        clock: (1..).take(CLOCK_IDS_HEARD_MAX + 1).map(|id| Dot::new(ReplicaId(id), 1)).collect(),
+    };
+    let mut clocks = Vec::new();
+    wire::encode(&Message::Clocks(vec![crowded]), Guard::Checksum, &mut clocks).unwrap();
+    for (round, (bytes, kind)) in [
+        (&flipped, "checksum"),
+        (&unchecked, "checksum"),
+        (&vec![0xff; 64], "unknown_version"),
+        (&clocks, "crowded_clock"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let id = ReplicaId(50 + round as u64);
         let mut raw = Raw::introduced(a.address, replica("mad", id.0)).await;

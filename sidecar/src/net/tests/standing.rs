@@ -173,3 +173,48 @@ async fn a_silent_link_is_closed_and_an_idle_one_is_not() {
     until("the silence is noticed", || a.failed("silent") == 1).await;
     assert!(!a.is_up(ReplicaId(2)));
 }
+
+#[tokio::test]
+async fn what_is_said_after_long_messages_is_heard_after_them() {
+    let (a, b) = (Peer::start("a", 1).await, Peer::start("b", 2).await);
+    a.know(&b);
+    linked(&a, &b).await;
+    let said = [
+        bulky(3 << 20),
+        numbered(1),
+        bulky(2 << 20),
+        bulky(4 << 20),
+        numbered(2),
+        numbered(3),
+        bulky(1 << 20),
+    ];
+    for message in &said {
+        assert!(a.links.send(b.id(), &Arc::new(message.clone())));
+    }
+    until("everything has come", || b.events().len() == 1 + said.len()).await;
+    let heard = said.into_iter().map(|message| Event::Message(a.id(), message));
+    assert_eq!(b.events()[1..], heard.collect::<Vec<_>>());
+    assert_eq!(b.links.queues().unpacking, 0);
+}
+
+#[tokio::test]
+async fn a_long_message_that_was_whole_is_heard_before_the_link_ends() {
+    let a = Peer::start("a", 1).await;
+    let mut raw = Raw::introduced(a.address, replica("b", 2)).await;
+    raw.hello().await;
+    let long = bulky(3 << 20);
+    raw.say(&long).await;
+    raw.say(&numbered(7)).await;
+    raw.say(&long).await;
+    drop(raw);
+    until("the link has ended", || a.count(&Event::Down(ReplicaId(2))) == 1).await;
+    let message = |message| Event::Message(ReplicaId(2), message);
+    let heard = [
+        Event::Up(ReplicaId(2)),
+        message(long.clone()),
+        message(numbered(7)),
+        message(long),
+        Event::Down(ReplicaId(2)),
+    ];
+    assert_eq!(a.events(), heard);
+}

@@ -221,7 +221,11 @@ impl Cluster {
             for (id, life) in &session.lives {
                 let Some((step, creator)) = self.born.get(&(shard, *id)).copied() else { continue };
                 let mad = self.is_mad(creator) || self.is_mad(delete.seat);
-                let had_met = delete.known.contains(&format!("n{creator}"));
+                // A process that has lost its disk is as much a stranger to the one before it.
+                let had_met = match creator == delete.seat {
+                    true => delete.processes.contains(&id.0),
+                    false => delete.known.contains(&format!("n{creator}")),
+                };
                 if survived && !mad && had_met && step < delete.step && !reading::hidden(session, life) {
                     return Err(Violation(format!(
                         "DELETE of {} at step {} was answered, but life {} of step {step} is there",

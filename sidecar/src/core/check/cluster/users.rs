@@ -44,6 +44,8 @@ pub(super) struct BlindDelete {
     pub(super) op: Option<DotKey>,
     /// The members that its node knew of.
     pub(super) known: Vec<String>,
+    /// The processes that it knew of, those that were over as well.
+    pub(super) processes: Vec<ReplicaId>,
 }
 
 /// What users remember.
@@ -184,7 +186,10 @@ impl Cluster {
             let now = self.now(seat);
             let members = self.seats[seat].node.iter().flat_map(|node| node.members(now));
             let known = members.map(|member| member.replica.node).collect();
-            let delete = BlindDelete { step: self.step, seat, object: write.object.clone(), op: own, known };
+            let roster = self.seats[seat].node.iter().flat_map(|node| node.saved_node().roster);
+            let processes = roster.map(|entry| entry.replica.id).collect();
+            let object = write.object.clone();
+            let delete = BlindDelete { step: self.step, seat, object, op: own, known, processes };
             self.users.deletes.push(delete);
         }
         self.remember_token(seat, written.token.clone());

@@ -156,7 +156,7 @@ fn whole_nodes_that_are_linked_with_their_neighbours_only() {
         "tokens seen",
     ];
     sparse_seeds(Theme::Everything, 0..14, &must_happen);
-    sparse_seeds(Theme::Expiry, 0..4, &["expired lives destroyed", "splits", "tidied up", "touches"]);
+    sparse_seeds(Theme::Expiry, 0..8, &["expired lives destroyed", "splits", "tidied up", "touches"]);
     sparse_seeds(Theme::Forgetting, 0..6, &["crashes", "late words", "restarts", "stalls", "tidied up"]);
 }
 
@@ -191,14 +191,14 @@ fn whole_nodes_with_disks() {
     durable_seeds(Theme::Expiry, 0..4, &["expired lives destroyed"]);
     // Processes come and go on disks that are lost and found again.
     let found_again = |seed, theme, mutants, codec| Setup {
-        disk_lost_percent: 30,
-        disk_returns_percent: 60,
+        disk_lost_percent: 50,
+        disk_returns_percent: 100,
         ..Setup::durable(seed, theme, mutants, codec)
     };
     run(
         found_again,
         Theme::Forgetting,
-        0..10,
+        0..60,
         &["disks found again", "forgotten and back", "disks set aside"],
     );
 }
