@@ -67,6 +67,8 @@ pub(super) struct Descent {
     bearers: Vec<Replica>,
     /// The last of them has left in order: all it had the others have.
     left: bool,
+    /// That of the head that it was written with. An older release writes a head alone, and leaves this here.
+    time: UnixMillis,
 }
 
 impl Head {
@@ -84,7 +86,7 @@ impl Head {
         let mut bearers: Vec<Replica> =
             same_name.filter(|other| age(other) >= age(&self.replica)).cloned().collect();
         bearers.sort_by_key(age);
-        Descent { bearers, left: !self.is_current }
+        Descent { bearers, left: !self.is_current, time: self.time }
     }
 }
 
@@ -278,10 +280,8 @@ impl Store {
         self.first_row = first_row;
         self.next_row = next_row;
         let is_current = head.is_current && (head.boot.is_none() || head.boot == boot());
-        let descent = match value("descent")? {
-            Some(bytes) => decode(&bytes)?,
-            None => head.descent(),
-        };
+        let descent: Option<Descent> = value("descent")?.map(|bytes| decode(&bytes)).transpose()?;
+        let descent = descent.filter(|descent| descent.time == head.time).unwrap_or_else(|| head.descent());
         let is_awaited = !descent.left;
         let node = head.into_node(descent);
         Ok(Found { restored: Some(Restored { shards, node, is_current, is_awaited }), ops })
@@ -350,7 +350,7 @@ impl Store {
             is_current,
             boot: if self.fsync == Fsync::Never { boot() } else { None },
         };
-        let descent = Descent { bearers: node.bearers.clone(), left: !is_current };
+        let descent = Descent { bearers: node.bearers.clone(), left: !is_current, time: node.time };
         let mut first_row = self.first_row.clone();
         for shard in &written {
             first_row[shard.index()].get_or_insert(row);

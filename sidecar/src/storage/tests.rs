@@ -1,12 +1,14 @@
 use std::path::{Path, PathBuf};
 
+use redb::ReadableDatabase as _;
+
 use super::load::{Image, Loading};
 use super::record::{decode, encode, seal};
 use super::store::{META, guarded};
 use super::{Fsync, Store, StoreError, backup, restore};
 use crate::core::command::{Change, PathOp, Write};
 use crate::core::identity::{Dot, Kind, ObjectId, Replica, ReplicaId, ShardId};
-use crate::core::node::{Node, NodeConfig, Restored};
+use crate::core::node::{Input, Node, NodeConfig, Restored};
 use crate::core::path::Path as Place;
 use crate::core::time::{MonoMicros, Now, UnixMillis};
 
@@ -315,4 +317,27 @@ fn a_directory_without_a_descent_takes_it_from_its_roster() {
     drop(store);
     let restored = found(&directory.0);
     assert_eq!((bearers(&restored), restored.is_awaited), (vec![1], true));
+}
+
+/// An older release has gone on with the directory in between: it writes a head, and leaves the descent as it was.
+#[test]
+fn a_descent_that_an_older_release_has_left_behind_does_not_count() {
+    let directory = Directory::new("old-descent");
+    let _backup = backed_up(&directory);
+    let (mut store, node) = open(&directory.0).unwrap();
+    let descent = |store: &Store| {
+        let read = store.shared().unwrap().begin_read().unwrap();
+        read.open_table(META).unwrap().get("descent").unwrap().unwrap().value().to_vec()
+    };
+    let old = descent(&store);
+    let mut node = node.unwrap();
+    node.handle(now(1_000), Input::Tick);
+    store.commit(Vec::new(), &node.saved_node(), true).unwrap();
+    assert_ne!(descent(&store), old);
+    let write = store.shared().unwrap().begin_write().unwrap();
+    write.open_table(META).unwrap().insert("descent", old.as_slice()).unwrap();
+    write.commit().unwrap();
+    drop(store);
+    let restored = found(&directory.0);
+    assert_eq!((bearers(&restored), restored.is_awaited), (vec![1, 9], true));
 }

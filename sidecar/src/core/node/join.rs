@@ -173,9 +173,16 @@ impl Node {
         self.are_here(self.roster.living()) && !silent.any(is_silent)
     }
 
+    /// Somebody with a memory has had its say. Who knows of nobody else has nobody's leave: its disk may be from before there were
+    /// others.
+    fn has_met_a_member(&self) -> bool {
+        self.peers.values().any(|peer| peer.takes_ops() && peer.told)
+    }
+
     /// Until then it may have been given up, and those whom it has met need not have heard of it: two may come back together.
     pub(super) fn end_probation(&mut self) {
-        if self.standing.is_on_probation() && !self.standing.is_accused() && self.is_let_in_by_all() {
+        let is_open = self.standing.is_on_probation() && !self.standing.is_accused();
+        if is_open && self.is_let_in_by_all() && self.has_met_a_member() {
             self.standing.has_shared();
         }
     }

@@ -543,6 +543,8 @@ fn at_the_limit_on_memory_only_growth_is_refused() {
         assert_eq!(node.status().figures.memory_bytes, fresh, "the running total is the sum");
     }
 }
+#[path = "accused_cases.rs"]
+mod accused;
 #[path = "crowded_cases.rs"]
 mod crowded_cases;
 #[path = "day_1000.rs"]
