@@ -83,10 +83,21 @@ fn named(target: &str) -> Option<(Kind, &str)> {
         Some(key) => (Kind::Session, key),
         None => (Kind::Document, rest.strip_prefix("documents/")?),
     };
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'~');
-    ((1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(is_plain)).then_some((kind, key))
+    let is_plain = key.bytes().all(|byte| PLAIN[usize::from(byte)]);
+    ((1..=KEY_BYTES_MAX).contains(&key.len()) && is_plain).then_some((kind, key))
 }
+
+/// Bytes of a name that stand for themselves in a target.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        let one = byte as u8;
+        plain[byte] = one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_' | b'.' | b':' | b'~');
+        byte += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

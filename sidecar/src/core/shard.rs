@@ -281,10 +281,10 @@ impl Shard {
         }
     }
 
-    /// The state that a reader of this object finds now.
+    /// The state that a reader of the object with this hash finds now.
     #[must_use]
-    pub fn revision(&self, id: &ObjectId) -> Revision {
-        self.revisions.of(id.hash())
+    pub fn revision(&self, object_hash: u64) -> Revision {
+        self.revisions.of(object_hash)
     }
 
     /// Turns a write into the one operation that does it; `None` inside where there is nothing to do.

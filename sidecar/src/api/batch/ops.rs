@@ -134,9 +134,11 @@ pub(super) fn patch(api: &Api, op: &BatchOp<'_>) -> Option<Patch> {
 impl BatchOp<'_> {
     /// The path, and how long the call may wait, where its query says nothing else.
     pub(super) fn path_and_wait(&self) -> Option<(&str, Option<u64>)> {
-        match self.path.split_once("?wait=") {
-            Some((path, millis)) => Some((path, Some(integer(millis, 0, WAIT_MILLIS_MAX)?))),
-            None => Some((&self.path, None)),
+        // A search for one byte prepares nothing.
+        let asked = self.path.split_once('?').map(|(path, query)| (path, query.strip_prefix("wait=")));
+        match asked {
+            Some((path, Some(millis))) => Some((path, Some(integer(millis, 0, WAIT_MILLIS_MAX)?))),
+            _ => Some((&self.path, None)),
         }
     }
 

@@ -73,6 +73,7 @@ struct Seat {
 #[derive(Debug)]
 struct Dead {
     seat: usize,
+    process: ReplicaId,
     since: MonoMicros,
     clocks: BTreeMap<ShardId, Clock>,
 }

@@ -35,8 +35,9 @@ impl Node {
             return None;
         }
         let time = self.clock.time(now);
-        let shard = self.shard(object.shard());
-        let revision = shard.revision(object);
+        let hash = object.hash();
+        let shard = self.shard(ShardId::of(hash));
+        let revision = shard.revision(hash);
         let content =
             known.filter(|known| known.revision.object == revision.object && known.stands.contains(&time));
         let lookup = content.is_none().then(|| shard.look_up(object, time));

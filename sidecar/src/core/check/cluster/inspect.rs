@@ -129,7 +129,10 @@ impl Cluster {
             return Ok(());
         }
         let me = node.id();
-        let noticed = |dead: &&super::Dead| self.mono.since(dead.since) > super::network::NOTICE_MICROS;
+        let noticed = |dead: &&super::Dead| {
+            let is_late = self.mono.since(dead.since) > super::network::NOTICE_MICROS;
+            is_late && !self.network.believes_in(me, dead.process)
+        };
         for shard in SHARDS_USED {
             let up = self.up().filter(|(other, _)| *other != seat);
             let up = up.map(|(_, node)| node.shard(shard).clock().get(&me));

@@ -104,6 +104,14 @@ impl Network {
         self.links.get(&number).is_some_and(|link| !link.broken && !link.overflowed)
     }
 
+    /// A process has been told of a link with another, and not that it is gone.
+    pub(super) fn believes_in(&self, process: ReplicaId, other: ReplicaId) -> bool {
+        let ends = [[process, other], [other, process]];
+        self.links
+            .values()
+            .any(|link| ends.iter().enumerate().any(|(end, ends)| link.ends == *ends && link.told[end]))
+    }
+
     /// Something has come to this process over the link, or the link is no more.
     pub(super) fn has_heard(&self, number: u64, process: ReplicaId) -> bool {
         self.links.get(&number).is_none_or(|link| link.heard[usize::from(link.ends[1] == process)])

@@ -315,7 +315,7 @@ impl Cluster {
             .filter(|(_, clock)| !clock.is_empty())
             .collect();
         self.forget_lost();
-        self.dead.push(Dead { seat, since: self.mono, clocks });
+        self.dead.push(Dead { seat, process: node.id(), since: self.mono, clocks });
         self.users.buried(seat);
         self.cut();
     }
