@@ -183,6 +183,32 @@ fn nothing_is_shared_before_the_roster_has_come() {
     start_over(&mut net, &[2]);
 }
 
+/// What it was told on a link before does not stand for what was lost on this one.
+#[test]
+fn a_roster_that_is_lost_on_a_later_link_is_said_again() {
+    let mut net = Net::new(2);
+    net.run_millis(3_000);
+    let disk = disk_of(&net, 1);
+    restore(&mut net, 1, disk);
+    net.link(0, 1);
+    while !net.nodes[1].peers.values().any(|peer| peer.admits) {
+        net.run_millis(1);
+    }
+    assert_ne!(net.nodes[1].readiness(), Readiness::Ready);
+    net.cut_off(1);
+    net.connect(1);
+    let mut lost = 0;
+    for _ in 0..500 {
+        let before = net.air.len();
+        net.air.retain(|(_, _, to, message)| *to != 1 || !matches!(message, Message::Roster(_)));
+        lost += before - net.air.len();
+        net.run_millis(1);
+    }
+    assert!(lost > 0);
+    net.run_millis(5_000);
+    assert_eq!(net.nodes[1].readiness(), Readiness::Ready);
+}
+
 /// All were out of reach of each other, and all of them have a directory of another age: somebody's stays.
 #[test]
 fn after_a_blackout_with_directories_of_several_ages_what_the_last_had_is_there() {

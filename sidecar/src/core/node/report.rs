@@ -52,7 +52,8 @@ impl Node {
             Some(sum) => short_introduction(peer.traits(), peer.lineage, sum),
             None => introduction(peer.traits(), peer.lineage, &peer.roster_stamps),
         };
-        let introduction_known = peer.introduced && known == theirs;
+        // What was said on a link before does not count: that on this one may be lost, which a full queue does.
+        let introduction_known = peer.introduced && peer.has_named_members && known == theirs;
         let storage_told = introduction_known && peer.saved.is_none() && !peer.diskless;
         peer.diskless |= storage_told;
         // Equal rosters among many: this process stands on both.
